@@ -1,0 +1,45 @@
+# Everything a fresh Linux machine with Python needs: `make demo` and `make test`.
+# No Docker, no apt, no system Postgres, no credentials.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint bench clean
+
+help:  ## what there is to call
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## make .venv with everything in it
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed; set PYTHON=/path/to/python3.11" if sys.version_info < (3, 10) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (about 2 minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint constraints.txt --editable '.[mage,postgres,dev]'
+	@touch $@
+
+demo: install  ## backfill a simulated company through a real Mage; KEEP=1 leaves it up
+	@$(BIN)/python -m demo $(if $(KEEP),--keep)
+
+lint: install  ## ruff and strict mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+test: lint  ## lint, then every test but the long ones
+	@$(BIN)/python -m pytest -m 'not long'
+
+test-all: lint  ## every test, also those that run for minutes
+	@$(BIN)/python -m pytest
+
+bench: install  ## measure, as ratios, into evidence/bench/
+	@$(BIN)/python -m bench
+
+clean:  ## end what the demo left running, remove all that make built
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo --down; fi
+	@rm -rf $(VENV) .state build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

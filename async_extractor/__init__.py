@@ -1,0 +1,1 @@
+"""Backfill QuickBooks Online entities into Postgres."""
