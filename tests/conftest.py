@@ -1,0 +1,66 @@
+"""What every test may ask for: a PostgreSQL server for the session, and an empty database for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from async_extractor.embedded_postgres import EmbeddedPostgres, PostgresAddress
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Database(PostgresAddress):
+    """An empty database: `host`, `port`, `user`, `password`, `dbname`, and all of it as `dsn`."""
+
+    @property
+    def dsn(self) -> str:
+        return self.url(show_password=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresAddress]:
+    """A throwaway server (no fsync) for the session; its superuser's address.
+
+    Its folder is named after this process, so that a session that was killed is cleaned up by the next one.
+    """
+    sessions = Path(tempfile.gettempdir()) / f"qbo-backfill-tests-{os.geteuid()}"
+    sessions.mkdir(mode=0o755, exist_ok=True)
+    for left_over in sessions.iterdir():
+        if not Path(f"/proc/{left_over.name}").exists():
+            EmbeddedPostgres(left_over, throwaway=True).destroy()
+            shutil.rmtree(left_over, ignore_errors=True)
+    server = EmbeddedPostgres(sessions / str(os.getpid()), throwaway=True)
+    try:
+        yield server.up()
+    finally:
+        server.destroy()
+
+
+@pytest.fixture
+def database(postgres_server: PostgresAddress) -> Iterator[Database]:
+    """A fresh, empty database for one test, dropped afterwards whoever is still connected."""
+    name = f"test_{next(_numbers)}"
+    _administer(postgres_server, f"CREATE DATABASE {name}")
+    yield Database(
+        postgres_server.host, postgres_server.port, postgres_server.user, postgres_server.password, name
+    )
+    _administer(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _administer(server: PostgresAddress, statement: str) -> None:
+    connection = psycopg2.connect(server.url(show_password=True))
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(statement)
+    finally:
+        connection.close()
