@@ -1,0 +1,402 @@
+"""The conductor: plan, extract, validate, report. The one place where QuickBooks and the warehouse meet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import datetime, timedelta
+from types import TracebackType
+
+import aiohttp
+import asyncpg
+
+from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
+from async_extractor.events import Events, Listener
+from async_extractor.extraction import Extraction
+from async_extractor.plan import Piece, cut_into_pieces
+from async_extractor.qbo.breaker import CircuitBreaker
+from async_extractor.qbo.budget import IN_FLIGHT, SPACING, Gate, LocalGate, OpenGate
+from async_extractor.qbo.client import TIMEOUT, QueryClient, Spent
+from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
+from async_extractor.qbo.oauth import AccessTokens
+from async_extractor.qbo.query import DATE_FIELDS, Query
+from async_extractor.request import BackfillRequest
+from async_extractor.result import BackfillResult
+from async_extractor.settings import Secrets, Settings
+from async_extractor.validation import Validation, Validator
+from async_extractor.warehouse.budget import SharedGate
+from async_extractor.warehouse.connection import Connection, connect_first, told
+from async_extractor.warehouse.ledger import Ledger, Series
+from async_extractor.warehouse.loader import WarehouseLost, WorkerSession
+from async_extractor.warehouse.schema import bring_up_to_date
+from async_extractor.windows import SECOND, UTC, Window, gaps
+
+
+async def run_backfill(
+    request: BackfillRequest, secrets: Secrets, listeners: Iterable[Listener] = (), *, limits: bool = True
+) -> BackfillResult:
+    """The whole backfill. A run that ends with chunks not done comes back as `incomplete`, with the reason.
+
+    Raises ConfigurationError when it can't begin or must not go on.
+    """
+    async with Backfill(request, secrets, listeners, limits=limits) as backfill:
+        run_id = await backfill.plan()
+        with contextlib.suppress(IncompleteError):  # the ledger has the reason, and the report says it
+            await backfill.extract(run_id)
+            await backfill.validate(run_id)
+        return await backfill.report(run_id)
+
+
+class Backfill:
+    """One run, stage by stage; an async context manager. The run's number is all that the stages share,
+    so each may be a process of its own."""
+
+    _connection: Connection
+    _ledger: Ledger
+    _client: QueryClient
+
+    def __init__(
+        self,
+        request: BackfillRequest,
+        secrets: Secrets,
+        listeners: Iterable[Listener] = (),
+        *,
+        limits: bool = True,
+        profile: str = "",
+    ) -> None:
+        self.request = request
+        self.settings = Settings.read(secrets, profile)
+        if not limits and self.settings.environment != "simulator":
+            raise ConfigurationError(
+                "no-limits: is for the simulator only, and QBO_ENVIRONMENT is " + self.settings.environment
+            )
+        self._secrets = secrets
+        self._limits = limits
+        self._events = Events(listeners)
+        self._series = Series(self.settings.realm_id, request.entity.name, request.filter_field)
+        self._field = DATE_FIELDS[request.filter_field]
+        self._spent = Spent()
+        self._stop = asyncio.Event()
+        self._stopped_for: str | None = None
+        self._closing = contextlib.AsyncExitStack()
+
+    def stop(self, reason: str) -> None:
+        """Ends the extraction at the next page; chunks begun are released, and the run can be resumed."""
+        self._stopped_for = reason
+        self._stop.set()
+
+    async def __aenter__(self) -> Backfill:
+        async with contextlib.AsyncExitStack() as stack:
+            address, settings = self.settings.warehouse, self.settings
+            self._connection = await connect_first(address)
+            stack.push_async_callback(_close, self._connection)
+            await bring_up_to_date(self._connection, settings.raw_schema)
+            self._ledger = Ledger(self._connection)
+            await self._only_one_company()
+            session = await stack.enter_async_context(
+                # trust_env off: a proxy variable must not lead credentials to another host.
+                aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False, connector=aiohttp.TCPConnector(limit=IN_FLIGHT))
+            )
+            tokens = AccessTokens(session, settings.endpoints.token, settings.client, self._secrets, self._events)
+            gate = await stack.enter_async_context(self._gate())
+            self._client = QueryClient(
+                session,
+                settings.endpoints.api,
+                settings.realm_id,
+                tokens,
+                gate,
+                CircuitBreaker(self._events),
+                self._events,
+            )
+            self._closing = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._closing.aclose()
+
+    async def plan(self) -> int:
+        """Cuts what is left of the range into chunks, in one transaction; the run's number.
+
+        ConfigurationError or IncompleteError when QuickBooks can't be asked; nothing is written then.
+        """
+        request = self.request
+        await self._ledger.lock_planning(self._series)
+        try:
+            known = await self._ledger.chunks_in(self._series, request.window)
+            inside = [c for c in known if request.window.contains(c.window)]
+            failed = [c.chunk_id for c in inside if c.status == "failed"]
+            open_catch_up = await self._ledger.open_catch_up(self._series, request.window)
+            left: list[Window] = []
+            adopted, superseded = failed, []
+            if request.mode == "resume":
+                adopted = [c.chunk_id for c in inside]
+                left = gaps(request.window, (c.window for c in known if c.status == "done" or c in inside))
+            elif request.mode == "reprocess":
+                adopted = [c.chunk_id for c in inside if c.held]
+                superseded = [c.chunk_id for c in inside if not c.held]
+                left = gaps(request.window, (c.window for c in inside if c.held))
+            pieces, as_of, source_count = await self._cut(left) if left else ([], None, None)
+            catch_up_from = as_of if self._needs_catch_up(as_of, pieces) else None
+            if open_catch_up is not None and catch_up_from is None:
+                adopted = [*adopted, open_catch_up]
+            run_id = await self._ledger.insert_run(
+                self._series,
+                request.mode,
+                request.window,
+                request.chunk,
+                request.concurrency,
+                self._versions(),
+            )
+            chunks = await self._ledger.write_plan(
+                run_id,
+                self._series,
+                request.window,
+                pieces=[(piece.window, piece.rows) for piece in pieces],
+                adopted=adopted,
+                superseded=superseded,
+                catch_up_from=catch_up_from,
+                as_of=as_of,
+                source_count=source_count,
+            )
+        finally:
+            await self._ledger.unlock_planning(self._series)
+        await self._count_requests(run_id)
+        before = sum(c.status == "done" for c in inside)
+        already = f", {before} of them done before" if request.mode == "resume" and before else ""
+        counted = f", {source_count:,} rows at QuickBooks" if source_count is not None else ""
+        self._events.emit(
+            "planned",
+            "plan",
+            f"run {run_id}: {chunks} chunks of {request.entity.name} in {request.window}{already}{counted}",
+            run_id=run_id,
+            chunks=chunks,
+            source_count=source_count,
+        )
+        return run_id
+
+    async def extract(self, run_id: int) -> None:
+        """Reads and loads the run's chunks.
+
+        IncompleteError when some are left, ConfigurationError when access is refused.
+        """
+        extraction = Extraction(
+            self._client,
+            self.request.entity,
+            self.request.filter_field,
+            self._new_session,
+            self._events,
+            self._stop,
+        )
+        try:
+            await extraction.run(run_id, self.request.concurrency)
+        except (QboFault, IncompleteError, WarehouseLost, asyncpg.PostgresError) as error:
+            ending = self._ending(error)
+            status = "failed" if isinstance(ending, ConfigurationError) else "incomplete"
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await self._ledger.finish_run(run_id, status, str(ending))
+            raise ending from None
+        counts = await self._ledger.chunk_counts(run_id)
+        if counts["done"] == counts["planned"]:
+            return
+        reason = await self._why_incomplete(run_id, counts)
+        await self._ledger.finish_run(run_id, "incomplete", reason)
+        raise IncompleteError(reason)
+
+    async def validate(self, run_id: int) -> list[Validation]:
+        """Checks what the run left in raw, against QuickBooks' COUNT(*) where the run read anything."""
+        totals = await self._ledger.totals(run_id)
+        validator = Validator(self._connection, self.request.entity, self.settings.raw_schema)
+        with self._endings():
+            checks = await validator.check(
+                run_id,
+                self.request.filter_field,
+                self.request.window,
+                self._count_range if totals["read"] else None,
+            )
+        await self._count_requests(run_id)
+        for check in checks:
+            self._events.emit("validated", "validate", f"{check.name}: {check.message}", level=check.level)
+        return checks
+
+    async def report(self, run_id: int) -> BackfillResult:
+        """Closes the run and says what it came to."""
+        counts = await self._ledger.chunk_counts(run_id)
+        run = await self._ledger.run(run_id)
+        if run["finished_at"] is None and counts["done"] == counts["planned"]:
+            await self._ledger.finish_run(run_id, "done", None)
+            run = await self._ledger.run(run_id)
+        totals = await self._ledger.totals(run_id)
+        table = await self._ledger.chunk_table(run_id)
+        checks = await self._ledger.validations(run_id)
+        result = BackfillResult(
+            run_id=run_id,
+            entity=run["entity"],
+            status=run["status"],
+            window=Window(run["range_start"], run["range_end"]),
+            chunks=counts,
+            rows={name: totals[name] for name in ("read", "inserted", "updated", "unchanged", "quarantined")},
+            requests={
+                "sent": run["requests_sent"] + totals["requests"],
+                "retried": run["requests_retried"] + totals["retries"],
+                "throttled": run["requests_throttled"] + totals["throttled"],
+            },
+            seconds=((run["finished_at"] or datetime.now(UTC)) - run["started_at"]).total_seconds(),
+            error=run["error"],
+            chunk_table=table,
+            validations=[Validation(c["name"], c["severity"], c["message"], c["found"]) for c in checks],
+        )
+        rows = result.rows
+        self._events.emit(
+            "run_finished",
+            "report",
+            f"run {run_id} {result.status}: {counts['done']} of {counts['planned']} chunks, "
+            f"{rows['read']:,} rows read, "
+            f"{rows['inserted']:,} inserted, {rows['updated']:,} updated, {rows['unchanged']:,} unchanged, "
+            f"{rows['quarantined']:,} quarantined, {result.requests['sent']:,} requests, {result.seconds:.1f} s",
+            run_id=run_id,
+            **result.as_dict(),
+        )
+        return result
+
+    async def _cut(self, left: list[Window]) -> tuple[list[Piece], datetime, int]:
+        """What is left of the range in pieces, QuickBooks' clock before it was counted, and the count."""
+        clock: list[datetime] = []
+
+        async def count(window: Window) -> int:
+            began = asyncio.get_running_loop().time()
+            answer = await self._client.fetch(self._counting(window), self._spent)
+            now = answer.page.server_time or datetime.now(UTC)
+            # The count is older than the answer's own time by no more than the answer took.
+            elapsed = timedelta(seconds=asyncio.get_running_loop().time() - began)
+            clock.append((now.astimezone(UTC) - elapsed - 2 * SECOND).replace(microsecond=0))
+            return _total(answer.page.total_count)
+
+        with self._endings(planning=True):
+            pieces, total = await cut_into_pieces(
+                left, self.request.step, count, self.request.concurrency, self._field.granularity
+            )
+        as_of = min(clock)
+        if self.request.filter_field != "txn_date":
+            # What is later than the reading can't be called read; a later run begins here.
+            pieces = [
+                piece
+                if piece.window.end <= as_of
+                else Piece(Window(piece.window.start, as_of), None if piece.rows else 0)
+                for piece in pieces
+                if piece.window.start < as_of
+            ]
+        return pieces, as_of, total
+
+    def _needs_catch_up(self, as_of: datetime | None, pieces: list[Piece]) -> bool:
+        """Whether rows of the range can have been edited out of it, or added to it, while it was read."""
+        if as_of is None or all(piece.rows == 0 for piece in pieces):
+            return False
+        return self.request.filter_field != "created" or self.request.window.end > as_of
+
+    def _counting(self, window: Window) -> Query:
+        conditions = (self._field.at_least(window.start), self._field.before(window.end))
+        return Query(self.request.entity, conditions, what="COUNT(*)")
+
+    async def _count_range(self) -> int:
+        answer = await self._client.fetch(self._counting(self.request.window), self._spent)
+        return _total(answer.page.total_count)
+
+    async def _count_requests(self, run_id: int) -> None:
+        spent = self._spent.take()
+        await self._ledger.add_requests(run_id, spent.requests, spent.retries, spent.throttled)
+
+    async def _only_one_company(self) -> None:
+        settings = self.settings
+        realm, environment = await self._ledger.claim_schema(
+            settings.raw_schema, settings.realm_id, settings.environment
+        )
+        if (realm, environment) != (settings.realm_id, settings.environment):
+            raise ConfigurationError(
+                f"QBO_REALM_ID: schema {settings.raw_schema} in database {settings.warehouse.database} "
+                f"holds company {realm} "
+                f"({environment}), not {settings.realm_id} ({settings.environment}); "
+                "Ids are unique only within a company: "
+                "use another database (POSTGRES_DB)"
+            )
+
+    @contextlib.asynccontextmanager
+    async def _gate(self) -> AsyncIterator[Gate]:
+        if not self._limits:
+            yield OpenGate()
+            return
+        shared = SharedGate(self.settings.warehouse, self.settings.realm_id, SPACING, IN_FLIGHT)
+        try:
+            await shared.open()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            self._events.emit(
+                "budget_not_shared",
+                "plan",
+                f"the company's budget can't be shared ({told(error)}); this process takes a third of it",
+                level="warning",
+            )
+            yield LocalGate(share=1 / 3)
+            return
+        try:
+            yield shared
+        finally:
+            await shared.close()
+
+    def _new_session(self) -> WorkerSession:
+        settings, entity = self.settings, self.request.entity
+        return WorkerSession(
+            settings.warehouse,
+            entity.table,
+            settings.raw_schema,
+            settings.realm_id,
+            entity.name,
+            self._events,
+        )
+
+    async def _why_incomplete(self, run_id: int, counts: dict[str, int]) -> str:
+        left = counts["planned"] - counts["done"]
+        reason = self._stopped_for or f"{counts['failed']} failed"
+        errors = [row["error"] for row in await self._ledger.chunk_table(run_id) if row["error"]]
+        example = f", for example: {errors[0]}" if errors and not self._stopped_for else ""
+        return f"{left} of {counts['planned']} chunks are not done ({reason}{example}); run the same again to resume"
+
+    @contextlib.contextmanager
+    def _endings(self, *, planning: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except QboFault as fault:
+            raise self._ending(fault, planning=planning) from None
+
+    def _ending(self, error: Exception, *, planning: bool = False) -> BackfillError:
+        """What ended the run, as the error that the caller sees."""
+        if isinstance(error, BackfillError):
+            return error
+        if isinstance(error, AuthorizationFault):
+            return ConfigurationError(str(error))
+        if isinstance(error, TransientFault) and planning and error.status == 0:
+            name = "QBO_SIMULATOR_URL" if self.settings.environment == "simulator" else "QBO_ENVIRONMENT"
+            return ConfigurationError(f"QuickBooks can't be reached at {self.settings.endpoints.api} ({name}): {error}")
+        if isinstance(error, asyncpg.PostgresError):
+            return IncompleteError(f"{told(error)}; run the same again to resume")
+        return IncompleteError(str(error))
+
+    def _versions(self) -> dict[str, str]:
+        return {
+            "python": platform.python_version(),
+            "aiohttp": aiohttp.__version__,
+            "asyncpg": asyncpg.__version__,
+        }
+
+
+def _total(count: int | None) -> int:
+    if count is None:
+        raise TransientFault("QuickBooks answered COUNT(*) without a totalCount")
+    return count
+
+
+async def _close(connection: Connection) -> None:
+    if not connection.is_closed():
+        await connection.close(timeout=5)

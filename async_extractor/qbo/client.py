@@ -1,0 +1,277 @@
+"""One query, asked until it is answered. Every try passes, in this order, the breaker, the places in
+flight, the rate, and the authorization; retries included, since Intuit counts them too."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import tenacity
+
+from async_extractor.events import Events
+from async_extractor.qbo.breaker import CircuitBreaker
+from async_extractor.qbo.budget import THROTTLE_SECONDS, Gate
+from async_extractor.qbo.faults import (
+    AuthorizationFault,
+    PageFault,
+    QboFault,
+    ThrottledFault,
+    TokenExpiredFault,
+    TransientFault,
+    UnavailableFault,
+    classify,
+)
+from async_extractor.qbo.oauth import AccessTokens
+from async_extractor.qbo.pages import SplitPage, split_page
+from async_extractor.qbo.query import MINOR_VERSION, Query
+
+# Intuit ends a request after 120 s (limits page); we wait a little longer for that answer.
+TIMEOUT = aiohttp.ClientTimeout(total=150, sock_connect=15, sock_read=130)
+# No URL limit is documented; a longer statement goes in a POST body, as Intuit's own SDKs do.
+LONGEST_GET = 2000
+
+
+@dataclass
+class Spent:
+    """What answers have cost. Seconds are wall time; `retries` and `throttled` are part of `requests`."""
+
+    requests: int = 0
+    retries: int = 0
+    throttled: int = 0
+    bytes_read: int = 0
+    wait_seconds: float = 0.0
+    fetch_seconds: float = 0.0
+    split_seconds: float = 0.0
+
+    def take(self) -> Spent:
+        """What was spent since the last `take`; the count begins again."""
+        taken = Spent(**vars(self))
+        self.__init__()  # type: ignore[misc]
+        return taken
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A page: its contents, the request that brought it (no token in it), and Intuit's transaction id."""
+
+    page: SplitPage
+    request_payload: Mapping[str, Any]
+    tid: str
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often a query is tried before it is given up, and how long the pauses between are, in seconds."""
+
+    tries: int = 8
+    page_fault_tries: int = 4
+    first_pause: float = 0.5
+    longest_pause: float = 30.0
+    throttles_in_a_row: int = 5
+
+
+@dataclass
+class _Tries:
+    """The course of one query's tries."""
+
+    sent: int = 0
+    throttles: int = 0
+    refreshed: bool = False
+    page_faults: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+class QueryClient:
+    """Asks one company's query endpoint."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        api: str,
+        realm_id: str,
+        tokens: AccessTokens,
+        gate: Gate,
+        breaker: CircuitBreaker,
+        events: Events,
+        patience: Patience | None = None,
+    ) -> None:
+        self._session = session
+        self._path = f"/v3/company/{realm_id}/query"
+        self._url = api + self._path
+        self._tokens = tokens
+        self._gate = gate
+        self._breaker = breaker
+        self._events = events
+        self._patience = patience or Patience()
+
+    async def fetch(self, query: Query, spent: Spent) -> Answer:
+        """The answer to a query. Adds to `spent` also when it fails.
+
+        Raises QboFault: the last one when tries are used up, at once what no retry can help.
+        """
+        tries = _Tries()
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(lambda error: self._may_retry(error, tries)),
+            stop=tenacity.stop_after_attempt(self._patience.tries + self._patience.throttles_in_a_row + 1),
+            wait=tenacity.wait_exponential_jitter(
+                initial=self._patience.first_pause,
+                max=self._patience.longest_pause,
+                jitter=self._patience.first_pause,
+            ),
+            before_sleep=lambda state: self._tell_retry(state, query),
+            sleep=self._sleep_between(tries),
+            reraise=True,
+        )
+        return await retrying(self._try_once, query, spent, tries)
+
+    def payload(self, query: Query) -> dict[str, Any]:
+        """The request of a query as it is kept beside its records: how, where, what; never a token."""
+        text = query.text()
+        method = "GET" if len(text) <= LONGEST_GET else "POST"
+        return {"method": method, "path": self._path, "minorversion": MINOR_VERSION, "query": text}
+
+    def _may_retry(self, error: BaseException, tries: _Tries) -> bool:
+        patience = self._patience
+        if isinstance(error, ThrottledFault):
+            tries.throttles += 1
+            return True  # _after_throttle has already said when it is too much
+        if isinstance(error, TokenExpiredFault):
+            return True
+        if isinstance(error, PageFault):
+            tries.page_faults += 1
+            tries.faults.append(str(error))
+            return tries.page_faults < patience.page_fault_tries and len(tries.faults) < patience.tries
+        if isinstance(error, TransientFault):
+            tries.faults.append(str(error))
+            return len(tries.faults) < patience.tries
+        return False
+
+    def _sleep_between(self, tries: _Tries) -> Any:
+        async def sleep(seconds: float) -> None:
+            # A 429 has already paused the gate, and a refreshed token needs no pause.
+            if tries.faults:
+                await asyncio.sleep(seconds)
+
+        return sleep
+
+    def _tell_retry(self, state: tenacity.RetryCallState, query: Query) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self._events.emit(
+            "retry",
+            "extract",
+            f"trying again ({state.attempt_number}): {error}",
+            level="warning",
+            attempt=state.attempt_number,
+            query=query.text(),
+            intuit_tid=getattr(error, "tid", ""),
+        )
+
+    async def _try_once(self, query: Query, spent: Spent, tries: _Tries) -> Answer:
+        began = time.perf_counter()
+        await self._breaker.admit()
+        try:
+            async with self._gate.turn():
+                token = await self._tokens.current()
+                sent = time.perf_counter()
+                spent.wait_seconds += sent - began
+                spent.requests += 1
+                spent.retries += 1 if tries.sent else 0
+                tries.sent += 1
+                try:
+                    status, headers, body, payload = await self._send(query, token)
+                finally:
+                    spent.fetch_seconds += time.perf_counter() - sent
+            spent.bytes_read += len(body)
+            fault = classify(status, headers, body)
+            if fault is not None:
+                raise fault
+            split = time.perf_counter()
+            page = split_page(query.entity, body)
+            spent.split_seconds += time.perf_counter() - split
+        except PageFault:
+            # QuickBooks is there; it is this page that it can't serve.
+            self._breaker.succeeded()
+            raise
+        except TransientFault as fault:
+            self._breaker.failed(fault)
+            raise
+        except ThrottledFault as fault:
+            self._breaker.succeeded()
+            spent.throttled += 1
+            await self._after_throttle(fault, tries)
+            raise
+        except TokenExpiredFault as fault:
+            self._breaker.succeeded()
+            if tries.refreshed:
+                raise AuthorizationFault(
+                    f"QuickBooks refuses a fresh access token ({fault})",
+                    status=fault.status,
+                    code=fault.code,
+                    tid=fault.tid,
+                ) from None
+            tries.refreshed = True
+            await self._tokens.after_refusal(token)
+            raise
+        except QboFault:
+            self._breaker.succeeded()
+            raise
+        except BaseException:
+            self._breaker.abandoned()
+            raise
+        self._breaker.succeeded()
+        return Answer(page, payload, headers.get("intuit_tid", ""))
+
+    async def _send(self, query: Query, token: str) -> tuple[int, Mapping[str, str], bytes, dict[str, Any]]:
+        payload = self.payload(query)
+        method, text = payload["method"], payload["query"]
+        params = {"minorversion": str(MINOR_VERSION)}
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        data = None
+        if method == "GET":
+            params["query"] = text
+        else:
+            data = text.encode()
+            headers["Content-Type"] = "application/text"
+        try:
+            async with self._session.request(
+                method, self._url, params=params, headers=headers, data=data, allow_redirects=False
+            ) as response:
+                return response.status, response.headers, await response.read(), payload
+        except asyncio.TimeoutError:
+            raise TransientFault("QuickBooks gave no answer in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransientFault(f"the connection to QuickBooks failed ({type(error).__name__})") from None
+
+    async def _after_throttle(self, fault: ThrottledFault, tries: _Tries) -> None:
+        """Pauses the company; gives up when a 429 doesn't end, since that is no matter of pace."""
+        if tries.throttles + 1 > self._patience.throttles_in_a_row:
+            raise UnavailableFault(
+                f"QuickBooks answered 429 {tries.throttles + 1} times in a row with pauses between: "
+                "not the pace but, most likely, the app's monthly allowance is used up (Intuit's CorePlus calls); "
+                "it can be resumed when Intuit counts anew",
+                status=fault.status,
+                code=fault.code,
+                tid=fault.tid,
+            ) from None
+        seconds = fault.retry_after if fault.retry_after is not None else THROTTLE_SECONDS
+        seconds += random.uniform(0, 0.05 * seconds + 0.1)  # noqa: S311 - jitter
+        self._events.emit(
+            "throttled",
+            "extract",
+            f"429: the company pauses for {seconds:.0f} s",
+            level="warning",
+            seconds=seconds,
+            intuit_tid=fault.tid,
+        )
+        await self._gate.pause(seconds)
+
+
+def request_json(payload: Mapping[str, Any]) -> bytes:
+    """A request payload as JSON, for the request_payload column."""
+    return json.dumps(payload, separators=(",", ":")).encode()

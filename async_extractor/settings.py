@@ -1,0 +1,71 @@
+"""A run's settings, all of them from Mage Secrets, checked before anything is asked or written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from async_extractor.errors import ConfigurationError
+from async_extractor.qbo.endpoints import Endpoints
+from async_extractor.qbo.oauth import Client, TokenStore
+from async_extractor.warehouse.connection import Address
+
+
+class Secrets(TokenStore, Protocol):
+    """What a run needs of Mage Secrets."""
+
+    def require(self, name: str) -> str:
+        """The value, or ConfigurationError when it is missing or empty."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which company, as which app, into which warehouse."""
+
+    realm_id: str
+    environment: str
+    endpoints: Endpoints
+    client: Client
+    warehouse: Address
+    raw_schema: str = "raw"
+
+    @classmethod
+    def read(cls, secrets: Secrets, profile: str = "") -> Settings:
+        """The settings in Mage Secrets; ConfigurationError names the first that is missing or wrong.
+
+        A profile has its own raw schema: `raw_acme` for `acme`.
+        """
+        environment = secrets.require("QBO_ENVIRONMENT").strip()
+        endpoints = Endpoints.of(environment, secrets.get("QBO_SIMULATOR_URL"))
+        realm_id = secrets.require("QBO_REALM_ID").strip()
+        if not re.fullmatch(r"\d{5,30}", realm_id):
+            raise ConfigurationError(
+                "QBO_REALM_ID: is not a string of digits; "
+                "it is the company ID that QuickBooks shows under Account and settings"
+            )
+        client = Client(secrets.require("QBO_CLIENT_ID").strip(), secrets.require("QBO_CLIENT_SECRET").strip())
+        secrets.require("QBO_REFRESH_TOKEN")
+        return cls(
+            realm_id,
+            environment,
+            endpoints,
+            client,
+            warehouse_address(secrets),
+            f"raw_{profile}" if profile else "raw",
+        )
+
+
+def warehouse_address(secrets: Secrets) -> Address:
+    """Where the warehouse is, from the POSTGRES_* secrets; ConfigurationError names what is missing or wrong."""
+    port = secrets.require("POSTGRES_PORT").strip()
+    if not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ConfigurationError("POSTGRES_PORT: is not a port number from 1 to 65535")
+    return Address(
+        host=secrets.require("POSTGRES_HOST").strip(),
+        port=int(port),
+        database=secrets.require("POSTGRES_DB").strip(),
+        user=secrets.require("POSTGRES_USER").strip(),
+        password=secrets.require("POSTGRES_PASSWORD"),
+    )

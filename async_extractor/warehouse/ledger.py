@@ -1,0 +1,168 @@
+"""The ledger of runs and chunks. State changes are named statements of `sql/statements/`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from async_extractor.warehouse.connection import Connection
+from async_extractor.warehouse.statements import statement
+from async_extractor.windows import Window
+
+Kind = Literal["window", "catch_up"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Whose chunks: a company's entity, by one of its dates. Chunks of different series don't meet."""
+
+    realm_id: str
+    entity: str
+    filter_field: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.realm_id, self.entity, self.filter_field
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk that this session has begun. A catch-up chunk has no end until it is done."""
+
+    chunk_id: int
+    attempt: int
+    run_id: int
+    kind: Kind
+    window_start: datetime
+    window_end: datetime | None
+    range_start: datetime
+    range_end: datetime
+    expected_rows: int | None
+
+    def __str__(self) -> str:
+        end = f"{self.window_end:%Y-%m-%d %H:%M}" if self.window_end else "now"
+        kind = "catch-up" if self.kind == "catch_up" else "chunk"
+        return f"{kind} {self.chunk_id} [{self.window_start:%Y-%m-%d %H:%M}, {end}) UTC"
+
+
+@dataclass(frozen=True)
+class KnownChunk:
+    """A window of the ledger that touches a range; `held`: a living worker has it now."""
+
+    chunk_id: int
+    window: Window
+    status: str
+    held: bool
+
+
+class Ledger:
+    """Runs and chunks, through one connection that isn't shared with a worker."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def claim_schema(self, raw_schema: str, realm_id: str, environment: str) -> tuple[str, str]:
+        """Which company and environment fill this schema: these, if it was nobody's."""
+        row = await self._connection.fetchrow(statement("claim_schema"), raw_schema, realm_id, environment)
+        return row["realm_id"], row["environment"]
+
+    async def insert_run(
+        self,
+        series: Series,
+        mode: str,
+        window: Window,
+        chunk: str,
+        concurrency: int,
+        settings: dict[str, Any],
+    ) -> int:
+        return int(
+            await self._connection.fetchval(
+                statement("insert_run"),
+                *series.key,
+                mode,
+                window.start,
+                window.end,
+                chunk,
+                concurrency,
+                json.dumps(settings).encode(),
+            )
+        )
+
+    async def lock_planning(self, series: Series) -> None:
+        """Waits until nobody else plans this company's entity."""
+        await self._connection.execute(statement("lock_planning"), series.realm_id, series.entity)
+
+    async def unlock_planning(self, series: Series) -> None:
+        if not self._connection.is_closed():
+            await self._connection.execute(statement("unlock_planning"), series.realm_id, series.entity)
+
+    async def chunks_in(self, series: Series, window: Window) -> list[KnownChunk]:
+        rows = await self._connection.fetch(statement("chunks_in_range"), *series.key, window.start, window.end)
+        return [
+            KnownChunk(r["chunk_id"], Window(r["window_start"], r["window_end"]), r["status"], r["held"]) for r in rows
+        ]
+
+    async def open_catch_up(self, series: Series, window: Window) -> int | None:
+        found = await self._connection.fetchval(statement("open_catch_up"), *series.key, window.start, window.end)
+        return None if found is None else int(found)
+
+    async def write_plan(
+        self,
+        run_id: int,
+        series: Series,
+        window: Window,
+        *,
+        pieces: Sequence[tuple[Window, int | None]],
+        adopted: Sequence[int],
+        superseded: Sequence[int],
+        catch_up_from: datetime | None,
+        as_of: datetime | None,
+        source_count: int | None,
+    ) -> int:
+        """The plan in one transaction: all of it or nothing. Returns how many chunks are to be done."""
+        async with self._connection.transaction():
+            await self._connection.execute(statement("supersede_chunks"), list(superseded))
+            await self._connection.execute(statement("replan_failed"), list(adopted))
+            chunks = list(adopted)
+            for piece, rows in pieces:
+                name = "insert_empty_chunk" if rows == 0 else "insert_chunk"
+                values = [*series.key, piece.start, piece.end, window.start, window.end]
+                chunks.append(
+                    await self._connection.fetchval(statement(name), *(values if rows == 0 else [*values, rows]))
+                )
+            if catch_up_from is not None:
+                chunks.append(
+                    await self._connection.fetchval(
+                        statement("insert_catch_up"), *series.key, catch_up_from, window.start, window.end
+                    )
+                )
+            await self._connection.execute(statement("adopt_chunks"), run_id, chunks)
+            await self._connection.execute(statement("record_plan"), run_id, as_of, source_count)
+        return len(chunks)
+
+    async def add_requests(self, run_id: int, sent: int, retried: int, throttled: int) -> None:
+        await self._connection.execute(statement("add_run_requests"), run_id, sent, retried, throttled)
+
+    async def finish_run(self, run_id: int, status: str, error: str | None) -> None:
+        await self._connection.execute(statement("finish_run"), run_id, status, error)
+
+    async def run(self, run_id: int) -> dict[str, Any]:
+        return dict(await self._connection.fetchrow(statement("select_run"), run_id))
+
+    async def totals(self, run_id: int) -> dict[str, int]:
+        """Sums over the run's attempts: read, inserted, updated, unchanged, quarantined, pages, bytes, requests."""
+        return dict(await self._connection.fetchrow(statement("run_totals"), run_id))
+
+    async def chunk_counts(self, run_id: int) -> dict[str, int]:
+        """planned, done, failed."""
+        return dict(await self._connection.fetchrow(statement("run_chunk_counts"), run_id))
+
+    async def chunk_table(self, run_id: int) -> list[dict[str, Any]]:
+        return [dict(row) for row in await self._connection.fetch(statement("run_chunk_table"), run_id)]
+
+    async def validations(self, run_id: int) -> list[dict[str, Any]]:
+        rows = await self._connection.fetch(statement("validations_of"), run_id)
+        return [{**dict(row), "found": json.loads(row["found"])} for row in rows]

@@ -1,0 +1,356 @@
+"""A worker's session: the chunk that it holds, and its pages on their way through staging into raw.
+
+Each page is one transaction: COPY into a temporary table, INSERT ... ON CONFLICT into raw, the
+quarantine, and the attempt's metrics. So a kill loses at most a page, and what is counted is what
+arrived. The transaction doesn't wait for the disk (synchronous_commit off); marking the chunk done
+does, and flushes everything before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from async_extractor.events import Events
+from async_extractor.warehouse.connection import (
+    Address,
+    Connection,
+    connect,
+    is_passing,
+    refuses_the_data,
+    told,
+)
+from async_extractor.warehouse.ledger import Chunk
+from async_extractor.warehouse.statements import statement
+
+T = TypeVar("T")
+
+# A record's id, payload, last_updated_utc, sync_token, and its place in the page.
+Row = tuple[str, bytes, "datetime | None", int, int]
+_COLUMNS = ("id", "payload", "last_updated_utc", "sync_token", "line")
+
+# Seconds for which a lost database is waited for, before the run stops resumable.
+DATABASE_PATIENCE = 90.0
+
+
+class LostChunk(Exception):  # noqa: N818 - not an error: somebody else has the chunk now
+    """Another worker has taken the chunk over; nothing more may be written for it."""
+
+
+class WarehouseLost(Exception):  # noqa: N818 - what happened, in the words of the run's end
+    """Postgres has been out of reach for too long, or refuses the work; one line for people."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Something that raw can't hold, for the quarantine. `record` is None where Intuit couldn't send it."""
+
+    record_id: str | None
+    reason: str
+    record: bytes | None
+
+
+@dataclass(frozen=True)
+class PageToLoad:
+    """A page as the warehouse takes it. `request_payload` is JSON; the window is what raw's rows will say."""
+
+    number: int
+    size: int
+    window_start: datetime
+    window_end: datetime
+    request_payload: bytes
+    rows: Sequence[Row]
+    refused: Sequence[Refused] = ()
+    tid: str = ""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a page's transaction did. `read` counts distinct Ids."""
+
+    read: int = 0
+    inserted: int = 0
+    updated: int = 0
+    quarantined: int = 0
+    copy_seconds: float = 0.0
+    merge_seconds: float = 0.0
+
+    @property
+    def unchanged(self) -> int:
+        return self.read - self.inserted - self.updated
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What reading has cost since the last page, as `ops.attempts` counts it."""
+
+    requests: int = 0
+    retries: int = 0
+    throttled: int = 0
+    bytes_read: int = 0
+    wait_seconds: float = 0.0
+    fetch_seconds: float = 0.0
+    split_seconds: float = 0.0
+
+
+@dataclass
+class WorkerSession:
+    """One worker's connection to the warehouse. It holds at most one chunk, by an advisory lock.
+
+    A lost connection is opened again and the lock taken again; where another worker has the chunk by
+    then, `LostChunk` is raised. Work that fails for a passing reason is done again as a whole.
+    """
+
+    address: Address
+    table: str
+    raw_schema: str
+    realm_id: str
+    entity: str
+    events: Events
+    _connection: Connection = None
+    _chunk: Chunk | None = field(default=None)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.terminate() if connection.is_closed() else await connection.close(timeout=5)
+
+    async def claim(self, run_id: int) -> Chunk | None:
+        """Begins the run's next free chunk, or None when none is free now."""
+        if self._chunk is not None:
+            raise RuntimeError("a session holds one chunk at a time")
+        row = await self._do(lambda c: c.fetchrow(statement("claim_chunk"), run_id))
+        if row is None:
+            return None
+        names = (
+            "chunk_id",
+            "attempt",
+            "kind",
+            "window_start",
+            "window_end",
+            "range_start",
+            "range_end",
+            "expected_rows",
+        )
+        self._chunk = Chunk(run_id=run_id, **{name: row[name] for name in names})
+        return self._chunk
+
+    async def wait_for_others(self, run_id: int, ours: Sequence[int]) -> bool:
+        """Waits until a chunk of this run that another process holds is finished or its holder is dead.
+
+        False, at once, when no other process holds one.
+        """
+
+        async def wait(connection: Connection) -> bool:
+            other = await connection.fetchval(statement("chunk_in_other_hands"), run_id, list(ours))
+            if other is None:
+                return False
+            await connection.execute(statement("wait_for_chunk"), other)
+            await connection.execute(statement("release_chunk_lock"), other)
+            return True
+
+        return await self._do(wait)
+
+    async def load(self, page: PageToLoad, cost: Cost) -> Loaded:
+        """One page into raw, with what it cost. `LostChunk` when the chunk is another's by now."""
+        chunk = self._held()
+        try:
+            return await self._do(lambda c: self._load(c, chunk, page, cost))
+        except Exception as error:
+            if not refuses_the_data(error):
+                raise
+        refused = await self._do(lambda c: self._find_refused(c, chunk, page, list(page.rows)))
+        lines = {row[4] for row, _ in refused}
+        cleaned = replace(
+            page,
+            rows=[row for row in page.rows if row[4] not in lines],
+            refused=[*page.refused, *(Refused(row[0], reason, row[1]) for row, reason in refused)],
+        )
+        return await self._do(lambda c: self._load(c, chunk, cleaned, cost))
+
+    async def finish(
+        self,
+        outcome: str,
+        cost: Cost,
+        *,
+        error: str | None = None,
+        tid: str = "",
+        window_end: datetime | None = None,
+    ) -> None:
+        """Ends the chunk: `done`, `failed`, or `released` (back to planned, to be resumed)."""
+        chunk = self._held()
+        status = {"done": "done", "failed": "failed", "released": "planned"}[outcome]
+
+        async def end(connection: Connection) -> None:
+            async with connection.transaction():
+                await self._add(connection, chunk, 0, Loaded(), cost)
+                await connection.execute(statement("finish_attempt"), chunk.chunk_id, chunk.attempt, outcome, error)
+                await connection.execute(
+                    statement("mark_chunk"),
+                    chunk.chunk_id,
+                    chunk.attempt,
+                    status,
+                    error,
+                    tid or None,
+                    window_end,
+                )
+            await connection.execute(statement("release_chunk_lock"), chunk.chunk_id)
+
+        await self._do(end)
+        self._chunk = None
+
+    def drop(self) -> None:
+        """Forgets a chunk that was lost; closing the session frees whatever it still holds."""
+        self._chunk = None
+
+    def _held(self) -> Chunk:
+        if self._chunk is None:
+            raise RuntimeError("no chunk is held")
+        return self._chunk
+
+    async def _load(self, connection: Connection, chunk: Chunk, page: PageToLoad, cost: Cost) -> Loaded:
+        began = time.perf_counter()
+        async with connection.transaction():
+            await connection.execute("SET LOCAL synchronous_commit = off")
+            await self._own(connection, chunk)
+            merged, copied = await self._merge(connection, chunk, page, page.rows)
+            quarantined = 0
+            for refused in page.refused:
+                tag = await connection.execute(
+                    statement("quarantine_record"),
+                    self.realm_id,
+                    self.entity,
+                    refused.record_id,
+                    refused.reason,
+                    refused.record,
+                    chunk.chunk_id,
+                    chunk.run_id,
+                    page.number,
+                    page.request_payload,
+                    page.tid or None,
+                )
+                quarantined += int(tag.rpartition(" ")[2])
+            loaded = replace(merged, quarantined=len(page.refused), copy_seconds=copied)
+            # The commit itself is missing from this figure; without waiting for the disk it is microseconds.
+            loaded = replace(loaded, merge_seconds=time.perf_counter() - began - copied)
+            await self._add(connection, chunk, 1, loaded, cost)
+        for refused in page.refused:
+            self.events.emit(
+                "quarantined",
+                "load",
+                f"record {refused.record_id or 'without Id'} set aside: {refused.reason}",
+                level="warning",
+                chunk_id=chunk.chunk_id,
+                record_id=refused.record_id,
+                new=bool(quarantined),
+            )
+        return loaded
+
+    async def _merge(
+        self, connection: Connection, chunk: Chunk, page: PageToLoad, rows: Sequence[Row]
+    ) -> tuple[Loaded, float]:
+        if not rows:
+            return Loaded(), 0.0
+        began = time.perf_counter()
+        await connection.copy_records_to_table("staging", records=rows, columns=_COLUMNS)
+        copied = time.perf_counter() - began
+        counts = await connection.fetchrow(
+            statement("merge_page", table=self.table, raw_schema=self.raw_schema),
+            page.window_start,
+            page.window_end,
+            page.number,
+            page.size,
+            page.request_payload,
+            chunk.run_id,
+        )
+        return Loaded(counts["read"], counts["inserted"], counts["updated"]), copied
+
+    async def _find_refused(
+        self, connection: Connection, chunk: Chunk, page: PageToLoad, rows: list[Row]
+    ) -> list[tuple[Row, str]]:
+        """The rows that Postgres refuses, by halves, each half tried for real and rolled back."""
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await self._merge(connection, chunk, page, rows)
+            return []
+        except Exception as error:
+            if not refuses_the_data(error):
+                raise
+            if len(rows) == 1:
+                return [(rows[0], told(error))]
+        finally:
+            if not connection.is_closed():
+                await transaction.rollback()
+        middle = len(rows) // 2
+        return [
+            *await self._find_refused(connection, chunk, page, rows[:middle]),
+            *await self._find_refused(connection, chunk, page, rows[middle:]),
+        ]
+
+    async def _own(self, connection: Connection, chunk: Chunk) -> None:
+        if await connection.fetchval(statement("own_chunk"), chunk.chunk_id, chunk.attempt) is None:
+            raise LostChunk(str(chunk))
+
+    async def _add(self, connection: Connection, chunk: Chunk, pages: int, loaded: Loaded, cost: Cost) -> None:
+        await connection.execute(
+            statement("add_to_attempt"),
+            chunk.chunk_id,
+            chunk.attempt,
+            pages,
+            cost.requests,
+            cost.retries,
+            cost.throttled,
+            loaded.read,
+            loaded.inserted,
+            loaded.updated,
+            loaded.unchanged,
+            loaded.quarantined,
+            cost.bytes_read,
+            cost.wait_seconds,
+            cost.fetch_seconds,
+            cost.split_seconds,
+            loaded.copy_seconds,
+            loaded.merge_seconds,
+        )
+
+    async def _do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """The work on a live connection, again while it fails for passing reasons."""
+        began = time.monotonic()
+        pause = 0.2
+        while True:
+            try:
+                return await work(await self._live())
+            except (LostChunk, WarehouseLost):
+                raise
+            except Exception as error:
+                if refuses_the_data(error) or not is_passing(error):
+                    raise
+                if time.monotonic() - began > DATABASE_PATIENCE:
+                    raise WarehouseLost(f"{told(error)}, for {DATABASE_PATIENCE:.0f} s") from None
+                self.events.emit("database_retry", "load", f"trying again: {told(error)}", level="warning")
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+
+    async def _live(self) -> Connection:
+        if self._connection is not None and not self._connection.is_closed():
+            return self._connection
+        connection = await connect(self.address)
+        try:
+            await connection.execute(statement("create_staging"))
+            if self._chunk is not None and not await connection.fetchval(statement("hold_chunk"), self._chunk.chunk_id):
+                raise LostChunk(str(self._chunk))
+        except BaseException:
+            connection.terminate()
+            raise
+        self._connection = connection
+        return connection
+
+
+def rows_of(records: Sequence[Any]) -> list[Row]:
+    """Records with `id`, `raw`, `last_updated` and `sync_token` as rows of staging."""
+    return [(r.id, r.raw, r.last_updated, r.sync_token, line) for line, r in enumerate(records)]

@@ -1,0 +1,41 @@
+"""SQL stays SQL: hands the statements of `sql/` to Python by their names.
+
+A file under `sql/statements/` holds statements, each after a line `-- name: some_name`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+# In a checkout `sql/` stands beside the package, in a wheel inside it.
+SQL_FOLDER = next(
+    (folder for folder in (_PACKAGE / "_sql", _PACKAGE.parent / "sql") if folder.is_dir()),
+    _PACKAGE.parent / "sql",
+)
+
+
+@functools.cache
+def statement(name: str, *, table: str = "", raw_schema: str = "raw") -> str:
+    """The statement of that name; `table` and `raw_schema` fill in which raw table it is about. KeyError if unknown."""
+    text = _statements()[name]
+    return for_table(text, table, raw_schema)
+
+
+def for_table(text: str, table: str, raw_schema: str = "raw") -> str:
+    """SQL that is written for `raw.{table}`, for a table of entities.py and a company's schema."""
+    return text.replace("raw.{table}", f"{raw_schema}.{table}")
+
+
+@functools.cache
+def _statements() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in sorted((SQL_FOLDER / "statements").glob("*.sql")):
+        parts = re.split(r"^-- name: (\w+)\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for name, text in zip(parts[1::2], parts[2::2], strict=True):
+            if name in found:
+                raise ValueError(f"{path.name}: the name {name} stands twice")
+            found[name] = text.strip().rstrip(";")
+    return found

@@ -1,0 +1,202 @@
+-- The ledger: what was asked for (runs), what it was cut into (chunks), and each try at a chunk (attempts).
+
+CREATE TABLE ops.company (
+    raw_schema    text        PRIMARY KEY,
+    realm_id      text        NOT NULL CHECK (realm_id <> ''),
+    environment   text        NOT NULL CHECK (environment IN ('sandbox', 'production', 'simulator')),
+    first_seen_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE  ops.company IS 'Which QuickBooks company fills a raw schema. Ids are unique only within a company, so a second company in the same schema is refused.';
+COMMENT ON COLUMN ops.company.raw_schema    IS 'The schema, raw unless a profile names another.';
+COMMENT ON COLUMN ops.company.realm_id      IS 'Intuit''s id of the company (realm).';
+COMMENT ON COLUMN ops.company.environment   IS 'sandbox, production or simulator: the same realm id means another company in each.';
+COMMENT ON COLUMN ops.company.first_seen_at IS 'When the first run for this company began (UTC).';
+
+CREATE TABLE ops.runs (
+    run_id        bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    realm_id      text        NOT NULL,
+    entity        text        NOT NULL,
+    filter_field  text        NOT NULL CHECK (filter_field IN ('last_updated', 'created', 'txn_date')),
+    mode          text        NOT NULL CHECK (mode IN ('resume', 'reprocess', 'retry')),
+    range_start   timestamptz NOT NULL,
+    range_end     timestamptz NOT NULL,
+    chunk         text        NOT NULL,
+    concurrency   smallint    NOT NULL CHECK (concurrency BETWEEN 1 AND 10),
+    status        text        NOT NULL DEFAULT 'planning'
+                  CHECK (status IN ('planning', 'running', 'done', 'incomplete', 'failed')),
+    as_of         timestamptz,
+    source_count  bigint      CHECK (source_count >= 0),
+    requests_sent bigint      NOT NULL DEFAULT 0,
+    requests_retried   bigint NOT NULL DEFAULT 0,
+    requests_throttled bigint NOT NULL DEFAULT 0,
+    error         text,
+    settings      jsonb       NOT NULL DEFAULT '{}',
+    started_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at   timestamptz,
+    CHECK (range_start < range_end)
+);
+COMMENT ON TABLE  ops.runs IS 'One execution for one entity: its parameters, its end, what it cost.';
+COMMENT ON COLUMN ops.runs.run_id       IS 'The run''s number, in every log line and report.';
+COMMENT ON COLUMN ops.runs.realm_id     IS 'Intuit''s id of the company (realm).';
+COMMENT ON COLUMN ops.runs.entity       IS 'invoices, customers or items.';
+COMMENT ON COLUMN ops.runs.filter_field IS 'The date that the range is about: last_updated, created or txn_date.';
+COMMENT ON COLUMN ops.runs.mode         IS 'resume (what is not done), reprocess (all again) or retry (what failed).';
+COMMENT ON COLUMN ops.runs.range_start  IS 'First instant of the range asked for (UTC, inclusive).';
+COMMENT ON COLUMN ops.runs.range_end    IS 'End of the range asked for (UTC, exclusive).';
+COMMENT ON COLUMN ops.runs.chunk        IS 'How the range was to be cut: auto, day, week or an ISO 8601 duration.';
+COMMENT ON COLUMN ops.runs.concurrency  IS 'Chunks fetched at once, 1 to 10.';
+COMMENT ON COLUMN ops.runs.status       IS 'planning, running, done, incomplete (resumable) or failed (set-up or authorization).';
+COMMENT ON COLUMN ops.runs.as_of        IS 'Intuit''s own clock when the range was planned: rows changed later are the catch-up chunk''s.';
+COMMENT ON COLUMN ops.runs.source_count IS 'COUNT(*) of what was still to be read, as Intuit gave it at as_of; null when nothing was left to plan.';
+COMMENT ON COLUMN ops.runs.requests_sent      IS 'Requests sent to the query endpoint; each is metered by Intuit.';
+COMMENT ON COLUMN ops.runs.requests_retried   IS 'How many of them were second or later tries.';
+COMMENT ON COLUMN ops.runs.requests_throttled IS 'How many were answered 429.';
+COMMENT ON COLUMN ops.runs.error        IS 'Why the run ended as it did, in one line; null when it is done.';
+COMMENT ON COLUMN ops.runs.settings     IS 'Versions and settings of the run, for the report. No secrets.';
+COMMENT ON COLUMN ops.runs.started_at   IS 'When the run began (UTC).';
+COMMENT ON COLUMN ops.runs.finished_at  IS 'When it ended (UTC); null while it works or after a kill.';
+
+CREATE TABLE ops.chunks (
+    chunk_id      bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    realm_id      text        NOT NULL,
+    entity        text        NOT NULL,
+    filter_field  text        NOT NULL CHECK (filter_field IN ('last_updated', 'created', 'txn_date')),
+    kind          text        NOT NULL CHECK (kind IN ('window', 'catch_up')),
+    window_start  timestamptz NOT NULL,
+    window_end    timestamptz,
+    range_start   timestamptz NOT NULL,
+    range_end     timestamptz NOT NULL,
+    status        text        NOT NULL DEFAULT 'planned'
+                  CHECK (status IN ('planned', 'running', 'done', 'failed', 'superseded')),
+    expected_rows bigint      CHECK (expected_rows >= 0),
+    attempt       integer     NOT NULL DEFAULT 0,
+    error         text,
+    intuit_tid    text,
+    planned_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    done_at       timestamptz,
+    CHECK (window_end IS NULL OR window_start <= window_end),
+    CHECK (kind = 'catch_up' OR window_end IS NOT NULL),
+    CHECK ((status = 'done') = (done_at IS NOT NULL))
+);
+CREATE UNIQUE INDEX chunks_window ON ops.chunks (realm_id, entity, filter_field, window_start, window_end)
+    WHERE kind = 'window' AND status <> 'superseded';
+CREATE UNIQUE INDEX chunks_catch_up ON ops.chunks (realm_id, entity, filter_field, range_start, range_end)
+    WHERE kind = 'catch_up' AND status IN ('planned', 'running', 'failed');
+
+COMMENT ON TABLE  ops.chunks IS 'The ledger: one window of a backfill, the unit of load, retry, resume and metrics (tramo in Spanish texts).';
+COMMENT ON COLUMN ops.chunks.chunk_id      IS 'The chunk''s number.';
+COMMENT ON COLUMN ops.chunks.realm_id      IS 'Intuit''s id of the company (realm).';
+COMMENT ON COLUMN ops.chunks.entity        IS 'invoices, customers or items.';
+COMMENT ON COLUMN ops.chunks.filter_field  IS 'The date that the window is about.';
+COMMENT ON COLUMN ops.chunks.kind          IS 'window: a part of the range. catch_up: what was edited while the range was read, and so left it.';
+COMMENT ON COLUMN ops.chunks.window_start  IS 'Start of the window (UTC, inclusive).';
+COMMENT ON COLUMN ops.chunks.window_end    IS 'End of the window (UTC, exclusive); a catch-up chunk gets it when it is done.';
+COMMENT ON COLUMN ops.chunks.range_start   IS 'Start of the range that the chunk was planned for.';
+COMMENT ON COLUMN ops.chunks.range_end     IS 'End of the range that the chunk was planned for.';
+COMMENT ON COLUMN ops.chunks.status        IS 'planned, running, done, failed, or superseded by a reprocess that cut the range anew.';
+COMMENT ON COLUMN ops.chunks.expected_rows IS 'COUNT(*) of the window as Intuit gave it when it was planned; null where it was not asked.';
+COMMENT ON COLUMN ops.chunks.attempt       IS 'How often the chunk was begun; a worker with an older number has lost it and writes nothing.';
+COMMENT ON COLUMN ops.chunks.error         IS 'Why the last attempt failed, in one line.';
+COMMENT ON COLUMN ops.chunks.intuit_tid    IS 'Intuit''s transaction id of the failure, for their support.';
+COMMENT ON COLUMN ops.chunks.planned_at    IS 'When the chunk was planned (UTC).';
+COMMENT ON COLUMN ops.chunks.done_at       IS 'When its last page was merged (UTC).';
+
+CREATE TABLE ops.run_chunks (
+    run_id   bigint NOT NULL REFERENCES ops.runs,
+    chunk_id bigint NOT NULL REFERENCES ops.chunks,
+    PRIMARY KEY (run_id, chunk_id)
+);
+CREATE INDEX run_chunks_chunk ON ops.run_chunks (chunk_id);
+COMMENT ON TABLE  ops.run_chunks IS 'Which chunks a run set out to do. Two runs of one range share chunks.';
+COMMENT ON COLUMN ops.run_chunks.run_id   IS 'The run.';
+COMMENT ON COLUMN ops.run_chunks.chunk_id IS 'A chunk it set out to do.';
+
+CREATE TABLE ops.attempts (
+    chunk_id      bigint      NOT NULL REFERENCES ops.chunks,
+    attempt       integer     NOT NULL CHECK (attempt >= 1),
+    run_id        bigint      NOT NULL REFERENCES ops.runs,
+    outcome       text        CHECK (outcome IN ('done', 'failed', 'released')),
+    pages         integer     NOT NULL DEFAULT 0,
+    requests      integer     NOT NULL DEFAULT 0,
+    retries       integer     NOT NULL DEFAULT 0,
+    throttled     integer     NOT NULL DEFAULT 0,
+    rows_read     bigint      NOT NULL DEFAULT 0,
+    rows_inserted bigint      NOT NULL DEFAULT 0,
+    rows_updated  bigint      NOT NULL DEFAULT 0,
+    rows_unchanged   bigint   NOT NULL DEFAULT 0,
+    rows_quarantined bigint   NOT NULL DEFAULT 0,
+    bytes_read    bigint      NOT NULL DEFAULT 0,
+    wait_seconds  double precision NOT NULL DEFAULT 0,
+    fetch_seconds double precision NOT NULL DEFAULT 0,
+    split_seconds double precision NOT NULL DEFAULT 0,
+    copy_seconds  double precision NOT NULL DEFAULT 0,
+    merge_seconds double precision NOT NULL DEFAULT 0,
+    error         text,
+    started_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at   timestamptz,
+    PRIMARY KEY (chunk_id, attempt)
+);
+CREATE INDEX attempts_run ON ops.attempts (run_id);
+COMMENT ON TABLE  ops.attempts IS 'Each try at a chunk with its metrics, written with each page, so that a killed attempt still says what it did.';
+COMMENT ON COLUMN ops.attempts.chunk_id         IS 'The chunk.';
+COMMENT ON COLUMN ops.attempts.attempt          IS '1 for the first try.';
+COMMENT ON COLUMN ops.attempts.run_id           IS 'The run that tried.';
+COMMENT ON COLUMN ops.attempts.outcome          IS 'done, failed, released (stopped on purpose, to be resumed), or null: at work or killed.';
+COMMENT ON COLUMN ops.attempts.pages            IS 'Pages loaded.';
+COMMENT ON COLUMN ops.attempts.requests         IS 'Requests sent, retries included.';
+COMMENT ON COLUMN ops.attempts.retries          IS 'Requests that were second or later tries.';
+COMMENT ON COLUMN ops.attempts.throttled        IS 'Answers with status 429.';
+COMMENT ON COLUMN ops.attempts.rows_read        IS 'Distinct records read.';
+COMMENT ON COLUMN ops.attempts.rows_inserted    IS 'Records new to raw.';
+COMMENT ON COLUMN ops.attempts.rows_updated     IS 'Records that replaced an older version in raw.';
+COMMENT ON COLUMN ops.attempts.rows_unchanged   IS 'Records that raw already had; nothing was written for them.';
+COMMENT ON COLUMN ops.attempts.rows_quarantined IS 'Records that Postgres can''t hold, or that have no Id: whole in ops.quarantine.';
+COMMENT ON COLUMN ops.attempts.bytes_read       IS 'Bytes of the answers'' bodies, uncompressed.';
+COMMENT ON COLUMN ops.attempts.wait_seconds     IS 'Waiting for the budget, the breaker or a pause.';
+COMMENT ON COLUMN ops.attempts.fetch_seconds    IS 'Waiting for Intuit''s answers and reading them.';
+COMMENT ON COLUMN ops.attempts.split_seconds    IS 'Cutting pages into records.';
+COMMENT ON COLUMN ops.attempts.copy_seconds     IS 'COPY into staging.';
+COMMENT ON COLUMN ops.attempts.merge_seconds    IS 'INSERT ... ON CONFLICT into raw, and the commit.';
+COMMENT ON COLUMN ops.attempts.error            IS 'Why it failed, in one line.';
+COMMENT ON COLUMN ops.attempts.started_at       IS 'When it began (UTC).';
+COMMENT ON COLUMN ops.attempts.finished_at      IS 'When it ended (UTC); null after a kill.';
+
+-- Begin the next chunk of a run, or return no row when none is free.
+-- A chunk is held by a session's advisory lock, so a killed worker's chunk is free at once, by itself;
+-- a chunk that is 'running' while nobody holds its lock is such an orphan and is begun again.
+-- The catch-up chunk comes last: it may begin only when every window of its range is done, since a row
+-- edited before its window is read leaves that window and is found only by a catch-up that begins later.
+CREATE FUNCTION ops.claim_chunk(this_run bigint) RETURNS SETOF ops.chunks
+LANGUAGE plpgsql AS $$
+DECLARE
+    candidate bigint;
+    taken ops.chunks;
+BEGIN
+    FOR candidate IN
+        SELECT c.chunk_id
+          FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
+         WHERE r.run_id = this_run AND c.status IN ('planned', 'running')
+           AND (c.kind = 'window' OR NOT EXISTS (
+                SELECT FROM ops.chunks w
+                 WHERE w.realm_id = c.realm_id AND w.entity = c.entity AND w.filter_field = c.filter_field
+                   AND w.kind = 'window' AND w.status NOT IN ('done', 'superseded')
+                   AND w.window_start >= c.range_start AND w.window_end <= c.range_end))
+         ORDER BY c.kind = 'catch_up', c.window_start
+    LOOP
+        CONTINUE WHEN NOT pg_try_advisory_lock(hashtext('ops.chunks'), candidate::int);
+        UPDATE ops.chunks c
+           SET status = 'running', attempt = c.attempt + 1, error = NULL, intuit_tid = NULL
+         WHERE c.chunk_id = (SELECT chunk_id FROM ops.chunks
+                              WHERE chunk_id = candidate AND status IN ('planned', 'running')
+                                FOR UPDATE SKIP LOCKED)
+        RETURNING c.* INTO taken;
+        IF FOUND THEN
+            INSERT INTO ops.attempts (chunk_id, attempt, run_id)
+            VALUES (taken.chunk_id, taken.attempt, this_run);
+            RETURN NEXT taken;
+            RETURN;
+        END IF;
+        PERFORM pg_advisory_unlock(hashtext('ops.chunks'), candidate::int);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION ops.claim_chunk(bigint) IS 'Begins the next free chunk of a run and holds it by a session advisory lock; no row when none is free.';

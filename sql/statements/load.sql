@@ -1,0 +1,53 @@
+-- name: create_staging
+-- A session's own staging: no WAL, empty again after each commit.
+CREATE TEMPORARY TABLE IF NOT EXISTS staging (
+    id               text        NOT NULL,
+    payload          jsonb       NOT NULL,
+    last_updated_utc timestamptz,
+    sync_token       bigint      NOT NULL,
+    line             integer     NOT NULL
+) ON COMMIT DELETE ROWS;
+
+-- name: merge_page
+-- The page in staging becomes rows of raw. Newest wins: by LastUpdatedTime, then SyncToken; of equal
+-- versions with another payload the one just read. A row that raw already has is left out before the
+-- INSERT, because ON CONFLICT would lock it, and a lock writes WAL. In order of id, so that two
+-- sessions which merge the same rows wait for each other instead of deadlocking.
+WITH newest AS (
+    SELECT DISTINCT ON (id) id, payload, last_updated_utc, sync_token
+      FROM staging
+     ORDER BY id, last_updated_utc DESC NULLS LAST, sync_token DESC, line DESC
+), changed AS (
+    SELECT n.*
+      FROM newest n LEFT JOIN raw.{table} t USING (id)
+     WHERE t.id IS NULL
+        OR t.deleted_at_utc IS NOT NULL
+        OR (coalesce(n.last_updated_utc, '-infinity'), n.sync_token) > (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
+        OR ((coalesce(n.last_updated_utc, '-infinity'), n.sync_token) = (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
+            AND n.payload::text <> t.payload::text)
+     ORDER BY id
+), merged AS (
+    INSERT INTO raw.{table} AS t (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,
+                                  page_size, request_payload, last_updated_utc, sync_token, run_id)
+    SELECT id, payload, $1, $2, $3, $4, $5, last_updated_utc, sync_token, $6 FROM changed
+    ON CONFLICT (id) DO UPDATE
+       SET payload = excluded.payload, ingested_at_utc = clock_timestamp(),
+           extract_window_start_utc = excluded.extract_window_start_utc,
+           extract_window_end_utc = excluded.extract_window_end_utc,
+           page_number = excluded.page_number, page_size = excluded.page_size,
+           request_payload = excluded.request_payload, last_updated_utc = excluded.last_updated_utc,
+           sync_token = excluded.sync_token, run_id = excluded.run_id, deleted_at_utc = NULL
+     WHERE t.deleted_at_utc IS NOT NULL
+        OR (coalesce(excluded.last_updated_utc, '-infinity'), excluded.sync_token) >= (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
+    RETURNING (xmax = 0) AS inserted
+)
+SELECT (SELECT count(*) FROM newest) AS read,
+       count(*) FILTER (WHERE inserted) AS inserted,
+       count(*) FILTER (WHERE NOT inserted) AS updated
+  FROM merged;
+
+-- name: quarantine_record
+-- The same bytes for the same Id are kept once while they stand.
+INSERT INTO ops.quarantine (realm_id, entity, record_id, reason, record, chunk_id, run_id, page_number, request_payload, intuit_tid)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (realm_id, entity, coalesce(record_id, ''), record_sha256) WHERE resolved_at IS NULL DO NOTHING;

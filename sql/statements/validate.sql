@@ -1,0 +1,44 @@
+-- name: check_keys
+-- Ids that are empty, stand twice, or aren't the payload's own.
+SELECT count(*) AS rows, count(*) - count(DISTINCT id) AS twice,
+       count(*) FILTER (WHERE id IS NULL OR id = '') AS empty,
+       count(*) FILTER (WHERE payload ->> 'Id' IS DISTINCT FROM id) AS unlike_payload
+  FROM raw.{table} WHERE run_id = $1;
+
+-- name: check_utc
+-- Rows whose date isn't inside the window that they were read in, and windows that end before they begin.
+SELECT count(*) AS rows,
+       count(*) FILTER (WHERE last_updated_utc IS NULL) AS without_date,
+       count(*) FILTER (WHERE last_updated_utc < extract_window_start_utc
+                           OR last_updated_utc >= extract_window_end_utc) AS outside,
+       count(*) FILTER (WHERE ingested_at_utc < extract_window_start_utc) AS before_window
+  FROM raw.{table} WHERE run_id = $1;
+
+-- name: count_last_updated_in_raw
+SELECT count(*) FROM raw.{table} WHERE last_updated_utc >= $1 AND last_updated_utc < $2 AND deleted_at_utc IS NULL;
+
+-- name: count_created_in_raw
+SELECT count(*) FROM raw.{table}
+ WHERE (payload #>> '{MetaData,CreateTime}')::timestamptz >= $1
+   AND (payload #>> '{MetaData,CreateTime}')::timestamptz < $2 AND deleted_at_utc IS NULL;
+
+-- name: count_txn_date_in_raw
+SELECT count(*) FROM raw.{table}
+ WHERE (payload ->> 'TxnDate')::date >= ($1::timestamptz AT TIME ZONE 'UTC')::date
+   AND (payload ->> 'TxnDate')::date < ($2::timestamptz AT TIME ZONE 'UTC')::date AND deleted_at_utc IS NULL;
+
+-- name: chunks_short_of_plan
+-- Windows that gave fewer rows than COUNT(*) promised when they were planned.
+SELECT c.chunk_id, c.window_start, c.window_end, c.expected_rows, max(a.rows_read) AS rows_read
+  FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
+  JOIN ops.attempts a ON a.chunk_id = c.chunk_id AND a.attempt = c.attempt
+ WHERE r.run_id = $1 AND c.kind = 'window' AND c.status = 'done' AND a.run_id = $1
+ GROUP BY c.chunk_id
+HAVING max(a.rows_read + a.rows_quarantined) < c.expected_rows
+ ORDER BY c.window_start;
+
+-- name: insert_validation
+INSERT INTO ops.validations (run_id, name, severity, message, found) VALUES ($1, $2, $3, $4, $5);
+
+-- name: validations_of
+SELECT name, severity, message, found, checked_at FROM ops.validations WHERE run_id = $1 ORDER BY validation_id;
