@@ -1,0 +1,103 @@
+"""`qbo-backfill secrets`: the Mage Secrets that the pipelines read. Values go in, and never come out."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from async_extractor.errors import RequestError
+from async_extractor.secrets import KNOWN_SECRETS, MageSecrets
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The credentials of QuickBooks and Postgres, kept encrypted in Mage Secrets (see MAGE_DATA_DIR).",
+)
+
+Name = typer.Argument(..., metavar="NAME", help="QBO_CLIENT_ID, POSTGRES_PASSWORD ...; see `secrets list`.")
+Any_ = typer.Option(False, "--any", help="Take a name that this project doesn't know.")
+Profile = typer.Option("", "--profile", help="The company, when there are several: its names are prefixed.")
+AsJson = typer.Option(False, "--json", help="One JSON object on stdout.")
+
+
+@app.command("set")
+def set_secret(name: str = Name, any_name: bool = Any_, profile: str = Profile) -> None:
+    """Store a value: from stdin, or by a prompt that doesn't show it. Replaces the old one in place.
+
+    A running backfill takes the new value with its next request for it.
+    """
+    if not any_name and name not in KNOWN_SECRETS:
+        raise RequestError(f"NAME {name!r} is unknown; --any takes it all the same. {_known_names(profile)}")
+    secrets = MageSecrets.locate(profile=profile, announce=_announce)
+    value = _read_value(name)
+    _check(name, value)
+    secrets.set(name, value)
+    typer.echo(f"{name} is stored ({secrets.where}).")
+
+
+@app.command("list")
+def list_secrets(profile: str = Profile, as_json: bool = AsJson) -> None:
+    """Which secrets are stored, which are missing and what each is for. Names only."""
+    secrets = MageSecrets.locate(profile=profile)
+    stored = set(secrets.names())
+    rows = [
+        {
+            "name": known.name,
+            "stored": known.name in stored,
+            "required": known.required,
+            "purpose": known.purpose,
+        }
+        for known in KNOWN_SECRETS.values()
+    ] + [
+        {"name": name, "stored": True, "required": False, "purpose": "not one of this project's"}
+        for name in sorted(stored - KNOWN_SECRETS.keys())
+    ]
+    if as_json:
+        typer.echo(json.dumps({"where": secrets.where, "profile": profile, "secrets": rows}))
+        return
+    table = Table(title=f"Mage Secrets: {secrets.where}", title_justify="left")
+    table.add_column("name", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("what it is for")
+    for row in rows:
+        state = "stored" if row["stored"] else "missing" if row["required"] else "not set"
+        table.add_row(str(row["name"]), state, str(row["purpose"]))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@app.command("delete")
+def delete_secret(name: str = Name, profile: str = Profile) -> None:
+    """Remove a secret. Ends with 2 when there is none of that name."""
+    if not MageSecrets.locate(profile=profile).delete(name):
+        raise RequestError(f"NAME {name!r} is not stored; `qbo-backfill secrets list` shows what is.")
+    typer.echo(f"{name} is deleted.")
+
+
+def _known_names(profile: str) -> str:
+    prefix = f" (the prefix comes from --profile {profile})" if profile else ""
+    return f"Known{prefix}: {', '.join(KNOWN_SECRETS)}."
+
+
+def _read_value(name: str) -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt(name, hide_input=True, default="", show_default=False, err=True))
+    value = sys.stdin.read()
+    # What `echo` and an editor add. Anything else may be part of a password.
+    return value.removesuffix("\n").removesuffix("\r")
+
+
+def _check(name: str, value: str) -> None:
+    """Refuse what can't be right. The value itself stays out of the message unless it can't be secret."""
+    if "\n" in value or "\0" in value:
+        raise RequestError(f"The value of {name} has more than one line; nothing was stored.")
+    if name == "QBO_ENVIRONMENT" and value not in ("sandbox", "production", "simulator"):
+        raise RequestError(f"QBO_ENVIRONMENT {value!r} is not sandbox, production or simulator.")
+    if name == "POSTGRES_PORT" and not (value.isascii() and value.isdecimal() and 0 < int(value) < 65536):
+        raise RequestError("POSTGRES_PORT is not a port: a number from 1 to 65535.")
+
+
+def _announce(line: str) -> None:
+    typer.echo(line, err=True)
