@@ -1,0 +1,275 @@
+"""`/_simulator/`: what tests ask of the simulator and do to its books. Loopback only."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from random import Random
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from qbo_simulator import scenarios
+from qbo_simulator.behaviour import BehaviourError, merged
+from qbo_simulator.company.table import Table
+from qbo_simulator.planting import PlantingError, plant
+from qbo_simulator.query.properties import NAME_LISTS
+from qbo_simulator.service import Service
+
+log = logging.getLogger("qbo_simulator")
+
+
+class ControlError(ValueError):
+    """A control request that makes no sense: one line, answered with 400."""
+
+
+class ControlRoutes:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._chance = Random(f"{service.config.seed}/control")
+
+    def routes(self) -> list[web.RouteDef]:
+        base = "/_simulator"
+        return [
+            web.get(f"{base}/", _guarded(self.about)),
+            web.get(f"{base}/ledger", _guarded(self.ledger)),
+            web.delete(f"{base}/ledger", _guarded(self.reset_ledger)),
+            web.get(f"{base}/truth/{{entity}}", _guarded(self.truth)),
+            web.get(f"{base}/truth/{{entity}}/{{id}}", _guarded(self.truth_of)),
+            web.post(f"{base}/edit", _guarded(self.edit)),
+            web.post(f"{base}/load", _guarded(self.load)),
+            web.get(f"{base}/faults", _guarded(self.behaviour)),
+            web.post(f"{base}/faults", _guarded(self.adopt)),
+            web.post(f"{base}/clock", _guarded(self.clock)),
+            web.post(f"{base}/tokens", _guarded(self.tokens)),
+        ]
+
+    async def about(self, _request: web.Request) -> web.StreamResponse:
+        company = self._service.company
+        return web.json_response(
+            {
+                "realm_id": self._service.config.realm_id,
+                "rows": {entity: len(table) for entity, table in company.tables.items()},
+                "behaviour": self._service.how.about,
+                "scenarios": {name: scenarios.about(name) for name in scenarios.names()},
+            }
+        )
+
+    async def ledger(self, request: web.Request) -> web.StreamResponse:
+        """Counts; with `?log=1` every request too."""
+        return web.json_response(self._service.ledger.summary(log=request.query.get("log") == "1"))
+
+    async def reset_ledger(self, _request: web.Request) -> web.StreamResponse:
+        """Count from nothing. Requests under way are forgotten, so do it when there are none."""
+        self._service.ledger.reset()
+        return web.json_response({"reset": True})
+
+    async def truth(self, request: web.Request) -> web.StreamResponse:
+        """The current records in the order of their Ids, inactive ones too, each as it would be served, one a line.
+
+        `?framing=length` puts `Id TAB length NEWLINE` before each record, for records that hold line breaks.
+        `?deleted=1` lists the Ids of deleted records instead.
+        """
+        table = self._table(request.match_info["entity"])
+        if request.query.get("deleted") == "1":
+            return web.json_response({"deleted": [table.id_text(slot) for slot in table.deleted]})
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        try:
+            for part in _parts(table, framed=request.query.get("framing") == "length"):
+                await response.write(part)
+            await response.write_eof()
+        except ConnectionError:
+            log.debug("the client left before the answer's end")
+        return response
+
+    async def truth_of(self, request: web.Request) -> web.StreamResponse:
+        table = self._table(request.match_info["entity"])
+        slot = table.slot_of_id(request.match_info["id"])
+        if slot is None:
+            raise web.HTTPNotFound(text=f"no {table.entity} with Id {request.match_info['id']}\n")
+        return web.Response(body=table.payload(slot), content_type="application/json")
+
+    async def edit(self, request: web.Request) -> web.StreamResponse:
+        """Make edits: `{"entity": "Invoice", "edit": 3, "insert": 2, "void": ["130"], "delete": 1}`.
+
+        A number picks so many rows at random, a list names them by Id. Answers the Ids by kind of edit. For name lists
+        `delete` makes inactive, as QuickBooks does, and `activate` undoes it.
+        """
+        asked = await _object(request)
+        table = self._table(str(asked.pop("entity", "")))
+        now = int(asked.pop("at", self._service.now()))
+        unknown = set(asked) - {"edit", "insert", "void", "delete", "activate"}
+        if unknown:
+            raise ControlError(f"unknown edit {min(unknown)!r}: edit, insert, void, delete or activate")
+        if table.entity in NAME_LISTS and "void" in asked:
+            raise ControlError(f"only transactions can be voided, not {table.entity}")
+        done: dict[str, list[str | None]] = {}
+        company = self._service.company
+        for kind, wanted in asked.items():
+            if kind == "insert":
+                slots = company.insert(table, _count(kind, wanted), now)
+            else:
+                slots = self._wanted(table, kind, wanted)
+            if kind == "edit":
+                company.edit(table, slots, now)
+            elif kind == "void":
+                company.void(table, slots, now)
+            elif kind == "delete":
+                company.delete(table, slots, now)
+            elif kind == "activate":
+                for slot in slots:
+                    table.set_active(slot, active=True, now=now)
+            done[kind] = [table.id_text(slot) for slot in slots]
+            self._service.ledger.edits[f"{table.entity} {kind}"] += len(slots)
+        return web.json_response(done)
+
+    async def load(self, request: web.Request) -> web.StreamResponse:
+        """Plant records, to be served byte for byte.
+
+        As NDJSON (`?entity=Invoice[&replace=1]`, one record a line), or as JSON: `{"entity": "Invoice",
+        "replace": false, "records": [{"payload": "text"} or {"payload_base64": "..."}, ...]}`, where a record may
+        also say `id`, `created`, `updated`, `txn_date`, `name`, `active` by which queries find it; what it does not say
+        is read from the payload, and else is now.
+        """
+        if request.content_type in ("application/x-ndjson", "application/octet-stream"):
+            table = self._table(request.query.get("entity", ""))
+            replace = request.query.get("replace") == "1"
+            records = [{"payload": line} for line in (await request.read()).split(b"\n") if line]
+        else:
+            asked = await _object(request)
+            table = self._table(str(asked.get("entity", "")))
+            replace = bool(asked.get("replace", False))
+            records = [_bytes_of(record) for record in asked.get("records", [])]
+        if replace:
+            table.clear()
+        try:
+            slots = [plant(table, record, self._service.now()) for record in records]
+        except PlantingError as error:
+            raise ControlError(str(error)) from error
+        return web.json_response({"planted": len(slots), "rows": len(table)})
+
+    async def behaviour(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response(msgspec.to_builtins(self._service.how))
+
+    async def adopt(self, request: web.Request) -> web.StreamResponse:
+        """Behave otherwise from now on: `{"scenario": "storm,busy", "switches": {...}}`; without a scenario, the
+        switches go on top of the present ones."""
+        asked = await _object(request)
+        unknown = set(asked) - {"scenario", "switches"}
+        if unknown:
+            raise ControlError(f"unknown key {min(unknown)!r}: scenario and switches")
+        scenario = asked.get("scenario")
+        base = self._service.switches if scenario is None else scenarios.switches(str(scenario))
+        self._service.adopt(merged(base, asked.get("switches", {})))
+        return web.json_response(msgspec.to_builtins(self._service.how))
+
+    async def clock(self, request: web.Request) -> web.StreamResponse:
+        """Move the server's clock: `{"offset_seconds": 86400}` from the machine's."""
+        asked = await _object(request)
+        offset = asked.get("offset_seconds")
+        if not isinstance(offset, (int, float)) or isinstance(offset, bool):
+            raise ControlError("offset_seconds must be a number")
+        self._service.clock.offset = float(offset)
+        return web.json_response({"now": self._service.clock.envelope_time()})
+
+    async def tokens(self, request: web.Request) -> web.StreamResponse:
+        """`{"expire_access": true}`, `{"revoke": true}`, or `{"restore": "<refresh token>"}`."""
+        asked = await _object(request)
+        consent = self._service.consent
+        if asked.get("revoke"):
+            consent.revoke_all()
+        if "restore" in asked:
+            consent.restore(str(asked["restore"]))
+        expired = consent.expire_access_tokens() if asked.get("expire_access") else 0
+        return web.json_response({"refresh_token": consent.refresh_token, "expired": expired})
+
+    def _table(self, entity: str) -> Table:
+        table = self._service.company.tables.get(entity)
+        if table is None:
+            raise ControlError(f"no entity {entity!r}; there are {', '.join(self._service.company.tables)}")
+        return table
+
+    def _wanted(self, table: Table, kind: str, wanted: Any) -> list[int]:
+        if not isinstance(wanted, list):
+            return self._service.company.pick(table, _count(kind, wanted), self._chance)
+        slots = []
+        for identifier in wanted:
+            slot = table.slot_of_id(str(identifier))
+            if slot is None:
+                raise ControlError(f"no {table.entity} with Id {identifier}")
+            slots.append(slot)
+        return slots
+
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _guarded(handler: _Handler) -> _Handler:
+    """For callers on this machine only; what makes no sense is one line and 400."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if not ipaddress.ip_address((request.remote or "0.0.0.0").partition("%")[0]).is_loopback:  # noqa: S104
+            raise web.HTTPForbidden(text="the simulator is controlled from its own machine only\n")
+        try:
+            return await handler(request)
+        except (ControlError, BehaviourError) as error:
+            raise web.HTTPBadRequest(text=f"{error}\n") from error
+
+    return guarded
+
+
+async def _object(request: web.Request) -> dict[str, Any]:
+    try:
+        asked = await request.json()
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ControlError(f"the body is no JSON: {error}") from error
+    if not isinstance(asked, dict):
+        raise ControlError("the body must be a JSON object")
+    return asked
+
+
+def _parts(table: Table, *, framed: bool) -> Iterator[bytes]:
+    """A table's records in parts of about a megabyte."""
+    part: list[bytes] = []
+    size = 0
+    for slot in list(table.slots()):
+        if slot in table.deleted:
+            continue  # since this answer began
+        payload = table.payload(slot)
+        if framed:
+            part.append(b"%b\t%d\n" % ((table.id_text(slot) or "").encode(), len(payload)))
+        part.append(payload + b"\n")
+        size += len(payload)
+        if size > 1_000_000:
+            yield b"".join(part)
+            part, size = [], 0
+    yield b"".join(part)
+
+
+def _count(kind: str, wanted: Any) -> int:
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
+        raise ControlError(f"{kind} must be a number of rows or a list of Ids")
+    return wanted
+
+
+def _bytes_of(record: Any) -> dict[str, Any]:
+    if not isinstance(record, dict):
+        raise ControlError("each record must be an object with payload or payload_base64")
+    found = dict(record)
+    encoded = found.pop("payload_base64", None)
+    try:
+        if encoded is not None:
+            found["payload"] = base64.b64decode(encoded, validate=True)
+        elif isinstance(found.get("payload"), str):
+            found["payload"] = found["payload"].encode()
+    except (binascii.Error, ValueError) as error:
+        raise ControlError(f"a record's payload can't be read: {error}") from error
+    if not isinstance(found.get("payload"), bytes):
+        raise ControlError("each record must have payload (text) or payload_base64")
+    return found

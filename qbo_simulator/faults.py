@@ -1,0 +1,107 @@
+"""Which request is hit by which fault: rules and a seed, so that a storm can be had again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from random import Random
+
+from qbo_simulator.behaviour import Behaviour, Fault, FaultKind, RequestKind
+from qbo_simulator.company import Company
+from qbo_simulator.envelopes import Answer, forbidden, html, service_fault, throttled, unauthorized, xml_fault
+
+# These happen to an answer on its way; all others take its place.
+ON_THE_WAY = frozenset(["reset", "truncated", "truncated-gzip", "slow-body", "batch-item"])
+
+
+class FaultPlan:
+    """Decides request by request, in the order of their arrival."""
+
+    def __init__(self, rules: tuple[Fault, ...], seed: int) -> None:
+        self._rules = rules
+        self._seen = [0] * len(rules)
+        self._hit = [0] * len(rules)
+        self._since = time.monotonic()
+        self._chance = Random(f"{seed}/faults")
+
+    def strike(self, kind: RequestKind) -> FaultKind | None:
+        """The fault this request meets; the first rule that hits decides."""
+        struck: FaultKind | None = None
+        for at, rule in enumerate(self._rules):
+            if (rule.on and kind not in rule.on) or (not rule.on and kind == "token"):
+                continue
+            self._seen[at] += 1
+            # A draw for every rule and request, so that one rule's luck does not depend on another's.
+            lucky = self._chance.random() < rule.rate
+            if struck is not None or not lucky or self._seen[at] <= rule.after:
+                continue
+            if rule.times is not None and self._hit[at] >= rule.times:
+                continue
+            if rule.seconds is not None and time.monotonic() > self._since + rule.seconds:
+                continue
+            self._hit[at] += 1
+            struck = rule.kind
+        return struck
+
+
+def answer_for(fault: FaultKind, how: Behaviour, stamp: str, turn: int, token: str) -> Answer:
+    """The answer that takes a request's place."""
+    failed = "An application error has occurred while processing your request"
+    if fault == "throttle":
+        return throttle_answer(how, stamp, turn)
+    if fault == "unavailable":
+        return _UNAVAILABLE[turn % 2]()
+    makers: dict[str, Callable[[], Answer]] = {
+        "unauthorized": lambda: unauthorized(f"Token expired: {token}"),
+        "unauthorized-xml": lambda: xml_fault(
+            401, "100", "General Authentication Error", "AuthenticationFailed", "AuthenticationFault", stamp
+        ),
+        "forbidden": forbidden,
+        # Captured with its type misspelt.
+        "user-rights-lost": lambda: service_fault(
+            500, "120", "Authorization Failure", "Authorization Failure", "AuthorizatonFault", stamp
+        ),
+        "internal-error": lambda: service_fault(
+            500, "3100", "message=InternalServerError; errorCode=003100; statusCode=500", None, "SERVICE", stamp
+        ),
+        "system-fault": lambda: service_fault(500, "10000", failed, _NULL_POINTER, "SystemFault", stamp),
+        "fault-in-200": lambda: service_fault(200, "10000", failed, _NULL_POINTER, "SystemFault", stamp),
+        "gateway-timeout": lambda: xml_fault(
+            504, "6002", "message=GatewayTimeout; errorCode=006002; statusCode=504", None, "SERVICE", stamp
+        ),
+        "bad-gateway": lambda: html(502, "502 Bad Gateway", "nginx"),
+        "empty-503": lambda: Answer(503, b"", "text/plain"),
+        "html-in-200": lambda: html(200, "We'll be back soon", "QuickBooks"),
+    }
+    return makers[fault]()
+
+
+_NULL_POINTER = "System Failure Error: java.lang.NullPointerException"
+_UNAVAILABLE = (
+    lambda: html(503, "503 Service Temporarily Unavailable", "nginx"),
+    lambda: html(503, "Service Unavailable", "Microsoft-HTTPAPI/2.0"),
+)
+
+
+def throttle_answer(how: Behaviour, stamp: str, turn: int) -> Answer:
+    limits = how.limits
+    as_xml = limits.body == "xml" or (limits.body == "mixed" and turn % 2 == 0)
+    return throttled(
+        stamp,
+        as_xml=as_xml,
+        retry_after=limits.retry_after_seconds if limits.retry_after == "present" else None,
+    )
+
+
+def poisoned_slots(how: Behaviour, company: Company, seed: int) -> dict[str, frozenset[int]]:
+    """By entity, the rows that break their page."""
+    found: dict[str, set[int]] = {}
+    for entity, count in how.poison.count.items():
+        if entity in company.tables:
+            table = company.tables[entity]
+            found.setdefault(entity, set()).update(company.pick(table, count, Random(f"{seed}/poison/{entity}")))
+    for entity, identifiers in how.poison.ids.items():
+        if entity in company.tables:
+            slots = (company.tables[entity].slot_of_id(identifier) for identifier in identifiers)
+            found.setdefault(entity, set()).update(slot for slot in slots if slot is not None)
+    return {entity: frozenset(slots) for entity, slots in found.items()}

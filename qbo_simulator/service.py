@@ -1,0 +1,340 @@
+"""The accounting API without HTTP: statements, batches and change data capture over one company."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+import msgspec
+
+from qbo_simulator import scenarios
+from qbo_simulator.behaviour import Behaviour, Poison, RequestKind, behaviour, merged
+from qbo_simulator.company import Company
+from qbo_simulator.company.deflate import gzipped, stored
+from qbo_simulator.company.invoices import Invoices
+from qbo_simulator.company.table import Table, slot_of
+from qbo_simulator.config import SimulatorConfig
+from qbo_simulator.envelopes import Answer, service_fault, xml_document
+from qbo_simulator.faults import FaultPlan, poisoned_slots
+from qbo_simulator.ledger import Ledger
+from qbo_simulator.oauth import Consent
+from qbo_simulator.query.grammar import Query, QueryFault, parse
+from qbo_simulator.query.properties import NAME_LISTS, PROPERTIES, entity_name
+from qbo_simulator.query.select import select
+from qbo_simulator.times import Clock, pacific, parse_instant
+
+_CDC_OBJECTS = 1000
+_BATCH_ITEMS = 30
+
+
+class Service:
+    """One company and the state of its API. Every method answers at once; waiting is the server's."""
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self.config = config
+        self.clock = Clock()
+        self.company = Company(config.size)
+        self.ledger = Ledger()
+        self.consent = Consent(config.client_id, config.client_secret, config.refresh_token, self.clock)
+        self.turn = 0
+        self._switches: dict[str, Any] = {}
+        self.adopt(merged(scenarios.switches(config.scenario), config.switches))
+
+    def adopt(self, switches: dict[str, Any]) -> None:
+        """Behave so from now on; the options given at the start stay on top. BehaviourError changes nothing."""
+        options: dict[str, Any] = {}
+        if not self.config.limits:
+            options["limits"] = {"enforced": False}
+        if self.config.latency_ms is not None:
+            options["latency"] = {"base_ms": [self.config.latency_ms] * 2, "row_ms": 0, "line_ms": 0}
+        if self.config.access_token_seconds is not None:
+            options["tokens"] = {"access_seconds": self.config.access_token_seconds}
+        adopted = behaviour(merged(switches, options))
+        self._switches = switches
+        self.how: Behaviour = adopted
+        self.faults = FaultPlan(adopted.faults, self.config.seed)
+        self.chance = Random(f"{self.config.seed}/{adopted.about}")
+        self.poisoned = poisoned_slots(adopted, self.company, self.config.seed)
+        self.dropped_answers = 0
+
+    @property
+    def switches(self) -> dict[str, Any]:
+        return self._switches
+
+    def now(self) -> int:
+        return int(self.clock.now())
+
+    # Answers
+
+    def query(self, statement: str, *, as_xml: bool = False) -> Answer:
+        """The answer to a statement, and afterwards the edits that a busy company sees."""
+        self.turn += 1
+        try:
+            query = parse(statement)
+            entity = entity_name(query.entity)
+            if entity not in self.company.tables:
+                return self._other_entity(entity, query, as_xml)
+            table = self.company.tables[entity]
+            selection = select(query, table, self.how.queries, self.turn)
+        except QueryFault as fault:
+            message = "Error parsing query" if fault.code == "4000" else "Invalid query"
+            return self.fault(400, fault.code, message, fault.detail, "ValidationFault", as_xml=as_xml)
+        if query.count:
+            return self._answer({"QueryResponse": {"totalCount": selection.total}}, as_xml)
+        if self.poisoned.get(entity, frozenset()).intersection(selection.slots):
+            return self._poison_answer(as_xml)
+        if query.columns or as_xml:
+            answer = self._rewritten(entity, table, query, selection.slots, as_xml)
+        else:
+            answer = self._page(entity, table, query.start, selection.slots)
+        answer.rows = len(selection.slots)
+        self.ledger.rows[entity] += answer.rows
+        self._edit_after(entity, table, selection.slots)
+        return answer
+
+    def batch(self, body: bytes, *, strike: bool, as_xml: bool = False) -> Answer:
+        """Up to 30 payloads, one after another; only queries are served. `strike` puts a Fault in place of one."""
+        try:
+            items = json.loads(body)["BatchItemRequest"]
+            requests = [(item.get("bId"), item.get("Query")) for item in items]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return self.fault(400, "2010", "Request has invalid or unsupported property",
+                              "Property Name:BatchItemRequest is unsupported or missing", "ValidationFault",
+                              as_xml=as_xml)  # fmt: skip
+        if len(requests) > _BATCH_ITEMS:
+            return self.fault(400, "1040", "Batch size limit exceeded",
+                              f"Maximum {_BATCH_ITEMS} items are allowed in a batch request", "ValidationFault",
+                              as_xml=as_xml)  # fmt: skip
+        answers: list[msgspec.Raw] = []
+        rows = 0
+        struck = self.chance.randrange(len(requests)) if strike and requests else None
+        for at, (identifier, statement) in enumerate(requests):
+            if at == struck:
+                item = self.fault(500, "10000", "An application error has occurred while processing your request",
+                                  "System Failure Error", "SystemFault")  # fmt: skip
+            elif isinstance(statement, str):
+                item = self.query(statement)
+            else:
+                item = self.fault(400, "500", "Unsupported Operation", "Operation is not supported", "ValidationFault")
+            rows += item.rows
+            content = item.body[: item.body.rindex(b',"time":')]
+            tag = b"" if identifier is None else b',"bId":' + msgspec.json.encode(identifier)
+            answers.append(msgspec.Raw(content + tag + b"}"))
+        answer = self._answer({"BatchItemResponse": answers}, as_xml)
+        answer.rows = rows
+        return answer
+
+    def changes(self, entities: str, since: str, *, as_xml: bool = False) -> Answer:
+        """Change data capture: what changed since, oldest first, 1,000 objects at most, the deleted as stubs after."""
+        try:
+            names = [entity_name(name.strip()) for name in entities.split(",") if name.strip()]
+            instant = parse_instant(since.replace(" ", "+"), self.how.queries.naive_times)
+        except (QueryFault, ValueError):
+            return self.fault(400, "2030", "Invalid ID", f"changedSince or entities is not valid: {since}",
+                              "ValidationFault", as_xml=as_xml)  # fmt: skip
+        room = _CDC_OBJECTS
+        found: list[dict[str, Any]] = []
+        for name in names:
+            records = self._changes_of(name, instant, room) if name in self.company.tables else []
+            if records is None:
+                return self._poison_answer(as_xml)
+            room -= len(records)
+            page = {name: records, "startPosition": 1, "maxResults": len(records)} if records else {}
+            found.append(page)
+        answer = self._answer({"CDCResponse": [{"QueryResponse": found}]}, as_xml)
+        answer.rows = _CDC_OBJECTS - room
+        return answer
+
+    def company_info(self, *, as_xml: bool = False) -> Answer:
+        return self._answer({"CompanyInfo": self._company_info()}, as_xml)
+
+    def read(self, entity: str, identifier: str, *, as_xml: bool = False) -> Answer:
+        """One record by its Id."""
+        table = self.company.tables.get(entity)
+        slot = None if table is None else table.slot_of_id(identifier)
+        if table is None or slot is None:
+            detail = (
+                "Object Not Found : Something you're trying to use has been made inactive. Check the fields with "
+                "accounts, customers, items, vendors or employees."
+            )
+            return self.fault(400, "610", "Object Not Found", detail, "ValidationFault", as_xml=as_xml)
+        return self._answer({entity: msgspec.Raw(table.payload(slot))}, as_xml)
+
+    def fault(
+        self, status: int, code: str, message: str, detail: str | None, fault_type: str, *, as_xml: bool = False
+    ) -> Answer:
+        stamp = self.clock.envelope_time()
+        return service_fault(status, code, message, detail, fault_type, stamp, as_xml=as_xml)
+
+    # Pieces
+
+    def _answer(self, content: dict[str, Any], as_xml: bool) -> Answer:
+        stamp = self.clock.envelope_time()
+        if as_xml:
+            plain = json.loads(msgspec.json.encode(content), parse_float=str, parse_int=str)
+            return Answer(200, xml_document(plain, stamp), "application/xml;charset=UTF-8")
+        return Answer(200, msgspec.json.encode(content | {"time": stamp}))
+
+    def _page(self, entity: str, table: Table, start: int, slots: list[int]) -> Answer:
+        stamp = self.clock.envelope_time().encode()
+        if not slots:
+            return Answer(200, b'{"QueryResponse":{},"time":"%b"}' % stamp)
+        opening = b'{"QueryResponse":{"%b":[' % entity.encode()
+        closing = b'],"startPosition":%d,"maxResults":%d},"time":"%b"}' % (start, len(slots), stamp)
+        body = b"".join((opening, b",".join([table.payload(slot) for slot in slots]), closing))
+        answer = Answer(200, body)
+        if isinstance(table, Invoices):
+            answer.gzip = gzipped(_deflated_page(opening, table, slots, closing), body)
+        return answer
+
+    def _rewritten(self, entity: str, table: Table, query: Query, slots: list[int], as_xml: bool) -> Answer:
+        """A page of records that are not served as they are: some columns only, or XML."""
+        if not slots:
+            return self._answer({"QueryResponse": {}}, as_xml)
+        records: list[Any] = []
+        for slot in slots:
+            record = json.loads(table.payload(slot), parse_float=_verbatim)
+            records.append(_columns(record, query.columns) if query.columns else record)
+        page = {entity: records, "startPosition": query.start, "maxResults": len(records)}
+        return self._answer({"QueryResponse": page}, as_xml)
+
+    def _poison_answer(self, as_xml: bool) -> Answer:
+        poison: Poison = self.how.poison
+        if poison.code == "4002":
+            return self.fault(400, "4002", "Error processing query", "Error processing query", "Service", as_xml=as_xml)
+        return self.fault(500, "10000", "An application error has occurred while processing your request",
+                          "System Failure Error: java.lang.IllegalArgumentException", "SystemFault",
+                          as_xml=as_xml)  # fmt: skip
+
+    def _other_entity(self, entity: str, query: Query, as_xml: bool) -> Answer:
+        rows = [self._company_info()] if entity == "CompanyInfo" else []
+        if query.count:
+            return self._answer({"QueryResponse": {"totalCount": len(rows)}}, as_xml)
+        if not rows:
+            return self._answer({"QueryResponse": {}}, as_xml)
+        return self._answer({"QueryResponse": {entity: rows, "startPosition": 1, "maxResults": len(rows)}}, as_xml)
+
+    def _company_info(self) -> dict[str, Any]:
+        created = pacific(self.company.start).decode()
+        address = {"Id": "1", "Line1": "123 Sierra Way", "City": "San Pablo", "CountrySubDivisionCode": "CA"}
+        return {
+            "CompanyName": f"Simulated Company {self.config.seed}",
+            "LegalName": f"Simulated Company {self.config.seed}",
+            "CompanyAddr": address | {"PostalCode": "87999"},
+            "CompanyStartDate": created[:10],
+            "FiscalYearStartMonth": "January",
+            "Country": "US",
+            "Email": {"Address": "company@example.com"},
+            "SupportedLanguages": "en",
+            "NameValue": [{"Name": "NeoEnabled", "Value": "true"}],
+            "domain": "QBO",
+            "sparse": False,
+            "Id": "1",
+            "SyncToken": "4",
+            "MetaData": {"CreateTime": created, "LastUpdatedTime": created},
+        }
+
+    def _changes_of(self, entity: str, since: int, room: int) -> list[Any] | None:
+        """None when a poisoned record is among them."""
+        table = self.company.tables[entity]
+        second = -(-since // 1_000_000)
+        first = table.by_updated.rank(max(second, 0) << 32)
+        slots = [slot_of(key) for key in table.by_updated.slice(first, first + room)]
+        if self.poisoned.get(entity, frozenset()).intersection(slots):
+            return None
+        records: list[Any] = [msgspec.Raw(table.payload(slot)) for slot in slots]
+        for slot, when in table.deleted.items():
+            if when >= second and len(records) < room:
+                moved = {"LastUpdatedTime": pacific(when).decode()}
+                records.append({"domain": "QBO", "status": "Deleted", "Id": table.id_text(slot), "MetaData": moved})
+        return records
+
+    def _edit_after(self, entity: str, table: Table, delivered: list[int]) -> None:
+        """The books change between two pages: rows of the page just read first of all."""
+        edits = self.how.edits
+        if not delivered:
+            return
+        now = self.now()
+        for name, mean in (
+            ("touch", edits.touch),
+            ("insert", edits.insert),
+            ("void", edits.void),
+            ("delete", edits.delete),
+            ("inactivate", edits.inactivate),
+        ):
+            count = int(mean) + (self.chance.random() < mean - int(mean))
+            for _ in range(count):
+                if name == "insert":
+                    self.company.insert(table, 1, now)
+                else:
+                    slot = self.chance.choice(delivered)
+                    if not self._edit(name, entity, table, slot, now):
+                        continue
+                self.ledger.edits[f"{entity} {name}"] += 1
+
+    def _edit(self, name: str, entity: str, table: Table, slot: int, now: int) -> bool:
+        """Whether this kind of edit fits the entity and was made."""
+        if slot in table.deleted:
+            return False
+        is_name = entity in NAME_LISTS
+        if name == "touch":
+            table.touch(slot, now)
+        elif name == "void" and not is_name:
+            self.company.void(table, [slot], now)
+        elif name == "delete" and not is_name:
+            table.delete(slot, now)
+        elif name == "inactivate" and is_name:
+            table.set_active(slot, active=False, now=now)
+        else:
+            return False
+        return True
+
+
+def request_kind(statement: str) -> RequestKind:
+    return "count" if "count(" in statement[:40].lower().replace(" ", "") else "query"
+
+
+def readable_entity(written: str) -> str | None:
+    """The entity of a path such as `/invoice/130`."""
+    return next((name for name in PROPERTIES if name.lower() == written.lower()), None)
+
+
+def _verbatim(text: str) -> msgspec.Raw:
+    return msgspec.Raw(text.encode())
+
+
+def _columns(record: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
+    """The asked-for columns of a record, marked sparse."""
+    chosen: dict[str, Any] = {"domain": "QBO", "sparse": True}
+    keys = {key.lower(): key for key in record}
+    for column in columns:
+        first, _, second = column.partition(".")
+        key = keys.get(first.lower())
+        if key is None:
+            continue
+        value = record[key]
+        if second and isinstance(value, dict):
+            inner = {name.lower(): name for name in value}.get(second.lower())
+            if inner is not None:
+                chosen.setdefault(key, {})[inner] = value[inner]
+        else:
+            chosen[key] = value
+    return chosen
+
+
+def _deflated_page(opening: bytes, table: Invoices, slots: list[int], closing: bytes) -> list[bytes]:
+    """The page as deflate pieces: what is an invoice's own uncompressed, its body as it was compressed before."""
+    pieces = []
+    before = opening
+    for slot in slots:
+        raw = table.raw.get(slot)
+        if raw is not None:
+            before += raw + b","
+            continue
+        body = table.body(slot)
+        pieces.append(stored(before + body.opening + table.head(slot, body)))
+        pieces.append(body.middle_deflated)
+        before = table.tail(slot, body) + body.closing + b","
+    pieces.append(stored(before[:-1] + closing))
+    return pieces
