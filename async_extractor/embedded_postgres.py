@@ -68,9 +68,7 @@ class EmbeddedPostgres:
                 self._remember(place)
             if place.throwaway != self.throwaway:
                 kind = "without" if place.throwaway else "with"
-                raise ConfigurationError(
-                    f"The Postgres in {self.state_dir} was made {kind} fsync; use another folder."
-                )
+                raise ConfigurationError(f"The Postgres in {self.state_dir} was made {kind} fsync; use another folder.")
             cluster = Cluster(place)
             if not cluster.is_initialised():
                 cluster.initialise(self._password())
@@ -98,8 +96,7 @@ class EmbeddedPostgres:
         place = self._recall()
         if place is None or not Cluster(place).is_alive():
             raise ConfigurationError(
-                f"No Postgres runs in {self.state_dir}; "
-                f"start it with: qbo-backfill postgres up --data {self.state_dir}"
+                f"No Postgres runs in {self.state_dir}; start it with: qbo-backfill postgres up --data {self.state_dir}"
             )
         return self._address(place)
 

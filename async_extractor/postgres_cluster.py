@@ -143,9 +143,7 @@ class Cluster:
             # The port was taken between the look and the start, or a killed postmaster's children still go.
             time.sleep(0.5)
         log = self._log.read_text(errors="replace") if self._log.exists() else ""
-        raise ConfigurationError(
-            f"Postgres didn't start; see {self._log}: {_last_line(log or started.stdout)}"
-        )
+        raise ConfigurationError(f"Postgres didn't start; see {self._log}: {_last_line(log or started.stdout)}")
 
     def stop(self) -> bool:
         if self._postmaster() is None:

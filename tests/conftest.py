@@ -51,9 +51,7 @@ def database(postgres_server: PostgresAddress) -> Iterator[Database]:
     """A fresh, empty database for one test, dropped afterwards whoever is still connected."""
     name = f"test_{next(_numbers)}"
     _administer(postgres_server, f"CREATE DATABASE {name}")
-    yield Database(
-        postgres_server.host, postgres_server.port, postgres_server.user, postgres_server.password, name
-    )
+    yield Database(postgres_server.host, postgres_server.port, postgres_server.user, postgres_server.password, name)
     _administer(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 

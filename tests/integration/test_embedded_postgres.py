@@ -77,10 +77,7 @@ def test_it_listens_on_loopback_only_and_wants_the_password(postgres: EmbeddedPo
     address = postgres.up()
     assert query(address, "SHOW listen_addresses") == "127.0.0.1"
     assert query(address, "SHOW unix_socket_directories") == ""
-    assert (
-        query(address, "SELECT string_agg(DISTINCT auth_method, ',') FROM pg_hba_file_rules")
-        == "scram-sha-256"
-    )
+    assert query(address, "SELECT string_agg(DISTINCT auth_method, ',') FROM pg_hba_file_rules") == "scram-sha-256"
     wrong = PostgresAddress(address.host, address.port, address.user, "wrong")
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         query(wrong, "SELECT 1")
@@ -104,9 +101,7 @@ def test_settings_are_the_documented_ones(postgres: EmbeddedPostgres) -> None:
     assert query(address, "SHOW server_encoding") == "UTF8"
 
 
-def test_pg_variables_of_the_caller_change_nothing(
-    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pg_variables_of_the_caller_change_nothing(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGDATA", "/nonexistent")
     monkeypatch.setenv("PGPORT", "1")
     assert query(postgres.up(), "SELECT 1") == 1
@@ -193,9 +188,7 @@ def test_data_of_another_major_version_is_refused_in_one_line(postgres: Embedded
     postgres.up()
     postgres.down()
     (Path(kept(postgres)["folder"]) / "data" / "PG_VERSION").write_text("15\n")
-    with pytest.raises(
-        ConfigurationError, match=r"is of PostgreSQL 15, the binaries are 18: install the wheel"
-    ):
+    with pytest.raises(ConfigurationError, match=r"is of PostgreSQL 15, the binaries are 18: install the wheel"):
         postgres.up()
 
 

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import MageHome
+
+COMMAND = [sys.executable, "-c", "from async_extractor.cli import main; main()", "secrets"]
+CANARY = "canary-77c1-value"
+
+
+def run(mage: MageHome, *arguments: str, value: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        input=value,
+        env={**os.environ, **mage.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_value_from_stdin_loses_one_newline_and_nothing_else(mage: MageHome) -> None:
+    done = run(mage, "set", "QBO_CLIENT_SECRET", value=f"  {CANARY} \n")
+    assert done.returncode == 0
+    assert mage.secrets.get("QBO_CLIENT_SECRET") == f"  {CANARY} "
+    assert CANARY not in done.stdout + done.stderr
+
+
+def test_the_prompt_does_not_show_what_is_typed(mage: MageHome) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "set", "QBO_CLIENT_SECRET"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, **mage.environ},
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown = b""
+    while b"QBO_CLIENT_SECRET" not in shown:
+        shown += os.read(master, 1024)
+    os.write(master, CANARY.encode() + b"\n")
+    with contextlib.suppress(OSError):  # Linux's way to say that the other side is closed
+        while chunk := os.read(master, 1024):
+            shown += chunk
+    os.close(master)
+    assert process.wait() == 0
+    assert CANARY.encode() not in shown
+    assert mage.secrets.get("QBO_CLIENT_SECRET") == CANARY
+
+
+def test_the_list_shows_names_and_what_is_missing_but_no_value(mage: MageHome) -> None:
+    mage.secrets.set("QBO_CLIENT_SECRET", CANARY)
+    mage.secrets.set("SOMETHING_ELSE", CANARY)
+    done = run(mage, "list")
+    assert done.returncode == 0
+    assert CANARY not in done.stdout
+    states = {
+        line.split("│")[1].strip(): line.split("│")[2].strip() for line in done.stdout.splitlines() if "│" in line
+    }
+    assert states["QBO_CLIENT_SECRET"] == "stored"
+    assert states["QBO_CLIENT_ID"] == "missing"
+    assert states["QBO_SIMULATOR_URL"] == "not set"
+    assert states["SOMETHING_ELSE"] == "stored"
+
+
+def test_the_list_as_json_is_one_object(mage: MageHome) -> None:
+    mage.secrets.set("QBO_CLIENT_SECRET", CANARY)
+    done = run(mage, "list", "--json")
+    listed = {row["name"]: row for row in json.loads(done.stdout)["secrets"]}
+    assert listed["QBO_CLIENT_SECRET"]["stored"] is True
+    assert listed["QBO_CLIENT_ID"]["stored"] is False
+    assert CANARY not in done.stdout
+
+
+def test_delete_removes_it(mage: MageHome) -> None:
+    mage.secrets.set("QBO_CLIENT_SECRET", CANARY)
+    assert run(mage, "delete", "QBO_CLIENT_SECRET").returncode == 0
+    assert mage.secrets.get("QBO_CLIENT_SECRET") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value", "message"),
+    [
+        (["set", "QBO_REALM"], "1", "NAME 'QBO_REALM' is unknown; --any takes it all the same."),
+        (["set", "QBO_REALM_ID"], "\n", "The value of QBO_REALM_ID is empty; nothing was stored."),
+        (["set", "QBO_REALM_ID"], "1\n2\n", "The value of QBO_REALM_ID has more than one line"),
+        (["set", "QBO_ENVIRONMENT"], "prod", "QBO_ENVIRONMENT 'prod' is not sandbox, production or simulator."),
+        (["set", "POSTGRES_PORT"], "70000", "POSTGRES_PORT is not a port: a number from 1 to 65535."),
+        (["set", "QBO_REALM_ID", "--profile", "A-1"], "1", "profile 'A-1': lower-case letters"),
+        (["delete", "QBO_REALM_ID"], "", "NAME 'QBO_REALM_ID' is not stored"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2_and_stores_nothing(
+    mage: MageHome, arguments: list[str], value: str, message: str
+) -> None:
+    done = run(mage, *arguments, value=value)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert mage.secrets.names() == []
+
+
+def test_any_takes_a_name_that_the_project_does_not_know(mage: MageHome) -> None:
+    assert run(mage, "set", "OTHER", "--any", value="1").returncode == 0
+    assert mage.secrets.get("OTHER") == "1"
+
+
+def test_a_store_that_cannot_be_used_is_one_line_and_exit_4(mage: MageHome) -> None:
+    mage.secrets.set("QBO_REALM_ID", "1")
+    (mage.secrets_dir / "key").unlink()
+    done = run(mage, "list")
+    assert done.returncode == 4
+    assert "key is missing" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
