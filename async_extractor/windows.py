@@ -83,15 +83,11 @@ def parse_step(text: str) -> Step:
         raise ValueError("is not day, week or an ISO 8601 duration such as P1M or PT6H")
     part = {name: int(value) for name, value in match.groupdict(default="0").items()}
     months = part["years"] * 12 + part["months"]
-    if months > 12 * 100 or part["weeks"] * 7 + part["days"] > 366 * 100 or part["hours"] > 24 * 366 * 100:
+    hours = (part["weeks"] * 7 + part["days"]) * 24 + part["hours"]
+    seconds = (hours * 60 + part["minutes"]) * 60 + part["seconds"]
+    if months > 12 * 100 or seconds > 366 * 100 * 86_400:
         raise ValueError("is longer than a century")
-    span = timedelta(
-        weeks=part["weeks"],
-        days=part["days"],
-        hours=part["hours"],
-        minutes=part["minutes"],
-        seconds=part["seconds"],
-    )
+    span = timedelta(seconds=seconds)
     if not months and not span:
         raise ValueError("is a duration of nothing")
     return Step(months, span)
