@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -84,9 +83,24 @@ def _like(found: Property, condition: Condition) -> Callable[[Any], bool]:
     pattern = condition.values[0]
     if found.kind not in ("text", "id") or isinstance(pattern, bool):
         raise QueryFault("4001", f"QueryValidationError: Operator LIKE is not valid for {found.name}")
-    parts = (re.escape(part) for part in pattern.lower().split("%"))
-    matches = re.compile(".*".join(parts), re.DOTALL).fullmatch
-    return lambda value: matches(str(value)) is not None
+    parts = pattern.lower().split("%")
+    return lambda value: _matches(parts, str(value))
+
+
+def _matches(parts: list[str], text: str) -> bool:
+    """Whether `text` is the parts in their order with anything between them, in time linear in both."""
+    if len(parts) == 1:
+        return text == parts[0]
+    first, *inner, last = parts
+    if len(text) < len(first) + len(last) or not (text.startswith(first) and text.endswith(last)):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for part in inner:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def _literal(found: Property, value: str | bool, naive: NaiveTimes) -> Any:
