@@ -1,0 +1,200 @@
+"""What Mage's blocks call: one function a block, each one stage of a backfill.
+
+A block gets Mage's variables as `kwargs` and gives a dict or a DataFrame (Mage spreads a list over several
+outputs, and a one-element list arrives as its element). Each block may run in a process of its own, so
+the run's number travels from one to the next; all else is in Postgres.
+
+Nothing here catches SIGTERM: Mage resumes a run whose block was simply killed, and marks it FAILED for good
+when the block had time to raise. The chunks of a killed worker come free with its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from async_extractor.backfill import Backfill
+from async_extractor.errors import BackfillError, RequestError
+from async_extractor.events import Event, Listener, LogListener
+from async_extractor.request import BackfillRequest
+from async_extractor.secrets import MageSecrets
+
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]
+
+Variables = Mapping[str, Any]
+Result = TypeVar("Result")
+
+# Keys that Mage's logger writes itself.
+_MAGES_OWN_FIELDS = {"level", "message", "timestamp", "uuid", "error", "error_stack", "error_stacktrace", "log_level"}
+
+# The report's table, in the order of a person's questions; its times are UTC.
+_COLUMNS = (
+    "kind",
+    "window_start",
+    "window_end",
+    "status",
+    "attempts",
+    "pages",
+    "requests",
+    "retries",
+    "rows_read",
+    "rows_inserted",
+    "rows_updated",
+    "rows_unchanged",
+    "rows_quarantined",
+    "seconds",
+    "error",
+)
+
+
+def plan(variables: Variables) -> dict[str, Any]:
+    """Cut what is left of the range into chunks: `{"run_id": ..., "entity": ..., "window": ...}`."""
+
+    async def stage(backfill: Backfill) -> dict[str, Any]:
+        run_id = await backfill.plan()
+        return {"run_id": run_id, "entity": backfill.request.entity.name, "window": str(backfill.request.window)}
+
+    return _run(variables, stage)
+
+
+def extract(planned: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
+    """Read the run's chunks into raw. Raises IncompleteError when some are left: Mage then tries again.
+
+    A later try of the same block is a run of its own over what the first one left.
+    """
+    attempt = (variables.get("retry") or {}).get("attempts") or 1
+    again = {"mode": "resume"} if attempt > 1 else {}
+
+    async def stage(backfill: Backfill) -> dict[str, Any]:
+        run_id = await backfill.plan() if again else int(planned["run_id"])
+        await backfill.extract(run_id)
+        return {**planned, "run_id": run_id}
+
+    return _run({**variables, **again}, stage)
+
+
+def validate(extracted: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
+    """Check what arrived; each check's severity and sentence under its name."""
+
+    async def stage(backfill: Backfill) -> dict[str, Any]:
+        checks = await backfill.validate(int(extracted["run_id"]))
+        found = {check.name: f"{check.severity}: {check.message}" for check in checks}
+        return {**extracted, "validations": found}
+
+    return _run(variables, stage)
+
+
+def report(validated: Mapping[str, Any], variables: Variables) -> pd.DataFrame:
+    """Close the run; its chunks as a table whose last row is the total."""
+    import pandas as pd  # noqa: PLC0415 - half a second, and only Mage's processes have it
+
+    async def stage(backfill: Backfill) -> pd.DataFrame:
+        result = await backfill.report(int(validated["run_id"]))
+        chunks = pd.DataFrame(result.chunk_table, columns=_COLUMNS)
+        total: dict[str, Any] = {name: chunks[name].sum() for name in _COLUMNS if chunks[name].dtype.kind in "iuf"}
+        total |= {
+            "kind": "total",
+            "window_start": result.window.start,
+            "window_end": result.window.end,
+            "status": result.status,
+            "requests": result.requests["sent"],
+            "seconds": result.seconds,
+        }
+        table = pd.concat([chunks, pd.DataFrame([total], columns=_COLUMNS)], ignore_index=True)
+        for name in ("window_start", "window_end"):
+            table[name] = pd.to_datetime(table[name], utc=True)
+        table["seconds"] = table["seconds"].astype(float).round(1)
+        return table.astype({"error": "string"})
+
+    return _run(variables, stage)
+
+
+def close_trigger(variables: Variables) -> None:
+    """Set the one-time trigger that began this run inactive in triggers.yaml.
+
+    Mage does so in its database only, and takes the file's word again when it restarts.
+    """
+    from mage_ai.data_preparation.models.triggers import (  # noqa: PLC0415 - only inside Mage
+        ScheduleStatus,
+        add_or_update_trigger_for_pipeline_and_persist,
+        get_triggers_by_pipeline,
+    )
+
+    pipeline = variables["pipeline_uuid"]
+    for trigger in get_triggers_by_pipeline(pipeline):
+        began_this = trigger.name == variables.get("trigger_name") and trigger.schedule_interval == "@once"
+        if began_this and trigger.status == ScheduleStatus.ACTIVE:
+            trigger.status = ScheduleStatus.INACTIVE
+            add_or_update_trigger_for_pipeline_and_persist(trigger, pipeline, update_only_if_exists=True)
+
+
+def entity_of(pipeline: object) -> str:
+    """`invoices` for `qb_invoices_backfill`: the pipeline's name says what it loads."""
+    found = re.fullmatch(r"qb_([a-z0-9_]+)_backfill", str(pipeline))
+    if found is None:
+        raise RequestError(f"pipeline: {str(pipeline)!r} is not named qb_<entity>_backfill")
+    return found[1]
+
+
+def _request(variables: Variables) -> BackfillRequest:
+    chosen = {
+        name: variables[name]
+        for name in ("chunk", "concurrency", "filter_field", "mode", "lang")
+        if variables.get(name) not in (None, "")
+    }
+    return BackfillRequest.parse(
+        entity_of(variables.get("pipeline_uuid")),
+        variables.get("fecha_inicio"),
+        variables.get("fecha_fin"),
+        **chosen,
+    )
+
+
+def _run(variables: Variables, stage: Callable[[Backfill], Awaitable[Result]]) -> Result:
+    """One stage with an event loop of its own. What a person can act on is raised as its one line alone."""
+
+    async def run() -> Result:
+        request = _request(variables)
+        profile = str(variables.get("profile") or "")
+        secrets = MageSecrets.locate(profile=profile)
+        async with Backfill(request, secrets, [_listener(variables)], profile=profile) as backfill:
+            return await stage(backfill)
+
+    try:
+        return _in_a_loop(run)
+    except BackfillError as error:
+        failure = type(error)(str(error))
+    # Raised out here, it carries no frames of the event loop into Mage's log and database.
+    raise failure
+
+
+def _in_a_loop(run: Callable[[], Awaitable[Result]]) -> Result:
+    async def main() -> Result:
+        return await run()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(main())
+    # Mage's notebook ("play" on the Edit page) runs blocks inside a loop, which can't wait for another one.
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, main()).result()
+
+
+def _listener(variables: Variables) -> Listener:
+    logger = variables.get("logger")
+    if logger is None or isinstance(logger, logging.Logger):  # `mage run` and the notebook give none
+        return LogListener(logger)
+
+    def to_mage(event: Event) -> None:
+        fields = {f"event_{name}" if name in _MAGES_OWN_FIELDS else name: value for name, value in event.fields.items()}
+        plain = json.loads(json.dumps(fields, default=str))
+        getattr(logger, event.level)(event.message, event=event.name, phase=event.phase, **plain)
+
+    return to_mage

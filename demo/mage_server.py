@@ -1,0 +1,212 @@
+"""A real Mage server, started and stopped as a whole, and what of its REST API the demo and the tests need.
+
+Mage is several processes (server, scheduler, workers). They are one process group: stopping the server
+alone would leave a scheduler behind that goes on starting blocks.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).parents[1]
+OWNER_EMAIL = "owner@example.com"
+
+# The public id of Mage's own web page (mage_ai.settings.server.OAUTH2_APPLICATION_CLIENT_ID): each call
+# needs it beside the login.
+_PAGE_CLIENT_ID = "zkWlN0PkIKSN0C11CfUHUj84OT5XOJ6tDZ6bDRO2"
+_BOOT_TIMEOUT_S = 180
+_STOP_TIMEOUT_S = 30
+
+
+def failures(run: dict[str, Any]) -> dict[str, str]:
+    """The failed blocks of a run, each with its exception's message."""
+    return {
+        block["block_uuid"]: ((block["metrics"] or {}).get("error") or {}).get("error", "")
+        for block in run["block_runs"]
+        if block["status"] == "failed"
+    }
+
+
+class MageError(Exception):
+    """Mage didn't start, or answered with an error."""
+
+
+@dataclass
+class MageServer:
+    """One Mage over one project folder. `database_url` is SQLAlchemy's; without one Mage uses its SQLite."""
+
+    project: Path
+    data_dir: Path
+    log: Path
+    database_url: str | None = None
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
+    port: int = 0
+    pid: int = 0
+    _token: str = field(default="", repr=False)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Returns when the API answers and the login works. Raises MageError with the log's last line."""
+        self.port = self.port or _free_port()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            server = subprocess.Popen(
+                [
+                    Path(sys.executable).with_name("mage"),
+                    "start",
+                    self.project,
+                    "--host",
+                    "127.0.0.1",  # Mage's default name, localhost, would listen on every address
+                    "--port",
+                    str(self.port),
+                ],
+                cwd=self.data_dir.parent,
+                env=self._environ(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.pid = server.pid
+        deadline = time.monotonic() + _BOOT_TIMEOUT_S
+        while not self._answers():
+            if server.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise MageError(f"Mage didn't start, see {self.log}: {_last_line(self.log)}")
+            time.sleep(0.25)
+        self._log_in()
+
+    def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> None:
+        """End the whole group: server, scheduler, workers. Runs under way are resumed by the next start."""
+        stop_process_group(self.pid, with_signal)
+
+    def activate(self, pipeline: str, trigger: str) -> None:
+        """Switch a trigger on, as a person does on its page. It fires when its start time has come."""
+        schedule = self.trigger(pipeline, trigger)
+        self._call("PUT", f"pipeline_schedules/{schedule['id']}", {"pipeline_schedule": {"status": "active"}})
+
+    def trigger(self, pipeline: str, name: str) -> dict[str, Any]:
+        """The trigger as Mage's database has it. Raises MageError when it isn't there (yet)."""
+        found: list[dict[str, Any]] = self._call("GET", f"pipelines/{pipeline}/pipeline_schedules")[
+            "pipeline_schedules"
+        ]
+        for schedule in found:
+            if schedule["name"] == name:
+                return schedule
+        raise MageError(f"{pipeline} has no trigger {name}")
+
+    def runs(self, pipeline: str, trigger: str) -> list[dict[str, Any]]:
+        """The trigger's runs, the newest first: `id`, `status`, `block_runs` and so on."""
+        schedule = self.trigger(pipeline, trigger)
+        runs: list[dict[str, Any]] = self._call("GET", f"pipeline_schedules/{schedule['id']}/pipeline_runs")[
+            "pipeline_runs"
+        ]
+        return sorted(runs, key=lambda run: int(run["id"]), reverse=True)
+
+    def _environ(self) -> dict[str, str]:
+        others = {name: value for name, value in os.environ.items() if not name.startswith("MAGE_")}
+        mine = {
+            "MAGE_DATA_DIR": str(self.data_dir),
+            # For the blocks, wherever the project was copied to.
+            "PYTHONPATH": str(CHECKOUT),
+            "REQUIRE_USER_AUTHENTICATION": "1",
+            "DEFAULT_OWNER_EMAIL": OWNER_EMAIL,
+            "DEFAULT_OWNER_USERNAME": "owner",
+            "DEFAULT_OWNER_PASSWORD": self.password,
+            "JWT_SECRET": secrets.token_urlsafe(32),
+            "DISABLE_TERMINAL": "1",
+            "DISABLE_AUTO_BROWSER_OPEN": "1",
+            "SCHEDULER_TRIGGER_INTERVAL": "2",
+        }
+        if self.database_url:
+            mine["MAGE_DATABASE_CONNECTION_URL"] = self.database_url
+        return {**others, **mine}
+
+    def _answers(self) -> bool:
+        """True when this very project answers: with its port taken Mage goes to another one, silently."""
+        try:
+            statuses = self._call("GET", "statuses")["statuses"]
+        except (OSError, MageError):
+            return False
+        return bool(statuses) and statuses[0].get("repo_path") == str(self.project)
+
+    def _log_in(self) -> None:
+        login = {"session": {"email": OWNER_EMAIL, "password": self.password}}
+        answer = self._call("POST", "sessions", login)["session"]["token"]
+        payload = answer.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        self._token = claims["token"]
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 - always http
+            f"{self.address}/api/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Content-Type": "application/json",
+                "X-API-KEY": _PAGE_CLIENT_ID,
+                "OAUTH-TOKEN": self._token,
+            },
+        )
+        # Loopback only, whatever a proxy variable says.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=30) as response:
+            answer: dict[str, Any] = json.load(response)
+        if "error" in answer:  # with HTTP 200
+            error = answer["error"]
+            raise MageError(f"Mage answered {method} {path}: {error.get('message') or error.get('code')}")
+        return answer
+
+
+def stop_process_group(group: int, with_signal: signal.Signals = signal.SIGTERM) -> None:
+    """Signal a process group and wait until it is gone; what stays is killed."""
+    for number, seconds in ((with_signal, _STOP_TIMEOUT_S), (signal.SIGKILL, _STOP_TIMEOUT_S)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, number)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(group, os.WNOHANG)
+            if not _group_lives(group):
+                return
+            time.sleep(0.1)
+
+
+def _group_lives(group: int) -> bool:
+    """Whether any process of the group still runs; one that ended and isn't reaped yet doesn't count."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        with contextlib.suppress(OSError):
+            state, _parent, its_group = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                return True
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

@@ -1,0 +1,10 @@
+from async_extractor import mage
+
+if "callback" not in globals():
+    from mage_ai.data_preparation.decorators import callback
+
+
+@callback("success")
+def qb_close_trigger(parent_block_data, **kwargs):
+    """Disables the one-time trigger in triggers.yaml; Mage itself only does so in its database."""
+    mage.close_trigger(kwargs)

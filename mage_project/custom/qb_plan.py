@@ -1,0 +1,10 @@
+from async_extractor import mage
+
+if "custom" not in globals():
+    from mage_ai.data_preparation.decorators import custom
+
+
+@custom
+def qb_plan(*args, **kwargs):
+    """Checks the parameters and cuts what is left of the range into chunks, in the ledger."""
+    return mage.plan(kwargs)
