@@ -159,21 +159,25 @@ def _window(fecha_inicio: object, fecha_fin: object, filter_field: object, now: 
     start, _ = _instant("fecha_inicio", fecha_inicio)
     end, end_is_day = _instant("fecha_fin", fecha_fin)
     latest_day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if filter_field == "txn_date":
+    if str(filter_field).strip() == "txn_date":
         for name, moment in (("fecha_inicio", start), ("fecha_fin", end)):
             if moment.time() != datetime.min.time():
                 raise RequestError(f"{name}: {moment.isoformat()} has a time, but TxnDate is a date; use YYYY-MM-DD")
         latest_day += TXN_DATE_AHEAD
-    if end_is_day:
-        end += DAY
-    for name, moment, value in (("fecha_inicio", start, fecha_inicio), ("fecha_fin", end, fecha_fin)):
+    latest = latest_day + DAY
+    for name, moment, value, bound in (
+        ("fecha_inicio", start, fecha_inicio, latest),
+        ("fecha_fin", end, fecha_fin, latest_day if end_is_day else latest),
+    ):
         if moment < EARLIEST:
             raise RequestError(f"{name}: {value} is out of range; the earliest is {EARLIEST.date()}")
-        if moment > latest_day + DAY:
+        if moment > bound:
             raise RequestError(
                 f"{name}: {value} is in the future, where nothing can be read yet; "
                 f"the latest day is {latest_day.date()} (UTC)"
             )
+    if end_is_day:
+        end += DAY
     if not start < end:
         raise RequestError(
             f"fecha_fin: {fecha_fin} is not after fecha_inicio {fecha_inicio}; "
