@@ -68,10 +68,14 @@ async def _by_count(window: Window, total: int, count: Count, concurrency: int, 
 
 
 async def _divide(piece: Piece, parts: int, count: Count, granularity: timedelta) -> list[Piece]:
-    """The piece in equal parts; the last one's rows are what the others leave."""
+    """The piece in equal parts; the last one's rows are what the others leave, unless that is nothing."""
     windows = cut_evenly(piece.window, parts, granularity)
     rows = await asyncio.gather(*(count(window) for window in windows[:-1]))
     left = (piece.rows or 0) - sum(rows)
+    if left == 0 and len(windows) > 1:
+        # What is taken for empty is never read, so it has to be counted itself: a row that was dated
+        # back into another part after the whole was counted would hide one here.
+        left = await count(windows[-1])
     # Below zero the books changed between the two counts, and the last part's rows are not known.
     return [Piece(w, r) for w, r in zip(windows, [*rows, left if left >= 0 else None], strict=True)]
 
