@@ -18,7 +18,7 @@ from async_extractor.extraction import Extraction
 from async_extractor.plan import Piece, cut_into_pieces
 from async_extractor.qbo.breaker import CircuitBreaker
 from async_extractor.qbo.budget import IN_FLIGHT, SPACING, Gate, LocalGate, OpenGate
-from async_extractor.qbo.client import TIMEOUT, QueryClient, Spent
+from async_extractor.qbo.client import PLANNING, TIMEOUT, QueryClient, Spent
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
 from async_extractor.qbo.oauth import AccessTokens
 from async_extractor.qbo.query import DATE_FIELDS, Query
@@ -257,7 +257,6 @@ class Backfill:
             f"{rows['read']:,} rows read, "
             f"{rows['inserted']:,} inserted, {rows['updated']:,} updated, {rows['unchanged']:,} unchanged, "
             f"{rows['quarantined']:,} quarantined, {result.requests['sent']:,} requests, {result.seconds:.1f} s",
-            run_id=run_id,
             **result.as_dict(),
         )
         return result
@@ -268,7 +267,7 @@ class Backfill:
 
         async def count(window: Window) -> int:
             began = asyncio.get_running_loop().time()
-            answer = await self._client.fetch(self._counting(window), self._spent)
+            answer = await self._client.fetch(self._counting(window), self._spent, PLANNING)
             now = answer.page.server_time or datetime.now(UTC)
             # The count is older than the answer's own time by no more than the answer took.
             elapsed = timedelta(seconds=asyncio.get_running_loop().time() - began)
@@ -276,6 +275,7 @@ class Backfill:
             return _total(answer.page.total_count)
 
         with self._endings(planning=True):
+            await self._client.authorise()
             pieces, total = await cut_into_pieces(
                 left, self.request.step, count, self.request.concurrency, self._field.granularity
             )

@@ -1,0 +1,41 @@
+"""The command line, `qbo-backfill`. Each command is a file of this package; errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from async_extractor.cli import postgres, run, secrets, simulator, status
+from async_extractor.errors import BackfillError
+
+app = typer.Typer(
+    name="qbo-backfill",
+    help="Backfill a company's QuickBooks Online history into Postgres, schema raw.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.command("status")(status.status)
+app.add_typer(secrets.app, name="secrets")
+app.add_typer(postgres.app, name="postgres")
+app.command("simulator", context_settings=simulator.CONTEXT, add_help_option=False)(simulator.simulator)
+
+
+def main() -> None:
+    """The console script: exit 0 done, 2 bad parameters, 3 incomplete and resumable, 4 configuration."""
+    try:
+        code = app(standalone_mode=False)
+    except BackfillError as error:
+        print(f"qbo-backfill: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        print("qbo-backfill: stopped", file=sys.stderr)
+        sys.exit(130)
+    except click.ClickException as error:
+        print(f"qbo-backfill: {error.format_message()}; see `qbo-backfill --help`", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -76,10 +76,15 @@ class Patience:
     throttles_in_a_row: int = 5
 
 
+# While planning nothing is under way that a long wait could save: about 8 s, then say so.
+PLANNING = Patience(tries=5)
+
+
 @dataclass
 class _Tries:
     """The course of one query's tries."""
 
+    patience: Patience
     sent: int = 0
     throttles: int = 0
     refreshed: bool = False
@@ -110,19 +115,24 @@ class QueryClient:
         self._events = events
         self._patience = patience or Patience()
 
-    async def fetch(self, query: Query, spent: Spent) -> Answer:
-        """The answer to a query. Adds to `spent` also when it fails.
+    async def authorise(self) -> None:
+        """Makes sure of a valid access token before the first query; raises QboFault when there is none to be had."""
+        await self._tokens.current()
+
+    async def fetch(self, query: Query, spent: Spent, patience: Patience | None = None) -> Answer:
+        """The answer to a query. Adds to `spent` also when it fails. `patience` takes the place of the client's own.
 
         Raises QboFault: the last one when tries are used up, at once what no retry can help.
         """
-        tries = _Tries()
+        patience = patience or self._patience
+        tries = _Tries(patience)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda error: self._may_retry(error, tries)),
-            stop=tenacity.stop_after_attempt(self._patience.tries + self._patience.throttles_in_a_row + 1),
+            stop=tenacity.stop_after_attempt(patience.tries + patience.throttles_in_a_row + 1),
             wait=tenacity.wait_exponential_jitter(
-                initial=self._patience.first_pause,
-                max=self._patience.longest_pause,
-                jitter=self._patience.first_pause,
+                multiplier=patience.first_pause,
+                max=patience.longest_pause,
+                jitter=patience.first_pause,
             ),
             before_sleep=lambda state: self._tell_retry(state, query),
             sleep=self._sleep_between(tries),
@@ -137,7 +147,7 @@ class QueryClient:
         return {"method": method, "path": self._path, "minorversion": MINOR_VERSION, "query": text}
 
     def _may_retry(self, error: BaseException, tries: _Tries) -> bool:
-        patience = self._patience
+        patience = tries.patience
         if isinstance(error, ThrottledFault):
             tries.throttles += 1
             return True  # _after_throttle has already said when it is too much
@@ -250,7 +260,7 @@ class QueryClient:
 
     async def _after_throttle(self, fault: ThrottledFault, tries: _Tries) -> None:
         """Pauses the company; gives up when a 429 doesn't end, since that is no matter of pace."""
-        if tries.throttles + 1 > self._patience.throttles_in_a_row:
+        if tries.throttles + 1 > tries.patience.throttles_in_a_row:
             raise UnavailableFault(
                 f"QuickBooks answered 429 {tries.throttles + 1} times in a row with pauses between: "
                 "not the pace but, most likely, the app's monthly allowance is used up (Intuit's CorePlus calls); "

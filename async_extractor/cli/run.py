@@ -1,0 +1,194 @@
+"""`qbo-backfill run`: one entity's backfill, with a progress bar on a terminal and plain lines elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from async_extractor.backfill import Backfill
+from async_extractor.errors import BackfillError, IncompleteError
+from async_extractor.events import Event, Listener
+from async_extractor.request import BackfillRequest
+from async_extractor.result import BackfillResult
+from async_extractor.secrets import MageSecrets
+
+ENTITY = typer.Argument(..., help="invoices, customers or items")
+FECHA_INICIO = typer.Option(..., "--fecha-inicio", help="First day (2024-01-01), or a timestamp with an offset or Z")
+FECHA_FIN = typer.Option(
+    ..., "--fecha-fin", help="Last day, the whole UTC day included; or a timestamp, which is an exclusive end"
+)
+CHUNK = typer.Option("auto", help="auto, day, week or an ISO 8601 duration such as P1M")
+CONCURRENCY = typer.Option("5", help="Chunks fetched at once, 1 to 10")
+FILTER_FIELD = typer.Option("last_updated", help="last_updated, created or txn_date (invoices only)")
+MODE = typer.Option("resume", help="resume: what is not done; reprocess: all again; retry: only what failed")
+AS_JSON = typer.Option(False, "--json", help="The last line of stdout is one JSON object")
+NO_LIMITS = typer.Option(False, "--no-limits", help="No budget of requests; in the simulator's environment only")
+PROFILE = typer.Option("", help="Which company's secrets: acme reads ACME_QBO_REALM_ID and fills schema raw_acme")
+
+
+def run(
+    entity: str = ENTITY,
+    fecha_inicio: str = FECHA_INICIO,
+    fecha_fin: str = FECHA_FIN,
+    chunk: str = CHUNK,
+    concurrency: str = CONCURRENCY,
+    filter_field: str = FILTER_FIELD,
+    mode: str = MODE,
+    as_json: bool = AS_JSON,
+    no_limits: bool = NO_LIMITS,
+    profile: str = PROFILE,
+) -> int:
+    """Backfill one entity. Exit 0: all chunks done; 2: bad parameters; 3: chunks left, resumable; 4: configuration."""
+    # Progress goes to stderr, so that stdout is the result alone.
+    console = Console(stderr=True)
+    progress: ProgressBar | PlainLines = ProgressBar(console) if console.is_terminal else PlainLines()
+    try:
+        request = BackfillRequest.parse(entity, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode)
+        secrets = MageSecrets.locate(profile=profile)
+        with progress:
+            result = asyncio.run(_run(request, secrets, progress, limits=not no_limits, profile=profile))
+    except BackfillError as error:
+        if as_json:
+            print(json.dumps(_refused(entity, error)), flush=True)
+        raise
+    if not as_json:
+        print_result(result, Console())
+    else:
+        print(json.dumps(result.as_dict()), flush=True)
+    if result.status != "done":
+        raise IncompleteError(result.error or "chunks are left; run the same again to resume")
+    return 0
+
+
+async def _run(
+    request: BackfillRequest, secrets: MageSecrets, listener: Listener, *, limits: bool, profile: str
+) -> BackfillResult:
+    async with Backfill(request, secrets, [listener], limits=limits, profile=profile) as backfill:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, backfill.stop, f"stopped by {number.name}")
+        run_id = await backfill.plan()
+        try:
+            await backfill.extract(run_id)
+            await backfill.validate(run_id)
+        except IncompleteError as error:
+            # The report below says it in full; the line here is for whoever watches.
+            listener(Event("incomplete", "extract", "warning", str(error)))
+        return await backfill.report(run_id)
+
+
+def _refused(entity: str, error: BackfillError) -> dict[str, Any]:
+    """The JSON object of a run that could not begin, or had to end at once."""
+    return {
+        "run_id": None,
+        "entity": entity,
+        "status": "failed",
+        "error": str(error),
+        "exit_code": error.exit_code,
+    }
+
+
+class PlainLines:
+    """Events as lines on stderr, for logs and pipes."""
+
+    def __enter__(self) -> PlainLines:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        sys.stderr.flush()
+
+    def __call__(self, event: Event) -> None:
+        if event.level != "debug":
+            print(f"{event.phase:8} {event.message}", file=sys.stderr, flush=True)
+
+
+class ProgressBar:
+    """A live bar of chunks with rows and rate; warnings stand above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("chunks, {task.fields[rows]:,} rows"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._progress.add_task("planning", total=None, rows=0)
+        self._rows = 0
+
+    def __enter__(self) -> ProgressBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        if event.name == "planned":
+            self._progress.update(self._task, description="loading", total=event.fields["chunks"])
+        elif event.name == "page_loaded":
+            self._rows += event.fields["read"]
+            self._progress.update(self._task, rows=self._rows)
+        elif event.name == "chunk_done":
+            self._progress.advance(self._task)
+        if event.name in ("planned", "run_finished", "validated") or event.level in ("warning", "error"):
+            self._progress.console.print(f"{event.phase:8} {event.message}", highlight=False, markup=False)
+
+
+def print_result(result: BackfillResult, console: Console) -> None:
+    """The run in a table per chunk, and in total."""
+    table = Table(title=f"Run {result.run_id}: {result.entity}, {result.status}")
+    for name in (
+        "chunk (UTC)",
+        "status",
+        "pages",
+        "requests",
+        "read",
+        "inserted",
+        "updated",
+        "unchanged",
+        "quarantined",
+        "seconds",
+    ):
+        table.add_column(name, justify="left" if name in ("chunk (UTC)", "status") else "right", no_wrap=True)
+    for row in result.chunk_table:
+        end = f"{row['window_end']:%Y-%m-%d %H:%M}" if row["window_end"] else "now"
+        name = f"{row['window_start']:%Y-%m-%d %H:%M} - {end}" + (" (catch-up)" if row["kind"] == "catch_up" else "")
+        counts = (
+            "pages",
+            "requests",
+            "rows_read",
+            "rows_inserted",
+            "rows_updated",
+            "rows_unchanged",
+            "rows_quarantined",
+        )
+        table.add_row(name, row["status"], *(f"{row[c]:,}" for c in counts), f"{row['seconds']:.1f}")
+    table.add_section()
+    rows = result.rows
+    table.add_row(
+        "total",
+        f"{result.chunks['done']}/{result.chunks['planned']}",
+        "",
+        f"{result.requests['sent']:,}",
+        *(f"{rows[n]:,}" for n in ("read", "inserted", "updated", "unchanged", "quarantined")),
+        f"{result.seconds:.1f}",
+    )
+    console.print(table)

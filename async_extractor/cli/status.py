@@ -1,0 +1,85 @@
+"""`qbo-backfill status`: the newest runs and what is left of each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from async_extractor.secrets import MageSecrets
+from async_extractor.settings import warehouse_address
+from async_extractor.warehouse.connection import connect_first
+from async_extractor.warehouse.statements import statement
+
+LIMIT = typer.Option(10, "--limit", min=1, max=1000, help="How many runs")
+AS_JSON = typer.Option(False, "--json", help="One JSON object a line, newest first")
+
+
+def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
+    """The newest runs: their windows, chunks done and left, rows, and why one stopped."""
+    runs = asyncio.run(_recent(limit))
+    if as_json:
+        for run in runs:
+            print(json.dumps(run, default=_text))
+        return 0
+    if not runs:
+        print("No run yet. Begin with: qbo-backfill run invoices --fecha-inicio 2024-01-01 --fecha-fin 2024-12-31")
+        return 0
+    table = Table(title="Runs, newest first (UTC)")
+    for name in (
+        "run",
+        "entity",
+        "range",
+        "mode",
+        "status",
+        "done",
+        "failed",
+        "left",
+        "rows read",
+        "requests",
+        "started",
+    ):
+        table.add_column(name)
+    for run in runs:
+        left = run["chunks"] - run["done"] - run["failed"]
+        table.add_row(
+            str(run["run_id"]),
+            run["entity"],
+            f"{run['range_start']:%Y-%m-%d} - {run['range_end']:%Y-%m-%d}",
+            run["mode"],
+            run["status"],
+            str(run["done"]),
+            str(run["failed"]),
+            str(left),
+            f"{run['rows_read']:,}",
+            f"{run['requests_sent']:,}",
+            f"{run['started_at']:%Y-%m-%d %H:%M:%S}",
+        )
+    console = Console()
+    console.print(table)
+    for run in runs:
+        if run["error"]:
+            console.print(f"run {run['run_id']}: {run['error']}", highlight=False, markup=False)
+    return 0
+
+
+async def _recent(limit: int) -> list[dict[str, Any]]:
+    connection = await connect_first(warehouse_address(MageSecrets.locate()))
+    try:
+        return [dict(row) for row in await connection.fetch(statement("recent_runs"), limit)]
+    except asyncpg.UndefinedTableError:
+        return []
+    except asyncpg.InvalidSchemaNameError:
+        return []
+    finally:
+        await connection.close()
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
