@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from qbo_simulator.behaviour import FaultKind, RequestKind
+from qbo_simulator.behaviour import Fault, FaultKind, RequestKind
 from qbo_simulator.envelopes import Answer, forbidden, unauthorized
 from qbo_simulator.faults import ON_THE_WAY, answer_for, throttle_answer
 from qbo_simulator.ledger import Entry
@@ -88,15 +88,15 @@ class Api:
         gate = service.ledger.gate
         refusal = gate.arrive(service.how.limits, time.monotonic(), batch=kind == "batch")
         try:
-            fault: FaultKind | None = None
+            fault: Fault | None = None
             if refusal is not None:
                 entry.refused_by = refusal
                 service.turn += 1
                 found = throttle_answer(service.how, service.clock.envelope_time(), service.turn)
             else:
                 fault = service.faults.strike(kind)
-                entry.fault = fault
-                found = self._judged(request, answer, fault)
+                entry.fault = None if fault is None else fault.kind
+                found = self._judged(request, answer, None if fault is None else fault.kind)
                 if found.status == 200:
                     gate.metered += 1
             entry.status, entry.rows = found.status, found.rows
@@ -135,9 +135,10 @@ class Api:
         await asyncio.sleep(max(0.0, milliseconds / 1000 - (time.perf_counter() - began)))
 
     async def _send(
-        self, request: web.Request, answer: Answer, fault: FaultKind | None, entry: Entry, began: float
+        self, request: web.Request, answer: Answer, fault: Fault | None, entry: Entry, began: float
     ) -> web.StreamResponse:
-        if fault == "reset":
+        kind = None if fault is None else fault.kind
+        if kind == "reset":
             entry.status = 0
             return abort(request)
         total = int((time.perf_counter() - began) * 1000)
@@ -157,11 +158,13 @@ class Api:
             body = answer.gzip if answer.gzip is not None else _gzip(body)
             headers["Content-Encoding"] = "gzip"
         entry.bytes = len(body)
-        seconds = 20.0 if fault == "slow-body" else self._service.how.latency.body_seconds
-        if fault == "truncated-gzip":
+        seconds = self._service.how.latency.body_seconds
+        if fault is not None and kind == "slow-body":
+            seconds = fault.body_seconds
+        if kind == "truncated-gzip":
             body = body[: len(body) * 3 // 4]  # a proper end of the answer, but not of what it holds
-        if fault == "truncated" or (seconds and answer.status == 200):
-            return await _in_parts(request, answer.status, headers, body, seconds, whole=fault != "truncated")
+        if kind == "truncated" or (seconds and answer.status == 200):
+            return await _in_parts(request, answer.status, headers, body, seconds, whole=kind != "truncated")
         response = web.Response(status=answer.status, body=body, headers=headers)
         if answer.status == 200:
             response.enable_chunked_encoding()

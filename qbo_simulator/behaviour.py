@@ -95,18 +95,19 @@ class Edits(Section, frozen=True):
 
 
 class Fault(Section, frozen=True):
-    """A fault, the requests it hits (`on`; empty means all but token requests), and how often.
+    """A fault, the requests it hits (none named means all but token requests), and how often.
 
     `rate` is a probability. The first `after` requests are spared, `times` bounds how many are hit, and the rule ends
-    `seconds` after it was switched on.
+    `seconds` after it was switched on. `body_seconds` is how long a `slow-body` trickles.
     """
 
     kind: FaultKind
     rate: float = 1.0
-    on: tuple[RequestKind, ...] = ()
+    requests: tuple[RequestKind, ...] = ()
     after: int = 0
     times: int | None = None
     seconds: float | None = None
+    body_seconds: float = 20
 
 
 class Poison(Section, frozen=True):

@@ -24,11 +24,11 @@ class FaultPlan:
         self._since = time.monotonic()
         self._chance = Random(f"{seed}/faults")
 
-    def strike(self, kind: RequestKind) -> FaultKind | None:
+    def strike(self, kind: RequestKind) -> Fault | None:
         """The fault this request meets; the first rule that hits decides."""
-        struck: FaultKind | None = None
+        struck: Fault | None = None
         for at, rule in enumerate(self._rules):
-            if (rule.on and kind not in rule.on) or (not rule.on and kind == "token"):
+            if kind not in rule.requests if rule.requests else kind == "token":
                 continue
             self._seen[at] += 1
             # A draw for every rule and request, so that one rule's luck does not depend on another's.
@@ -40,7 +40,7 @@ class FaultPlan:
             if rule.seconds is not None and time.monotonic() > self._since + rule.seconds:
                 continue
             self._hit[at] += 1
-            struck = rule.kind
+            struck = rule
         return struck
 
 

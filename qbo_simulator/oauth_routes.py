@@ -43,8 +43,8 @@ class OAuthRoutes:
         began = time.perf_counter()
         entry = Entry(service.clock.now(), "token", request.method, request.path, new_tid())
         try:
-            fault = service.faults.strike("token")
-            entry.fault = fault
+            struck = service.faults.strike("token")
+            fault = entry.fault = None if struck is None else struck.kind
             if fault is not None and fault not in ON_THE_WAY:
                 service.turn += 1
                 answer = answer_for(fault, service.how, service.clock.envelope_time(), service.turn, "")
@@ -52,7 +52,9 @@ class OAuthRoutes:
                 headers = answer.headers | {"intuit_tid": entry.tid, "Content-Type": answer.content_type}
                 return web.Response(status=answer.status, body=answer.body, headers=headers)
             body, lost = await self._exchange(request)
-            if lost or fault == "reset":
+            if struck is not None and struck.kind == "slow-body":
+                await asyncio.sleep(struck.body_seconds)
+            if lost or fault in ("reset", "truncated", "truncated-gzip"):
                 entry.fault = entry.fault or "dropped-token-answer"
                 return abort(request)
             entry.status = 200

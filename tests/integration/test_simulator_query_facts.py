@@ -1,0 +1,356 @@
+"""What is known of `/query`, fact by fact. Each test's docstring quotes its fact."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.integration.simulator_client import Client
+
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}-0[78]:00"
+
+
+async def test_get_and_post_ask_the_same() -> None:
+    """Serve /v3/company/{realm}/query by GET and POST application/text; text/plain and form encoding work, JSON not."""
+    statement = "SELECT * FROM Item ORDERBY Name MAXRESULTS 3"
+    async with Client() as client:
+        answers = [await client.query(statement)]
+        for kind in ("application/text", "text/plain", "application/text; charset=utf-8"):
+            headers = await client.authorized(**{"Content-Type": kind})
+            answers.append(
+                await client.ask(
+                    "POST", f"{client.base}/query?minorversion=75", data=statement.encode(), headers=headers
+                )
+            )
+        answers.append(
+            await client.ask(
+                "POST", f"{client.base}/query", data={"query": statement}, headers=await client.authorized()
+            )
+        )
+        assert [answer.status for answer in answers] == [200] * 5
+        assert len({json.dumps(answer.json["QueryResponse"]) for answer in answers}) == 1
+        as_json = await client.ask(
+            "POST", f"{client.base}/query", json={"query": statement}, headers=await client.authorized()
+        )
+        assert (as_json.status, as_json.json["Fault"]["Error"][0]["code"]) == (400, "4000")
+
+
+async def test_a_page_says_where_it_starts_and_how_many_rows_it_has() -> None:
+    """Response: `{"QueryResponse":{"Customer":[...],"startPosition":1,"maxResults":41},"time":"..."}`; maxResults =
+    rows actually returned, not the page size asked; no totalCount on row queries."""
+    async with Client() as client:
+        body = (await client.query("SELECT * FROM Invoice STARTPOSITION 41 MAXRESULTS 1000")).json
+        assert list(body) == ["QueryResponse", "time"]
+        page = body["QueryResponse"]
+        assert list(page) == ["Invoice", "startPosition", "maxResults"]
+        assert (page["startPosition"], page["maxResults"], len(page["Invoice"])) == (41, 20, 20)
+        assert re.fullmatch(STAMP, body["time"])
+
+
+async def test_an_empty_page_has_no_keys() -> None:
+    """Empty page: `{"QueryResponse":{},"time":"..."}`: no entity key, no startPosition/maxResults."""
+    async with Client() as client:
+        for statement in (
+            "SELECT * FROM Invoice STARTPOSITION 61",
+            "SELECT * FROM Item WHERE Name = 'none'",
+            "SELECT * FROM Vendor",
+        ):
+            body = (await client.query(statement)).json
+            assert body["QueryResponse"] == {}
+            assert list(body) == ["QueryResponse", "time"]
+
+
+async def test_a_count_is_a_count_only() -> None:
+    """COUNT: `{"QueryResponse":{"totalCount":41},"time":"..."}`."""
+    async with Client() as client:
+        body = (await client.query("SELECT COUNT(*) FROM Invoice")).json
+        assert body["QueryResponse"] == {"totalCount": 60}
+
+
+async def test_a_page_is_a_hundred_rows_unless_asked_and_a_thousand_at_most() -> None:
+    """Default MAXRESULTS 100; cap 1000; what MAXRESULTS > 1000 does is unclear (error or silent cap)."""
+    async with Client(invoices=1_100) as client:
+        assert len(await client.rows("SELECT * FROM Invoice")) == 100
+        assert len(await client.rows("SELECT * FROM Invoice MAXRESULTS 1000")) == 1000
+        assert len(await client.rows("SELECT * FROM Invoice MAXRESULTS 1001")) == 1000
+        await client.behave(queries={"over_1000": "refused"})
+        refused = await client.query("SELECT * FROM Invoice MAXRESULTS 1001")
+        assert (refused.status, refused.json["Fault"]["Error"][0]["code"]) == (400, "4001")
+
+
+async def test_a_position_of_zero_is_4001() -> None:
+    """STARTPOSITION 0 -> 4001 (`value 0 is too small`)."""
+    async with Client() as client:
+        reply = await client.query("SELECT * FROM Invoice STARTPOSITION 0")
+        assert reply.status == 400
+        body = reply.json
+        assert re.fullmatch(STAMP, body.pop("time"))
+        detail = "QueryValidationError: value 0 is too small. Min allowed value is 1"
+        error = {"Message": "Invalid query", "Detail": detail, "code": "4001"}
+        assert body == {"Fault": {"Error": [error], "type": "ValidationFault"}}
+
+
+async def test_what_does_not_parse_is_4000() -> None:
+    """400 parse: `{"Fault":{"Error":[{"Message":"Error parsing query","Detail":"QueryParserError: ...","code":"4000"}],
+    "type":"ValidationFault"},"time":"...-07:00"}`."""
+    async with Client() as client:
+        reply = await client.query("SELECT * FROM Invoice WHERE Balance > 0")
+        (error,) = reply.json["Fault"]["Error"]
+        assert (reply.status, error["Message"], error["code"]) == (400, "Error parsing query", "4000")
+        assert error["Detail"].startswith("QueryParserError: Encountered")
+
+
+async def test_names_come_by_fully_qualified_name_in_byte_order() -> None:
+    """Default order: names by FullyQualifiedName in byte order (`PG&E` before `Pam`)."""
+    async with Client(customers=200, items=100) as client:
+        for entity in ("Customer", "Item"):
+            names = [
+                row["FullyQualifiedName"].encode()
+                for row in await client.rows(f"SELECT * FROM {entity} MAXRESULTS 1000")
+            ]
+            assert len(names) > 80
+            assert names == sorted(names)
+        named = [{"payload": json.dumps({"Id": str(900_000 + at), "FullyQualifiedName": n, "Active": True})}
+                 for at, n in enumerate(["Pam", "PG&E", "pa"])]  # fmt: skip
+        await client.control("load", {"entity": "Customer", "replace": True, "records": named})
+        rows = await client.rows("SELECT * FROM Customer")
+        assert [row["FullyQualifiedName"] for row in rows] == ["PG&E", "Pam", "pa"]
+
+
+async def test_transactions_come_by_last_update_newest_first() -> None:
+    """Default order: transactions by LastUpdatedTime DESC; never by Id."""
+    async with Client() as client:
+        rows = await client.rows("SELECT * FROM Invoice")
+        instants = [instant(row) for row in rows]
+        assert instants == sorted(instants, reverse=True)
+        identifiers = [int(row["Id"]) for row in rows]
+        assert identifiers not in (sorted(identifiers), sorted(identifiers, reverse=True))
+
+
+async def test_ties_are_not_in_the_order_of_their_ids() -> None:
+    """Ties unstable: another statement over the same rows may give them in another order; by a switch, each answer."""
+    async with Client(invoices=0) as client:
+        await client.control("load", planted("Invoice", 40, "2025-03-03T10:00:00-08:00"))
+        first = await ids(client, "SELECT * FROM Invoice ORDERBY MetaData.LastUpdatedTime")
+        assert first != sorted(first, key=int)
+        assert first == await ids(client, "SELECT * FROM Invoice ORDERBY MetaData.LastUpdatedTime")
+        other = "SELECT * FROM Invoice WHERE MetaData.LastUpdatedTime > '2025-01-01' ORDERBY MetaData.LastUpdatedTime"
+        assert sorted(await ids(client, other)) == sorted(first)
+        assert await ids(client, other) != first
+        paged = [
+            number
+            for start in range(1, 41, 7)
+            for number in await ids(
+                client, f"SELECT * FROM Invoice ORDERBY MetaData.LastUpdatedTime STARTPOSITION {start} MAXRESULTS 7"
+            )
+        ]
+        assert paged == first
+        await client.behave(queries={"ties": "shuffled"})
+        again = [await ids(client, "SELECT * FROM Invoice ORDERBY MetaData.LastUpdatedTime") for _ in range(2)]
+        assert again[0] != again[1]
+        await client.behave(queries={"ties": "stable"})
+        assert await ids(client, other) == await ids(client, "SELECT * FROM Invoice ORDERBY MetaData.LastUpdatedTime")
+
+
+@pytest.mark.parametrize(("switch", "status"), [("honoured", 200), ("ignored", 200), ("refused", 400)])
+async def test_order_by_id_is_a_switch(switch: str, status: int) -> None:
+    """Switchable ORDERBY Id: honoured / silently ignored / rejected. Do not build correctness on it."""
+    async with Client() as client:
+        await client.behave(queries={"order_by_id": switch})
+        reply = await client.query("SELECT * FROM Invoice ORDERBY Id")
+        assert reply.status == status
+        if status == 200:
+            found = [int(row["Id"]) for row in reply.json["QueryResponse"]["Invoice"]]
+            assert (found == sorted(found)) == (switch == "honoured")
+
+
+async def test_ids_are_compared_as_numbers_or_not_at_all() -> None:
+    """`Id >` numeric / rejected."""
+    async with Client(invoices=0) as client:
+        records = planted("Invoice", 0, "") | {"records": [record("9"), record("10"), record("100")]}
+        await client.control("load", records)
+        assert await client.count("Invoice WHERE Id > '9'") == 2
+        await client.behave(queries={"compare_id": "refused"})
+        assert (await client.query("SELECT * FROM Invoice WHERE Id > '9'")).status == 400
+        assert await ids(client, "SELECT * FROM Invoice WHERE Id = '9'") == ["9"]
+        assert await client.count("Invoice WHERE Id IN ('9', '100')") == 2
+
+
+async def test_an_order_can_be_dropped_without_a_word() -> None:
+    """If the order is silently ignored, "max Id of page" as cursor LOSES rows."""
+    async with Client() as client:
+        await client.behave(queries={"order_by": "ignored"})
+        rows = await client.rows("SELECT * FROM Invoice ORDERBY TxnDate")
+        assert [instant(row) for row in rows] == sorted((instant(row) for row in rows), reverse=True)
+
+
+async def test_inactive_names_are_hidden_unless_asked_for() -> None:
+    """Hide inactive Customers/Items by default (rows and COUNT), suffix ` (deleted)`."""
+    async with Client(customers=100, items=100) as client:
+        for entity, name in (("Customer", "DisplayName"), ("Item", "Name")):
+            everyone = await client.rows(f"SELECT * FROM {entity} WHERE Active IN (true, false) MAXRESULTS 1000")
+            inactive = [row for row in everyone if not row["Active"]]
+            assert len(everyone) == 100
+            assert inactive
+            assert all(row[name].endswith(" (deleted)") for row in inactive)
+            assert await client.count(entity) == 100 - len(inactive)
+            assert await client.count(f"{entity} WHERE Active IN (true,false)") == 100
+            assert await client.count(f"{entity} WHERE Active = false") == len(inactive)
+            assert len(await client.rows(f"SELECT * FROM {entity} MAXRESULTS 1000")) == 100 - len(inactive)
+
+
+async def test_names_are_never_deleted_but_become_inactive() -> None:
+    """Name-list rows are never hard-deleted."""
+    async with Client() as client:
+        (before,) = await client.rows("SELECT * FROM Customer WHERE Id = '1'")
+        done = await client.control("edit", {"entity": "Customer", "delete": ["1"]})
+        assert done == {"delete": ["1"]}
+        (row,) = await client.rows("SELECT * FROM Customer WHERE Id = '1' AND Active = false")
+        assert (row["Active"], row["DisplayName"]) == (False, before["DisplayName"] + " (deleted)")
+        assert int(row["SyncToken"]) == int(before["SyncToken"]) + 1
+        assert instant(row) > instant(before)
+
+
+async def test_deleted_invoices_vanish_and_voided_ones_stay_with_nothing() -> None:
+    """Deleted invoices vanish from query and COUNT at once. Voided: TotalAmt=0, Balance=0, all line Amounts 0,
+    PrivateNote starts with Voided, SyncToken+1, LastUpdatedTime moves, LinkedTxn [], UnitPrice dropped."""
+    async with Client() as client:
+        rows = await client.rows("SELECT * FROM Invoice")
+        before = next(row for row in rows if row["TotalAmt"] and len(row["Line"]) > 2)
+        gone = next(row["Id"] for row in rows if row is not before)
+        await client.control("edit", {"entity": "Invoice", "void": [before["Id"]], "delete": [gone]})
+        assert await client.count("Invoice") == 59
+        assert await client.rows(f"SELECT * FROM Invoice WHERE Id = '{gone}'") == []
+        (after,) = await client.rows(f"SELECT * FROM Invoice WHERE Id = '{before['Id']}'")
+        assert (after["TotalAmt"], after["Balance"], after["LinkedTxn"]) == (0, 0, [])
+        assert after["PrivateNote"].startswith("Voided")
+        assert int(after["SyncToken"]) == int(before["SyncToken"]) + 1
+        assert instant(after) > instant(before)
+        assert after["MetaData"]["CreateTime"] == before["MetaData"]["CreateTime"]
+        assert all(line.get("Amount", 0) == 0 for line in after["Line"])
+        assert len(after["Line"]) == len(before["Line"])
+        assert "UnitPrice" not in json.dumps(after)
+
+
+async def test_a_compressed_page_is_the_page() -> None:
+    """gzip and identity are the same bytes."""
+    async with Client() as client:
+        statement = "SELECT * FROM Invoice ORDERBY TxnDate MAXRESULTS 1000"
+        plain, packed = (
+            await client.query(statement),
+            await client.query(statement, **{"Accept-Encoding": "gzip, deflate"}),
+        )
+        assert packed.headers["content-encoding"] == "gzip"
+        assert "content-encoding" not in plain.headers
+        assert len(packed.body) < len(plain.body) * 0.6
+        assert json.loads(gzip.decompress(packed.body))["QueryResponse"] == plain.json["QueryResponse"]
+
+
+async def test_every_answer_carries_what_support_asks_for() -> None:
+    """Put intuit_tid, QBO-Version, Service-Time on every answer; chunked + gzip."""
+    async with Client() as client:
+        good = await client.query("SELECT * FROM Item", **{"Accept-Encoding": "gzip"})
+        bad = await client.query("nonsense")
+        refused = await client.ask("GET", f"{client.base}/query?query=x")
+        token = await client.refresh(secret="wrong")
+        assert good.headers["transfer-encoding"] == "chunked"
+        assert good.headers["content-encoding"] == "gzip"
+        for reply in (good, bad, refused):
+            assert reply.headers["qbo-version"]
+            assert re.fullmatch(r"total=\d+, db=\d+", reply.headers["service-time"])
+        tids = [reply.headers["intuit_tid"] for reply in (good, bad, refused, token)]
+        assert len(set(tids)) == 4
+        assert all(re.fullmatch(r"1-[0-9a-f]{8}-[0-9a-f]{24}", tid) for tid in tids)
+
+
+async def test_filters_take_z_and_offsets_and_naive_times_as_the_switch_says() -> None:
+    """Accept Z/offset filters, treat naive as Pacific; the zone of naive times is undocumented."""
+    async with Client(invoices=0) as client:
+        await client.control("load", planted("Invoice", 1, "2025-07-01T12:00:00-07:00"))
+        for text in (
+            "2025-07-01T19:00:00Z",
+            "2025-07-01T12:00:00-07:00",
+            "2025-07-02T00:30:00+05:30",
+            "2025-07-01T12:00:00",
+        ):
+            assert await client.count(f"Invoice WHERE MetaData.LastUpdatedTime = '{text}'") == 1
+        await client.behave(queries={"naive_times": "utc"})
+        assert await client.count("Invoice WHERE MetaData.LastUpdatedTime = '2025-07-01T19:00:00'") == 1
+        await client.behave(queries={"naive_times": "refused"})
+        assert (
+            await client.query("SELECT * FROM Invoice WHERE MetaData.CreateTime > '2025-07-01T19:00:00'")
+        ).status == 400
+
+
+async def test_a_plus_that_was_not_encoded_is_refused() -> None:
+    """URL-encode `+` as `%2B`."""
+    async with Client() as client:
+        path = f"{client.base}/query?query=select * from Invoice where MetaData.CreateTime >'2025-01-01T00:00:00"
+        lost = await client.ask("GET", f"{path}+05:00'", headers=await client.authorized())
+        assert lost.status == 400
+
+
+async def test_who_does_not_ask_for_json_gets_xml() -> None:
+    """`Accept: application/json` (without it XML is possible)."""
+    async with Client() as client:
+        reply = await client.query("SELECT * FROM Customer MAXRESULTS 2", Accept="*/*")
+        assert reply.headers["content-type"].startswith("application/xml")
+        assert reply.text.startswith('<?xml version="1.0" encoding="UTF-8" standalone="yes"?><IntuitResponse')
+        assert '<QueryResponse startPosition="1" maxResults="2"><Customer domain="QBO" sparse="false">' in reply.text
+        await client.behave(answers={"without_accept": "json"})
+        assert (await client.query("SELECT * FROM Customer", Accept="*/*")).json["QueryResponse"]["maxResults"]
+
+
+async def test_some_columns_can_be_asked_for() -> None:
+    """Projection is officially unsupported though `SELECT Id` works; connectors send `SELECT *, Sku FROM Item`."""
+    async with Client() as client:
+        rows = await client.rows("SELECT Id, MetaData.CreateTime FROM Invoice MAXRESULTS 1")
+        assert set(rows[0]) == {"domain", "sparse", "Id", "MetaData"}
+        assert set(rows[0]["MetaData"]) == {"CreateTime"}
+        assert any("Sku" in row for row in await client.rows("SELECT *, Sku FROM Item"))
+
+
+async def test_the_company_describes_itself() -> None:
+    """/companyinfo, and CompanyInfo as an entity."""
+    async with Client() as client:
+        reply = await client.ask(
+            "GET", f"{client.base}/companyinfo/{client.sim.realm_id}", headers=await client.authorized()
+        )
+        (row,) = await client.rows("SELECT * FROM CompanyInfo")
+        assert reply.json["CompanyInfo"] == row
+        assert row["CompanyName"] == "Simulated Company 7"
+
+
+async def test_one_record_is_read_by_its_id() -> None:
+    """400: 610 object not found; 500 "Unsupported Operation" (bad path)."""
+    async with Client() as client:
+        (row,) = await client.rows("SELECT * FROM Invoice MAXRESULTS 1")
+        found = await client.ask("GET", f"{client.base}/invoice/{row['Id']}", headers=await client.authorized())
+        missing = await client.ask("GET", f"{client.base}/invoice/1", headers=await client.authorized())
+        nowhere = await client.ask("GET", f"{client.base}/nonsense/1", headers=await client.authorized())
+        assert found.json["Invoice"] == row
+        assert (missing.status, missing.json["Fault"]["Error"][0]["code"]) == (400, "610")
+        assert (nowhere.status, nowhere.json["Fault"]["Error"][0]["Message"]) == (400, "Unsupported Operation")
+
+
+def instant(row: dict[str, Any]) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(row["MetaData"]["LastUpdatedTime"]).timestamp()
+
+
+def record(identifier: str, when: str = "2025-03-03T10:00:00-08:00") -> dict[str, str]:
+    times = {"CreateTime": when, "LastUpdatedTime": when}
+    return {"payload": json.dumps({"Id": identifier, "SyncToken": "0", "MetaData": times, "TotalAmt": 1.0})}
+
+
+def planted(entity: str, count: int, when: str) -> dict[str, Any]:
+    return {"entity": entity, "replace": True, "records": [record(str(500 + at), when) for at in range(count)]}
+
+
+async def ids(client: Client, statement: str) -> list[str]:
+    return [row["Id"] for row in await client.rows(statement)]
