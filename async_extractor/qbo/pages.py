@@ -92,7 +92,7 @@ def split_page(entity: Entity, body: bytes) -> SplitPage:
     try:
         body.decode("utf-8")
         page = _page_decoder(entity.query_name).decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return _split_slowly(entity, body)
     except UnicodeDecodeError:
         raise TransientFault("QuickBooks' answer is not UTF-8") from None
@@ -188,6 +188,8 @@ def _read_record(raw: bytes) -> Record | Unreadable:
         return Unreadable(raw, f"is not a record: {error}")
     if header.Id is None or str(header.Id).strip() == "":
         return Unreadable(raw, "has no Id")
+    if re.search(r"[\0\ud800-\udfff]", str(header.Id)):
+        return Unreadable(raw, "its Id holds a character that is none")
     try:
         sync_token = int(header.SyncToken or 0)
     except ValueError:
@@ -198,11 +200,15 @@ def _read_record(raw: bytes) -> Record | Unreadable:
     for moment in (meta.CreateTime, meta.LastUpdatedTime):
         if moment is not None and moment.tzinfo is None:
             return Unreadable(raw, "a time in its MetaData has no offset")
+    try:
+        created, last_updated = _utc(meta.CreateTime), _utc(meta.LastUpdatedTime)
+    except OverflowError:
+        return Unreadable(raw, "a time in its MetaData is beyond the calendar")
     return Record(
         id=str(header.Id),
         sync_token=sync_token,
-        last_updated=_utc(meta.LastUpdatedTime),
-        created=_utc(meta.CreateTime),
+        last_updated=last_updated,
+        created=created,
         txn_date=header.TxnDate,
         raw=raw,
     )
