@@ -1,0 +1,269 @@
+"""A page's records are the bytes that QuickBooks sent; what isn't a record, or not a whole page, is told apart."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from async_extractor.entities import ENTITIES
+from async_extractor.qbo.faults import PageFault, TransientFault
+from async_extractor.qbo.pages import Record, Unreadable, split_page
+from async_extractor.windows import UTC
+
+INVOICES, CUSTOMERS, ITEMS = ENTITIES["invoices"], ENTITIES["customers"], ENTITIES["items"]
+TIME = '"time":"2026-11-24T02:30:00.123-08:00"'
+# The record that only the slow way through a page can read: an escape that is half of a pair.
+HALF_A_PAIR = rb'{"Id":"9","DisplayName":"half \ud83d"}'
+
+
+def page_of(*records: bytes | str, key: str = "Invoice") -> bytes:
+    texts = [record.encode() if isinstance(record, str) else record for record in records]
+    return (
+        b'{"QueryResponse":{"' + key.encode() + b'":[' + b",".join(texts) + b'],"startPosition":1,"maxResults":'
+        b"%d},%s}" % (len(records), TIME.encode())
+    )
+
+
+RECORDS = [
+    # Amounts keep their scale, numbers all of their digits.
+    '{"Id":"1","TotalAmt":639.00,"Balance":0,"UnitPrice":0.5306667}',
+    '{"Id":"2","DocNumber":12345678901234567890,"ExchangeRate":1.00000000000000000000000001}',
+    '{"Id":"3","TotalAmt":1e2,"Balance":-0.0,"Qty":1E-7}',
+    # Text stays as it was escaped, or wasn't.
+    r'{"Id":"4","PrivateNote":"\u00e9\u20ac\/\"\\\t\n\ud83d\ude00"}',
+    '{"Id":"5","PrivateNote":"é€😀 中文 עברית"}',
+    r'{"Id":"6","PrivateNote":"nul \u0000 inside"}',
+    # Keys that nobody knows, in any order, doubled, with white space between.
+    '{ "Later" : [ 1 , { } , [ ] , null ] ,\n\t"SyncToken" : "7" , "Id" : "7" }',
+    '{"MetaData":{"LastUpdatedTime":"2024-01-10T12:30:15-08:00"},"Id":"8","domain":"QBO","domain":"QBO","":{}}',
+]
+
+
+@pytest.mark.parametrize("through", [[], [HALF_A_PAIR]], ids=["as it is", "beside half a surrogate pair"])
+def test_every_record_is_the_bytes_that_quickbooks_sent(through: list[bytes]) -> None:
+    page = split_page(INVOICES, page_of(*RECORDS, *through))
+    assert [record.raw for record in page.records[: len(RECORDS)]] == [text.encode() for text in RECORDS]
+    assert [record.id for record in page.records[: len(RECORDS)]] == ["1", "2", "3", "4", "5", "6", "7", "8"]
+    assert page.unreadable == []
+
+
+def test_white_space_between_records_belongs_to_none_of_them() -> None:
+    page = split_page(INVOICES, b' { "QueryResponse" : { "Invoice" : [ {"Id":"1"} , \n {"Id":"2"} ] } } ')
+    assert [record.raw for record in page.records] == [b'{"Id":"1"}', b'{"Id":"2"}']
+
+
+def test_half_a_surrogate_pair_costs_neither_its_record_nor_the_rest_of_the_page() -> None:
+    page = split_page(CUSTOMERS, page_of(RECORDS[0], HALF_A_PAIR, RECORDS[4], key="Customer"))
+    assert [record.raw for record in page.records] == [RECORDS[0].encode(), HALF_A_PAIR, RECORDS[4].encode()]
+    assert page.records[1].id == "9"
+    assert page.server_time == datetime(2026, 11, 24, 10, 30, 0, 123_000, tzinfo=UTC)
+
+
+def test_what_the_load_needs_is_read_in_utc() -> None:
+    record = split_page(
+        INVOICES,
+        page_of(
+            '{"Id":"145","SyncToken":"12","TxnDate":"2024-02-29","MetaData":'
+            '{"CreateTime":"2024-03-10T01:59:59-08:00","LastUpdatedTime":"2024-03-10T03:00:00-07:00"}}'
+        ),
+    ).records[0]
+    assert (record.id, record.sync_token, record.txn_date) == ("145", 12, date(2024, 2, 29))
+    # The two are one second apart: Pacific time changed its offset between them.
+    assert record.created == datetime(2024, 3, 10, 9, 59, 59, tzinfo=UTC)
+    assert record.last_updated == datetime(2024, 3, 10, 10, 0, 0, tzinfo=UTC)
+    assert record.created.tzinfo is UTC
+
+
+def test_the_hour_that_pacific_time_repeats_is_told_apart_by_its_offset() -> None:
+    first, second = (
+        split_page(INVOICES, page_of(f'{{"Id":"1","MetaData":{{"CreateTime":"2024-11-03T01:30:00{offset}"}}}}'))
+        .records[0]
+        .created
+        for offset in ("-07:00", "-08:00")
+    )
+    assert (first, second) == (datetime(2024, 11, 3, 8, 30, tzinfo=UTC), datetime(2024, 11, 3, 9, 30, tzinfo=UTC))
+
+
+def test_a_record_with_nothing_but_an_id_is_a_record() -> None:
+    assert split_page(ITEMS, page_of('{"Id":"1"}', key="Item")).records == [
+        Record(id="1", sync_token=0, last_updated=None, created=None, txn_date=None, raw=b'{"Id":"1"}')
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"Id":7,"SyncToken":3}', ("7", 3)),
+        ('{"Id":"007","SyncToken":""}', ("007", 0)),
+        ('{"Id":"7","SyncToken":null,"TxnDate":null,"MetaData":null}', ("7", 0)),
+        ('{"Id":"7","SyncToken":"9223372036854775807"}', ("7", 2**63 - 1)),
+        ('{"Id":"123456789012345678901234567890"}', ("123456789012345678901234567890", 0)),
+    ],
+)
+def test_ids_and_sync_tokens_may_be_numbers_or_digits(text: str, expected: tuple[str, int]) -> None:
+    record = split_page(INVOICES, page_of(text)).records[0]
+    assert (record.id, record.sync_token) == expected
+
+
+def test_the_same_id_twice_is_two_records() -> None:
+    page = split_page(INVOICES, page_of('{"Id":"1","SyncToken":"0"}', '{"Id":"1","SyncToken":"1"}'))
+    assert [(record.id, record.sync_token) for record in page.records] == [("1", 0), ("1", 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"DisplayName":"nobody"}', "has no Id"),
+        ('{"Id":null}', "has no Id"),
+        ('{"Id":""}', "has no Id"),
+        ('{"Id":"  "}', "has no Id"),
+        ("{}", "has no Id"),
+        (r'{"Id":"1\ud83d"}', "its Id holds a character that is none"),
+        (r'{"Id":"1\u0000"}', "its Id holds a character that is none"),
+        ('{"Id":true}', "is not a record: "),
+        ('{"Id":1.5}', "is not a record: "),
+        ('{"Id":["1"]}', "is not a record: "),
+        ("null", "is not a record: "),
+        ("17", "is not a record: "),
+        ('"text"', "is not a record: "),
+        ('[{"Id":"1"}]', "is not a record: "),
+        ('{"Id":"1","SyncToken":"x"}', "its SyncToken is not a number"),
+        ('{"Id":"1","SyncToken":"-1"}', "its SyncToken is beyond 64 bits"),
+        ('{"Id":"1","SyncToken":"9223372036854775808"}', "its SyncToken is beyond 64 bits"),
+        ('{"Id":"1","TxnDate":"2024-02-30"}', "is not a record: "),
+        ('{"Id":"1","TxnDate":"soon"}', "is not a record: "),
+        ('{"Id":"1","MetaData":{"LastUpdatedTime":"2024-01-10"}}', "is not a record: "),
+        ('{"Id":"1","MetaData":[]}', "is not a record: "),
+        ('{"Id":"1","MetaData":{"LastUpdatedTime":"2024-01-10T12:30:15"}}', "a time in its MetaData has no offset"),
+        ('{"Id":"1","MetaData":{"CreateTime":"2024-01-10T12:30:15"}}', "a time in its MetaData has no offset"),
+        (
+            '{"Id":"1","MetaData":{"CreateTime":"0001-01-01T00:00:00+05:00"}}',
+            "a time in its MetaData is beyond the calendar",
+        ),
+    ],
+)
+@pytest.mark.parametrize("through", [[], [HALF_A_PAIR]], ids=["as it is", "beside half a surrogate pair"])
+def test_what_is_not_a_record_is_kept_with_the_reason_and_the_rest_goes_on(
+    text: str, reason: str, through: list[bytes]
+) -> None:
+    page = split_page(INVOICES, page_of(RECORDS[0], text, RECORDS[1], *through))
+    assert [record.raw for record in page.records] == [RECORDS[0].encode(), RECORDS[1].encode(), *through]
+    (bad,) = page.unreadable
+    assert bad.raw == text.encode()
+    assert bad.reason.startswith(reason)
+    assert "\n" not in bad.reason
+    assert page.rows == 3 + len(through)
+
+
+def test_a_record_without_an_id_is_unreadable_also_with_half_a_surrogate_pair_in_it() -> None:
+    raw = rb'{"DisplayName":"\udc00"}'
+    assert split_page(CUSTOMERS, page_of(raw, key="Customer")).unreadable == [Unreadable(raw, "has no Id")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"QueryResponse":{},"time":"2026-11-24T02:30:00.123-08:00"}',
+        b'{"QueryResponse":{"Invoice":[]}}',
+        b'{"QueryResponse":{"startPosition":1,"maxResults":0}}',
+        # Another entity's list is not this one's.
+        b'{"QueryResponse":{"Customer":[{"Id":"1"}]}}',
+    ],
+)
+def test_a_page_without_the_entitys_list_is_empty(body: bytes) -> None:
+    page = split_page(INVOICES, body)
+    assert (page.records, page.unreadable, page.rows, page.total_count) == ([], [], 0, None)
+
+
+@pytest.mark.parametrize("count", [0, 41, 1_000_000])
+def test_a_count_is_its_total_and_has_no_rows(count: int) -> None:
+    page = split_page(INVOICES, b'{"QueryResponse":{"totalCount":%d},%s}' % (count, TIME.encode()))
+    assert page.total_count == count
+    assert page.rows == 0
+    assert page.server_time == datetime(2026, 11, 24, 10, 30, 0, 123_000, tzinfo=UTC)
+
+
+WHOLE = page_of(*RECORDS)
+
+
+@pytest.mark.parametrize("length", [*range(0, len(WHOLE), 37), len(WHOLE) - 1])
+def test_a_page_that_was_cut_off_anywhere_is_worth_another_try(length: int) -> None:
+    with pytest.raises(TransientFault) as fault:
+        split_page(INVOICES, WHOLE[:length])
+    # Only Intuit's own word makes a page one that it can't serve.
+    assert not isinstance(fault.value, PageFault)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"  ",
+        b"[]",
+        b"null",
+        b'"QueryResponse"',
+        b"{}",
+        b'{"QueryResponse":null}',
+        b'{"QueryResponse":[]}',
+        b'{"QueryResponse":{"Invoice":{}}}',
+        b'{"QueryResponse":{"Invoice":null}}',
+        b'{"QueryResponse":{"Invoice":[{"Id":"1"} {"Id":"2"}]}}',
+        b'{"QueryResponse":{"Invoice":[{"Id":1}]},"time":"yesterday"}',
+        b"<html><title>Back soon</title></html>",
+        page_of('{"Id":"1","DisplayName":"\xff"}'.encode("latin-1")),
+        page_of(rb'{"Id":"1","DisplayName":"' + b"\xed\xa0\xbd" + rb'"}'),
+        page_of('{"Id":"1"}').decode().encode("utf-16"),
+        pytest.param(page_of('{"Id":"1","Line":' + "[" * 100_000 + "]" * 100_000 + "}"), id="nested without end"),
+    ],
+)
+def test_what_is_not_a_page_in_json_and_utf_8_is_worth_another_try(body: bytes) -> None:
+    with pytest.raises(TransientFault) as fault:
+        split_page(INVOICES, body)
+    assert "\n" not in str(fault.value)
+
+
+plain = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | plain,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(plain, inner, max_size=3),
+    max_leaves=8,
+)
+known_keys = st.fixed_dictionaries(
+    {},
+    optional={
+        "Id": st.integers(0, 10**6).map(str) | values,
+        "SyncToken": st.integers(0, 99).map(str) | values,
+        "TxnDate": st.dates().map(str) | values,
+        "MetaData": values
+        | st.fixed_dictionaries(
+            {}, optional={"CreateTime": st.datetimes().map(lambda moment: moment.isoformat() + "-08:00") | values}
+        ),
+    },
+)
+
+
+def as_json(record: Any, *, escaped: bool, indent: int | None) -> bytes:
+    return json.dumps(record, ensure_ascii=escaped, indent=indent).encode()
+
+
+@given(
+    st.lists(st.builds(dict.__or__, st.dictionaries(plain, values, max_size=4), known_keys) | values, max_size=5),
+    st.booleans(),
+    st.none() | st.integers(0, 3),
+)
+def test_the_slow_way_finds_the_same_records_as_the_fast_one(
+    records: list[Any], escaped: bool, indent: int | None
+) -> None:
+    texts = [as_json(record, escaped=escaped, indent=indent) for record in records]
+    fast = split_page(INVOICES, page_of(*texts))
+    slow = split_page(INVOICES, page_of(*texts, HALF_A_PAIR))
+    assert slow.records[-1].raw == HALF_A_PAIR
+    assert (fast.records, fast.unreadable) == (slow.records[:-1], slow.unreadable)
+    assert fast.server_time == slow.server_time
+    # Nothing is lost and nothing is made: the pieces are the page.
+    assert sorted([record.raw for record in fast.records] + [bad.raw for bad in fast.unreadable]) == sorted(texts)
