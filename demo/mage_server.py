@@ -7,7 +7,6 @@ alone would leave a scheduler behind that goes on starting blocks.
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import secrets
@@ -16,20 +15,23 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from demo.processes import stop_process_group
+
 CHECKOUT = Path(__file__).parents[1]
 OWNER_EMAIL = "owner@example.com"
+# Mage waits for its next tick before each block; its own default is 10 s.
+SCHEDULER_INTERVAL_S = 2
 
 # The public id of Mage's own web page (mage_ai.settings.server.OAUTH2_APPLICATION_CLIENT_ID): each call
 # needs it beside the login.
 _PAGE_CLIENT_ID = "zkWlN0PkIKSN0C11CfUHUj84OT5XOJ6tDZ6bDRO2"
 _BOOT_TIMEOUT_S = 180
-_STOP_TIMEOUT_S = 30
 
 
 def failures(run: dict[str, Any]) -> dict[str, str]:
@@ -102,6 +104,15 @@ class MageServer:
         schedule = self.trigger(pipeline, trigger)
         self._call("PUT", f"pipeline_schedules/{schedule['id']}", {"pipeline_schedule": {"status": "active"}})
 
+    def create_trigger(self, pipeline: str, name: str, variables: dict[str, Any]) -> None:
+        """Make a one-time trigger, as a person does on its page, and fire it. It is in Mage's database only."""
+        new = {"name": name, "schedule_type": "time", "schedule_interval": "@once"}
+        made = self._call("POST", f"pipelines/{pipeline}/pipeline_schedules", {"pipeline_schedule": new})
+        start = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+        fire = {"status": "active", "start_time": start, "variables": variables, "schedule_interval": "@once"}
+        path = f"pipeline_schedules/{made['pipeline_schedule']['id']}"
+        self._call("PUT", path, {"pipeline_schedule": fire})
+
     def trigger(self, pipeline: str, name: str) -> dict[str, Any]:
         """The trigger as Mage's database has it. Raises MageError when it isn't there (yet)."""
         found: list[dict[str, Any]] = self._call("GET", f"pipelines/{pipeline}/pipeline_schedules")[
@@ -133,7 +144,7 @@ class MageServer:
             "JWT_SECRET": secrets.token_urlsafe(32),
             "DISABLE_TERMINAL": "1",
             "DISABLE_AUTO_BROWSER_OPEN": "1",
-            "SCHEDULER_TRIGGER_INTERVAL": "2",
+            "SCHEDULER_TRIGGER_INTERVAL": str(SCHEDULER_INTERVAL_S),
         }
         if self.database_url:
             mine["MAGE_DATABASE_CONNECTION_URL"] = self.database_url
@@ -173,32 +184,6 @@ class MageServer:
             error = answer["error"]
             raise MageError(f"Mage answered {method} {path}: {error.get('message') or error.get('code')}")
         return answer
-
-
-def stop_process_group(group: int, with_signal: signal.Signals = signal.SIGTERM) -> None:
-    """Signal a process group and wait until it is gone; what stays is killed."""
-    for number, seconds in ((with_signal, _STOP_TIMEOUT_S), (signal.SIGKILL, _STOP_TIMEOUT_S)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, number)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(group, os.WNOHANG)
-            if not _group_lives(group):
-                return
-            time.sleep(0.1)
-
-
-def _group_lives(group: int) -> bool:
-    """Whether any process of the group still runs; one that ended and isn't reaped yet doesn't count."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        with contextlib.suppress(OSError):
-            state, _parent, its_group = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:3]
-            if int(its_group) == group and state not in "ZX":
-                return True
-    return False
 
 
 def _free_port() -> int:
