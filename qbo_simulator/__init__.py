@@ -11,13 +11,14 @@
 
 from qbo_simulator.behaviour import BehaviourError
 from qbo_simulator.config import SimulatorConfig
-from qbo_simulator.simulator import Simulator, SimulatorProcess, run_as_process, run_in_thread
+from qbo_simulator.simulator import Simulator, SimulatorProcess, StartError, run_as_process, run_in_thread
 
 __all__ = [
     "BehaviourError",
     "Simulator",
     "SimulatorConfig",
     "SimulatorProcess",
+    "StartError",
     "run_as_process",
     "run_in_thread",
 ]

@@ -18,7 +18,7 @@ from qbo_simulator import config as defaults
 from qbo_simulator import scenarios
 from qbo_simulator.behaviour import BehaviourError
 from qbo_simulator.config import SimulatorConfig
-from qbo_simulator.simulator import Simulator
+from qbo_simulator.simulator import Simulator, StartError
 
 _BAD_OPTIONS = 2
 
@@ -170,13 +170,21 @@ async def _serve(simulator: Simulator, ready_file: Path | None) -> None:
         about = f"{rows}, scenario {simulator.config.scenario}{proxy}"
         print(f"QuickBooks Online simulator ready at {simulator.url} ({about})", flush=True)
         if ready_file is not None:
-            partial = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
-            partial.touch(mode=0o600)
-            partial.write_text(json.dumps(simulator.address()))
-            partial.replace(ready_file)
+            _write_ready_file(ready_file, simulator)
         await stopped.wait()
     finally:
         await simulator.stop()
+
+
+def _write_ready_file(ready_file: Path, simulator: Simulator) -> None:
+    """Whole or not at all, and for its owner only: it holds credentials, if invented ones."""
+    partial = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+    try:
+        partial.touch(mode=0o600)
+        partial.write_text(json.dumps(simulator.address()))
+        partial.replace(ready_file)
+    except OSError as error:
+        raise StartError(f"can't write the ready file {ready_file}: {error.strerror or error}") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -191,8 +199,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asyncio.run(_serve(simulator, options.ready_file))
     except BehaviourError as error:
         parser.error(f"--scenario: {error}")
-    except OSError as error:
-        parser.error(
-            f"can't listen on {options.host}:{options.port}, or write a file asked for: {error.strerror or error}"
-        )
+    except StartError as error:
+        parser.error(str(error))
     return 0

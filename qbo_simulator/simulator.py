@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,10 @@ from qbo_simulator.service import Service
 from qbo_simulator.tls import server_context
 
 
+class StartError(Exception):
+    """Why the simulator can't serve: one line."""
+
+
 class Simulator:
     """`async with Simulator(SimulatorConfig(...)) as sim:` serves at `sim.url` until the block ends."""
 
@@ -43,25 +48,40 @@ class Simulator:
         return self.config.realm_id
 
     async def start(self) -> None:
-        """OSError when the address can't be listened on."""
+        """StartError when an address can't be listened on, or the TLS folder can't be written to."""
+        tls = self._tls()
         application = web.Application(client_max_size=256 * 1024 * 1024)
         for part in (Api, OAuthRoutes, ControlRoutes):
             application.add_routes(part(self.service).routes())
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
-        tls = None if self.config.tls_folder is None else server_context(self.config.tls_folder)
         site = web.TCPSite(self._runner, self.config.host, self.config.port, ssl_context=tls, backlog=512)
         try:
             await site.start()
-        except OSError:
-            await self._runner.cleanup()
-            raise
+        except OSError as error:
+            await self.stop()
+            where = f"{self.config.host}:{self.config.port}"
+            raise StartError(f"can't listen on {where}: {error.strerror or error}") from error
         host, port = self._runner.addresses[0][:2]
         scheme = "http" if tls is None else "https"
         self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         if self.config.proxy_port is not None:
             self._proxy = ConnectProxy(self.config.proxy_port, port)
-            self.proxy_url = await self._proxy.start()
+            try:
+                self.proxy_url = await self._proxy.start()
+            except OSError as error:
+                await self.stop()
+                where = f"127.0.0.1:{self.config.proxy_port}"
+                raise StartError(f"can't listen on {where}: {error.strerror or error}") from error
+
+    def _tls(self) -> ssl.SSLContext | None:
+        folder = self.config.tls_folder
+        if folder is None:
+            return None
+        try:
+            return server_context(folder)
+        except OSError as error:
+            raise StartError(f"can't write to the TLS folder {folder}: {error.strerror or error}") from error
 
     async def stop(self) -> None:
         if self._proxy is not None:
@@ -102,7 +122,7 @@ def run_in_thread(config: SimulatorConfig | None = None) -> Iterator[Simulator]:
         asyncio.set_event_loop(loop)
         try:
             loop.run_until_complete(simulator.start())
-        except OSError as error:
+        except StartError as error:
             failure.append(error)
             started.set()
             return
