@@ -50,12 +50,14 @@ class Endpoints:
 
 
 def _is_local(url: str) -> bool:
+    if re.search(r"[^!-~]|[@?#%\\]", url):  # what a parser may drop, or read in its own way
+        return False
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         return False
-    if parts.scheme not in ("http", "https") or parts.username or parts.path or parts.query or parts.fragment:
+    if parts.scheme not in ("http", "https") or parts.path:
         return False
     if host == "localhost":
         return True
