@@ -18,7 +18,7 @@ from async_extractor.extraction import Extraction
 from async_extractor.plan import Piece, cut_into_pieces
 from async_extractor.qbo.breaker import CircuitBreaker
 from async_extractor.qbo.budget import IN_FLIGHT, SPACING, Gate, LocalGate, OpenGate
-from async_extractor.qbo.client import PLANNING, TIMEOUT, QueryClient, Spent
+from async_extractor.qbo.client import PLANNING, TIMEOUT, Patience, QueryClient, Spent
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
 from async_extractor.qbo.oauth import AccessTokens
 from async_extractor.qbo.query import DATE_FIELDS, Query
@@ -35,13 +35,18 @@ from async_extractor.windows import SECOND, UTC, Window, gaps
 
 
 async def run_backfill(
-    request: BackfillRequest, secrets: Secrets, listeners: Iterable[Listener] = (), *, limits: bool = True
+    request: BackfillRequest,
+    secrets: Secrets,
+    listeners: Iterable[Listener] = (),
+    *,
+    limits: bool = True,
+    patience: Patience | None = None,
 ) -> BackfillResult:
     """The whole backfill. A run that ends with chunks not done comes back as `incomplete`, with the reason.
 
     Raises ConfigurationError when it can't begin or must not go on.
     """
-    async with Backfill(request, secrets, listeners, limits=limits) as backfill:
+    async with Backfill(request, secrets, listeners, limits=limits, patience=patience) as backfill:
         run_id = await backfill.plan()
         with contextlib.suppress(IncompleteError):  # the ledger has the reason, and the report says it
             await backfill.extract(run_id)
@@ -65,6 +70,7 @@ class Backfill:
         *,
         limits: bool = True,
         profile: str = "",
+        patience: Patience | None = None,
     ) -> None:
         self.request = request
         self.settings = Settings.read(secrets, profile)
@@ -74,6 +80,7 @@ class Backfill:
             )
         self._secrets = secrets
         self._limits = limits
+        self._patience = patience
         self._events = Events(listeners)
         self._series = Series(self.settings.realm_id, request.entity.name, request.filter_field)
         self._field = DATE_FIELDS[request.filter_field]
@@ -109,6 +116,7 @@ class Backfill:
                 gate,
                 CircuitBreaker(self._events),
                 self._events,
+                self._patience,
             )
             self._closing = stack.pop_all()
         return self

@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 
 from async_extractor.embedded_postgres import EmbeddedPostgres, PostgresAddress
+from tests.support.commands import CommandLine, new_mage
 
 _numbers = itertools.count(1)
 
@@ -53,6 +54,20 @@ def database(postgres_server: PostgresAddress) -> Iterator[Database]:
     _administer(postgres_server, f"CREATE DATABASE {name}")
     yield Database(postgres_server.host, postgres_server.port, postgres_server.user, postgres_server.password, name)
     _administer(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def mage_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Mage data folder as Mage's own migrations leave it; made once, since they take seconds."""
+    folder = tmp_path_factory.mktemp("mage_template")
+    new_mage(folder).secrets.set("QBO_ENVIRONMENT", "simulator")
+    return folder
+
+
+@pytest.fixture
+def command_line(tmp_path: Path, mage_template: Path) -> CommandLine:
+    """`qbo-backfill` with a Mage Secrets store of its own, in SQLite."""
+    return new_mage(tmp_path, mage_template)
 
 
 def _administer(server: PostgresAddress, statement: str) -> None:

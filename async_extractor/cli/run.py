@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from async_extractor.backfill import Backfill
+from async_extractor.cli.screen import moment, screen
 from async_extractor.errors import BackfillError, IncompleteError
 from async_extractor.events import Event, Listener
 from async_extractor.request import BackfillRequest
@@ -67,7 +68,7 @@ def run(
             print(json.dumps(_refused(entity, error)), flush=True)
         raise
     if not as_json:
-        print_result(result, Console())
+        print_result(result, screen())
     else:
         print(json.dumps(result.as_dict()), flush=True)
     if result.status != "done":
@@ -169,8 +170,9 @@ def print_result(result: BackfillResult, console: Console) -> None:
     ):
         table.add_column(name, justify="left" if name in ("chunk (UTC)", "status") else "right", no_wrap=True)
     for row in result.chunk_table:
-        end = f"{row['window_end']:%Y-%m-%d %H:%M}" if row["window_end"] else "now"
-        name = f"{row['window_start']:%Y-%m-%d %H:%M} - {end}" + (" (catch-up)" if row["kind"] == "catch_up" else "")
+        name = f"{moment(row['window_start'])} - {moment(row['window_end'])}"
+        if row["kind"] == "catch_up":
+            name += " (catch-up)"
         counts = (
             "pages",
             "requests",

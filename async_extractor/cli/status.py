@@ -9,9 +9,9 @@ from typing import Any
 
 import asyncpg
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from async_extractor.cli.screen import screen
 from async_extractor.secrets import MageSecrets
 from async_extractor.settings import warehouse_address
 from async_extractor.warehouse.connection import connect_first
@@ -61,7 +61,7 @@ def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
             f"{run['requests_sent']:,}",
             f"{run['started_at']:%Y-%m-%d %H:%M:%S}",
         )
-    console = Console()
+    console = screen()
     console.print(table)
     for run in runs:
         if run["error"]:

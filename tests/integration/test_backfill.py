@@ -9,6 +9,7 @@ import pytest
 
 from async_extractor import ConfigurationError, IncompleteError
 from async_extractor.entities import ENTITIES
+from async_extractor.qbo.client import Patience
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import Recorder, backfill, in_raw, secrets_for, simulate, truth
 
@@ -161,17 +162,34 @@ async def test_the_limits_of_intuit_are_kept_without_a_single_429(database: Any)
 
 
 async def test_a_failed_chunk_is_asked_again_by_retry_and_only_that(database: Any) -> None:
+    impatient = Patience(tries=2, first_pause=0.01)
     async with Simulator(SimulatorConfig(invoices=1_200, years=1, limits=False)) as simulator:
         secrets = secrets_for(simulator, database)
-        await simulate(
-            simulator, "faults", {"switches": {"faults": [{"kind": "forbidden", "rate": 1, "after": 3, "times": 1}]}}
-        )
-        with pytest.raises(ConfigurationError):
+        await simulate(simulator, "faults", {"switches": {"faults": [unavailable(after=3, times=2)]}})
+        first = await backfill(secrets, "invoices", chunk="P1M", concurrency=1, patience=impatient)
+        assert (first.status, first.chunks["failed"]) == ("incomplete", 1)
+        assert first.chunks["done"] == first.chunks["planned"] - 2  # the failed one, and the catch-up that waits for it
+        assert "not done" in (first.error or "")
+        retried = await backfill(secrets, "invoices", mode="retry")
+        assert (retried.chunks["planned"], retried.chunks["done"]) == (2, 2)
+        assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+        nothing = await backfill(secrets, "invoices", mode="retry")
+        assert (nothing.status, nothing.chunks["planned"], nothing.requests["sent"]) == ("done", 0, 0)
+
+
+async def test_an_authorization_that_is_taken_away_ends_the_run_and_a_later_one_resumes(database: Any) -> None:
+    async with Simulator(SimulatorConfig(invoices=1_200, years=1, limits=False)) as simulator:
+        secrets = secrets_for(simulator, database)
+        await simulate(simulator, "faults", {"switches": {"faults": [{"kind": "forbidden", "after": 3, "times": 1}]}})
+        with pytest.raises(ConfigurationError, match="3100"):
             await backfill(secrets, "invoices", chunk="P1M", concurrency=1)
-        await simulate(simulator, "faults", {"scenario": "calm"})
         finished = await backfill(secrets, "invoices", chunk="P1M")
         assert finished.status == "done"
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+
+
+def unavailable(**when: int) -> dict[str, Any]:
+    return {"kind": "unavailable", "rate": 1, **when}
 
 
 async def test_events_tell_every_phase(database: Any) -> None:

@@ -76,8 +76,9 @@ async def backfill(
 ) -> BackfillResult:
     """One run to its end; `more` are the request's other parameters."""
     listeners = more.pop("listeners", ())
+    patience = more.pop("patience", None)
     request = BackfillRequest.parse(entity, start, end, **more)
-    return await run_backfill(request, secrets, listeners, limits=limits)
+    return await run_backfill(request, secrets, listeners, limits=limits, patience=patience)
 
 
 class Recorder:
