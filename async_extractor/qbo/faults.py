@@ -90,7 +90,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> QboFault |
         status == 200
         and head[:1] == b"{"
         and b'"QueryResponse"' in head[:400]
-        and not re.search(rb'"[Ff]ault"', head[:400])
+        and not re.search(rb'"[Ff]ault"\s*:', head[:400])  # as a key: a customer may be named Fault
     ):
         return None
     told = read_fault(body)
@@ -139,11 +139,10 @@ def read_fault(body: bytes) -> FaultText:
 
 def _from_json(text: str) -> FaultText:
     try:
-        parsed = json.loads(text)
-    except ValueError:
+        low = _lower_keys(json.loads(text))
+    except (ValueError, RecursionError):
         match = re.search(r'"code"\s*:\s*"(\d+)"', text)
         return FaultText(_plain(match[1]) if match else "", "a cut-off JSON body")
-    low = _lower_keys(parsed)
     fault = low.get("fault") or {}
     errors = fault.get("error") if isinstance(fault, dict) else None
     error = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
