@@ -47,7 +47,8 @@ class Api:
 
     async def query(self, request: web.Request) -> web.StreamResponse:
         statement = await _statement(request)
-        answer = lambda xml: self._service.query(statement, as_xml=xml)  # noqa: E731
+        compressed = _takes_gzip(request)
+        answer = lambda xml: self._service.query(statement, as_xml=xml, compressed=compressed)  # noqa: E731
         return await self._through(request, request_kind(statement), answer, statement)
 
     async def batch(self, request: web.Request) -> web.StreamResponse:
@@ -153,7 +154,7 @@ class Api:
             "Server": "envoy",
         }
         body = answer.body
-        if "gzip" in request.headers.get("Accept-Encoding", "").lower() and len(body) > 256:
+        if _takes_gzip(request) and len(body) > 256:
             # Level 1: the pages that are large come compressed already.
             body = answer.gzip if answer.gzip is not None else _gzip(body)
             headers["Content-Encoding"] = "gzip"
@@ -181,6 +182,10 @@ async def _statement(request: web.Request) -> str:
     if request.content_type == "application/json":
         return ""
     return (await request.read()).decode("utf-8", "replace")
+
+
+def _takes_gzip(request: web.Request) -> bool:
+    return "gzip" in request.headers.get("Accept-Encoding", "").lower()
 
 
 def _wants_xml(request: web.Request, without_accept: str) -> bool:

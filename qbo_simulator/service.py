@@ -67,8 +67,11 @@ class Service:
 
     # Answers
 
-    def query(self, statement: str, *, as_xml: bool = False) -> Answer:
-        """The answer to a statement, and afterwards the edits that a busy company sees."""
+    def query(self, statement: str, *, as_xml: bool = False, compressed: bool = False) -> Answer:
+        """The answer to a statement, and afterwards the edits that a busy company sees.
+
+        `compressed`: with its gzip form, where that is put together from pieces.
+        """
         self.turn += 1
         try:
             query = parse(statement)
@@ -87,7 +90,7 @@ class Service:
         if query.columns or as_xml:
             answer = self._rewritten(entity, table, query, selection.slots, as_xml)
         else:
-            answer = self._page(entity, table, query.start, selection.slots)
+            answer = self._page(entity, table, query.start, selection.slots, compressed)
         answer.rows = len(selection.slots)
         self.ledger.rows[entity] += answer.rows
         self._edit_after(entity, table, selection.slots)
@@ -176,7 +179,7 @@ class Service:
             return Answer(200, xml_document(plain, stamp), "application/xml;charset=UTF-8")
         return Answer(200, msgspec.json.encode(content | {"time": stamp}))
 
-    def _page(self, entity: str, table: Table, start: int, slots: list[int]) -> Answer:
+    def _page(self, entity: str, table: Table, start: int, slots: list[int], compressed: bool) -> Answer:
         stamp = self.clock.envelope_time().encode()
         if not slots:
             return Answer(200, b'{"QueryResponse":{},"time":"%b"}' % stamp)
@@ -184,7 +187,7 @@ class Service:
         closing = b'],"startPosition":%d,"maxResults":%d},"time":"%b"}' % (start, len(slots), stamp)
         body = b"".join((opening, b",".join([table.payload(slot) for slot in slots]), closing))
         answer = Answer(200, body)
-        if isinstance(table, Invoices):
+        if compressed and isinstance(table, Invoices):
             answer.gzip = gzipped(_deflated_page(opening, table, slots, closing), body)
         return answer
 

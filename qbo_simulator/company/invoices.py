@@ -311,7 +311,7 @@ def moments(count: int, start: int, end: int, chance: Random) -> list[int]:
         weight = (1.0, 1.1, 1.1, 1.05, 0.9, 0.25, 0.04)[when.weekday()]
         if (when.month, when.day) in ((1, 1), (12, 25)):
             weight = 0.0
-        weights.append(weight * (1 + (day - days.start) / 1500) * (1.6 if when.day == 1 else 1))
+        weights.append(weight * (1 + (day - days.start) / 1500) * (6 if when.day == 1 else 1))
     total = sum(weights) or 1.0
     bounds = [round(count * sofar / total) for sofar in accumulate(weights)] if sum(weights) else [count]
     found: list[int] = []
@@ -326,7 +326,7 @@ def moments(count: int, start: int, end: int, chance: Random) -> list[int]:
         seconds: list[int] = []
         while len(seconds) < todays:
             if first_of_month:
-                run = min(todays - len(seconds), 1 + int(chance.random() * 40))
+                run = min(todays - len(seconds), 1 + int(chance.random() * 60))
             else:
                 run = 1 if chance.random() > 0.02 else min(todays - len(seconds), 2 + int(chance.random() * 8))
             second = opening + int(chance.random() * 28_799)

@@ -23,7 +23,21 @@ TRADES = [
     "Panadería", "Pets", "Plumbing", "Realty", "Roofing",
     "Sanctuary", "Sports", "Studio", "Supplies", "Taller", "Travel",
 ]  # fmt: skip
-ENDINGS = ["", " Inc.", " LLC", " & Sons", " & Co.", " S.A.", " Cía. Ltda.", ", Ltd", " GmbH", " 🌵", " ☕", " 花"]
+ENDINGS = [
+    "",
+    " Inc.",
+    " LLC",
+    " & Sons",
+    " & Co.",
+    " S.A.",
+    " Cía. Ltda.",
+    ", Ltd",
+    " GmbH",
+    " Corp.",
+    " 🌵",
+    " ☕",
+    " 花",
+]
 JOBS = [
     "Kitchen remodel", "Backyard", "Phase 1", "Phase 2", "Rooftop garden", "Ampliación", "Mantenimiento anual",
     "Fence \"A\"", "Oficina Quito", "55 Twin Lane",
