@@ -58,6 +58,7 @@ class MageServer:
     password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
     port: int = 0
     pid: int = 0
+    _server: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _token: str = field(default="", repr=False)
 
     @property
@@ -65,7 +66,16 @@ class MageServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Returns when the API answers and the login works. Raises MageError with the log's last line."""
+        """Launch it and wait; it isn't left running when it doesn't come up."""
+        self.launch()
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def launch(self) -> None:
+        """Start the process group, `pid`."""
         self.port = self.port or _free_port()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -87,10 +97,14 @@ class MageServer:
                 start_new_session=True,
             )
         self.pid = server.pid
+        self._server = server
+
+    def wait_until_ready(self) -> None:
+        """Returns when the API answers and the login works. Raises MageError with the log's last line."""
+        self._token = ""  # a login of before a restart would be refused
         deadline = time.monotonic() + _BOOT_TIMEOUT_S
         while not self._answers():
-            if server.poll() is not None or time.monotonic() > deadline:
-                self.stop()
+            if self._server is None or self._server.poll() is not None or time.monotonic() > deadline:
                 raise MageError(f"Mage didn't start, see {self.log}: {_last_line(self.log)}")
             time.sleep(0.25)
         self._log_in()

@@ -69,21 +69,20 @@ class Stack:
         self.mage = MageServer(self.project, self.folder / "mage_data", self.folder / "mage.log", database_url=url)
         self._store_secrets(self._wait_for(simulator))
         say("Mage")
-        self.mage.start()
-        self._remember("mage", self.mage.pid)
+        self._start_mage()
 
     def restart_mage(self) -> None:
         """Stop Mage and start it again."""
         self.mage.stop()
-        self.mage.start()
-        self._remember("mage", self.mage.pid)
+        self._start_mage()
 
     def down(self) -> None:
         """End all processes, remove all data. Does nothing where nothing is."""
         for process in self._remembered().values():
             stop_own_process_group(process, self.folder)
         self.postgres.destroy()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
 
     def secrets(self) -> MageSecrets:
         """The demo's Mage Secrets, as the blocks read them."""
@@ -91,6 +90,11 @@ class Stack:
         if self.mage.database_url:
             environ["MAGE_DATABASE_CONNECTION_URL"] = self.mage.database_url
         return MageSecrets.locate(environ)
+
+    def _start_mage(self) -> None:
+        self.mage.launch()
+        self._remember("mage", self.mage.pid)  # before it can fail: whatever was launched can be taken down
+        self.mage.wait_until_ready()
 
     def _start_simulator(self) -> subprocess.Popen[bytes]:
         company = self.company
