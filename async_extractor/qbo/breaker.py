@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from async_extractor.events import Events
 from async_extractor.qbo.faults import QboFault, UnavailableFault
@@ -26,8 +26,11 @@ State = Literal["closed", "open", "half-open"]
 class CircuitBreaker:
     """One per process, shared by all its workers. Seconds throughout.
 
-    With the defaults a process sends at most 8 requests before it opens, and 12 probes in the ten
-    minutes after (pauses of 15, 30, then 60 s), so fewer than 30 in an outage of ten minutes.
+    With the defaults 8 failures in a row open it, while at most 9 more requests are under way, and at most
+    12 probes follow in the next ten minutes (pauses of 15, 30, then 60 s): fewer than 30 requests of a
+    process in an outage of ten minutes.
+
+    What becomes of a request is told by the task that `admit` let through.
     """
 
     def __init__(
@@ -49,7 +52,8 @@ class CircuitBreaker:
         self._opened_at: float | None = None
         self._opened_on: datetime | None = None
         self._next_probe = 0.0
-        self._probing = False
+        # Whose request the probe is: others' may still be under way from before it opened.
+        self._prober: asyncio.Task[Any] | None = None
         self._changed = asyncio.Event()
         self._last_fault: QboFault | None = None
 
@@ -57,14 +61,14 @@ class CircuitBreaker:
     def state(self) -> State:
         if self._opened_at is None:
             return "closed"
-        return "half-open" if self._probing else "open"
+        return "open" if self._prober is None else "half-open"
 
     async def admit(self) -> None:
         """Returns when a request may be sent; at once when closed. `UnavailableFault` past the patience."""
         while self._opened_at is not None:
             now = time.monotonic()
-            if not self._probing and now >= self._next_probe:
-                self._probing = True
+            if self._prober is None and now >= self._next_probe:
+                self._prober = asyncio.current_task()
                 self._emit("half-open: one request probes whether QuickBooks answers again")
                 return
             gives_up = self._opened_at + self._patience
@@ -74,7 +78,7 @@ class CircuitBreaker:
                     f"QuickBooks has not answered since {since} ({self._last_fault}); "
                     "the run stops and can be resumed by running it again"
                 )
-            wake = gives_up if self._probing else min(self._next_probe, gives_up)
+            wake = min(self._next_probe, gives_up) if self._prober is None else gives_up
             try:
                 await asyncio.wait_for(self._changed.wait(), max(0.0, wake - now))
             except asyncio.TimeoutError:
@@ -85,7 +89,7 @@ class CircuitBreaker:
         self._failures = 0
         if self._opened_at is not None:
             seconds = time.monotonic() - self._opened_at
-            self._opened_at, self._probing, self._pause = None, False, self._first_pause
+            self._opened_at, self._prober, self._pause = None, None, self._first_pause
             self._wake()
             self._emit(f"closed: QuickBooks answers again after {seconds:.0f} s")
 
@@ -94,8 +98,8 @@ class CircuitBreaker:
         self._failures += 1
         self._last_fault = fault
         now = time.monotonic()
-        if self._probing:
-            self._probing = False
+        if self._probes():
+            self._prober = None
             self._pause = min(self._pause * 2, self._longest_pause)
         elif self._opened_at is not None or self._failures < self._threshold:
             return
@@ -107,9 +111,12 @@ class CircuitBreaker:
 
     def abandoned(self) -> None:
         """A request that was admitted ended without an answer for reasons of our own (cancelled)."""
-        if self._probing:
-            self._probing = False
+        if self._probes():
+            self._prober = None
             self._wake()
+
+    def _probes(self) -> bool:
+        return self._prober is not None and self._prober is asyncio.current_task()
 
     def _wake(self) -> None:
         self._changed.set()
