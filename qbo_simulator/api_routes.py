@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import time
@@ -42,6 +43,7 @@ class Api:
             web.get(f"{base}/cdc", self.changes),
             web.get(f"{base}/companyinfo/{{id}}", self.company_info),
             web.get(f"{base}/{{entity}}/{{id}}", self.read),
+            web.post(f"{base}/{{entity}}", self.write),
             web.route("*", "/v3/{path:.*}", self.unsupported),
         ]
 
@@ -72,6 +74,20 @@ class Api:
         identifier = request.match_info["id"]
         return await self._through(request, "read", lambda xml: self._service.read(entity, identifier, as_xml=xml))
 
+    async def write(self, request: web.Request) -> web.StreamResponse:
+        entity = readable_entity(request.match_info["entity"])
+        if entity is None:
+            return await self.unsupported(request)
+        try:
+            body = json.loads(await request.read())
+        except ValueError:
+            body = None
+        # A record with an Id is an update, without one a new record; QuickBooks names neither.
+        operation = request.query.get("operation", "update")
+        return await self._through(
+            request, "write", lambda xml: self._service.write(entity, operation, body, as_xml=xml)
+        )
+
     async def unsupported(self, request: web.Request) -> web.StreamResponse:
         def refuse(xml: bool) -> Answer:
             detail = "Operation is not supported"
@@ -98,8 +114,8 @@ class Api:
                 fault = service.faults.strike(kind)
                 entry.fault = None if fault is None else fault.kind
                 found = self._judged(request, answer, None if fault is None else fault.kind)
-                if found.status == 200:
-                    gate.metered += 1
+                if found.status == 200 and kind != "write":
+                    gate.metered += 1  # writes are free
             entry.status, entry.rows = found.status, found.rows
             if refusal is None:
                 await self._wait(found, began)

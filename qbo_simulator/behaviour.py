@@ -32,7 +32,7 @@ FaultKind = Literal[
     "html-in-200",
     "batch-item",
 ]
-RequestKind = Literal["query", "count", "batch", "cdc", "companyinfo", "read", "token"]
+RequestKind = Literal["query", "count", "batch", "cdc", "companyinfo", "read", "write", "token"]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

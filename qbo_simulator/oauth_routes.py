@@ -18,6 +18,7 @@ from qbo_simulator.faults import ON_THE_WAY, answer_for
 from qbo_simulator.ledger import Entry
 from qbo_simulator.oauth import OAuthError
 from qbo_simulator.service import Service
+from qbo_simulator.tls import INTUIT_HOSTS
 
 _LOOPBACK = frozenset(["127.0.0.1", "localhost", "::1"])
 ACCOUNTING_SCOPE = "com.intuit.quickbooks.accounting"
@@ -152,15 +153,22 @@ class OAuthRoutes:
         return web.Response(status=200, headers={"intuit_tid": tid})
 
     async def discovery(self, request: web.Request) -> web.StreamResponse:
-        base = f"{request.scheme}://{request.host}"
+        # Asked for as one of Intuit's hosts, it names Intuit's hosts; else all is here.
+        here = f"{request.scheme}://{request.host}"
+        intuit = request.host in INTUIT_HOSTS
+        login, issuer, revoking = (
+            ("https://appcenter.intuit.com", "https://oauth.platform.intuit.com", "https://developer.api.intuit.com")
+            if intuit
+            else (here, here, here)
+        )
         # Only the OpenID scopes are listed; the accounting scope is not.
         document: dict[str, object] = {
-            "issuer": f"{base}/op/v1",
-            "authorization_endpoint": f"{base}/connect/oauth2",
-            "token_endpoint": f"{base}/oauth2/v1/tokens/bearer",
-            "userinfo_endpoint": f"{base}/v1/openid_connect/userinfo",
-            "revocation_endpoint": f"{base}/v2/oauth2/tokens/revoke",
-            "jwks_uri": f"{base}/op/v1/jwks",
+            "issuer": f"{issuer}/op/v1",
+            "authorization_endpoint": f"{login}/connect/oauth2",
+            "token_endpoint": f"{issuer}/oauth2/v1/tokens/bearer",
+            "userinfo_endpoint": f"{issuer}/v1/openid_connect/userinfo",
+            "revocation_endpoint": f"{revoking}/v2/oauth2/tokens/revoke",
+            "jwks_uri": f"{issuer}/op/v1/jwks",
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],

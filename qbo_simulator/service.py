@@ -23,6 +23,7 @@ from qbo_simulator.query.grammar import Query, QueryFault, parse
 from qbo_simulator.query.properties import NAME_LISTS, PROPERTIES, entity_name
 from qbo_simulator.query.select import select
 from qbo_simulator.times import Clock, pacific, parse_instant
+from qbo_simulator.writes import WriteFault, write
 
 _CDC_OBJECTS = 1000
 _BATCH_ITEMS = 30
@@ -97,11 +98,10 @@ class Service:
         return answer
 
     def batch(self, body: bytes, *, strike: bool, as_xml: bool = False) -> Answer:
-        """Up to 30 payloads, one after another; only queries are served. `strike` puts a Fault in place of one."""
+        """Up to 30 payloads, one after another: queries and writes. `strike` puts a Fault in place of one."""
         try:
-            items = json.loads(body)["BatchItemRequest"]
-            requests = [(item.get("bId"), item.get("Query")) for item in items]
-        except (ValueError, KeyError, TypeError, AttributeError):
+            requests = [dict(item) for item in json.loads(body)["BatchItemRequest"]]
+        except (ValueError, KeyError, TypeError):
             return self.fault(400, "2010", "Request has invalid or unsupported property",
                               "Property Name:BatchItemRequest is unsupported or missing", "ValidationFault",
                               as_xml=as_xml)  # fmt: skip
@@ -112,14 +112,21 @@ class Service:
         answers: list[msgspec.Raw] = []
         rows = 0
         struck = self.chance.randrange(len(requests)) if strike and requests else None
-        for at, (identifier, statement) in enumerate(requests):
+        for at, request in enumerate(requests):
+            identifier = request.get("bId")
             if at == struck:
-                item = self.fault(500, "10000", "An application error has occurred while processing your request",
-                                  "System Failure Error", "SystemFault")  # fmt: skip
-            elif isinstance(statement, str):
-                item = self.query(statement)
+                item = self.fault(
+                    500,
+                    "10000",
+                    "An application error has occurred while processing your request",
+                    "System Failure Error",
+                    "SystemFault",
+                )
+            elif isinstance(request.get("Query"), str):
+                item = self.query(request["Query"])
             else:
-                item = self.fault(400, "500", "Unsupported Operation", "Operation is not supported", "ValidationFault")
+                entity = next((name for name in request if name in self.company.tables), "")
+                item = self.write(entity, str(request.get("operation")), request.get(entity))
             rows += item.rows
             content = item.body[: item.body.rindex(b',"time":')]
             tag = b"" if identifier is None else b',"bId":' + msgspec.json.encode(identifier)
@@ -163,6 +170,20 @@ class Service:
             )
             return self.fault(400, "610", "Object Not Found", detail, "ValidationFault", as_xml=as_xml)
         return self._answer({entity: msgspec.Raw(table.payload(slot))}, as_xml)
+
+    def write(self, entity: str, operation: str, body: Any, *, as_xml: bool = False) -> Answer:
+        """Create, update, delete or void one record."""
+        try:
+            record = write(self.company, entity, operation, body, self.now())
+        except WriteFault as fault:
+            answer = self.fault(400, fault.code, fault.message, fault.detail, "ValidationFault", as_xml=as_xml)
+            if fault.element is not None and not as_xml:
+                error = {"Message": fault.message, "Detail": fault.detail, "code": fault.code, "element": fault.element}
+                told = {"Fault": {"Error": [error], "type": "ValidationFault"}, "time": self.clock.envelope_time()}
+                answer.body = msgspec.json.encode(told)
+            return answer
+        self.ledger.edits[f"{entity} {operation}"] += 1
+        return self._answer({entity: msgspec.Raw(record)}, as_xml)
 
     def fault(
         self, status: int, code: str, message: str, detail: str | None, fault_type: str, *, as_xml: bool = False

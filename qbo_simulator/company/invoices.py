@@ -91,6 +91,8 @@ class Invoices(Table):
         return slot
 
     def generate(self, now: int) -> int:
+        while self.slot_of_id(str(self._next_id)) is not None:
+            self._next_id += 1  # a planted record has it
         slot = self._grow(now, now + 1)
         self.updated[slot], self.syncs[slot], self.flags[slot] = now, 0, 0
         self.enter(slot)

@@ -109,8 +109,7 @@ class NameTable(Table):
         self._raw_slots.clear()
 
     def generate(self, now: int) -> int:
-        slot = self.append(self._next_id, now, now, 0)
-        self._next_id += 1
+        slot = self.append(int(self.next_id()), now, now, 0)
         self.enter(slot)
         return slot
 

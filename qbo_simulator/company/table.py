@@ -26,6 +26,7 @@ _LOW = 0xFFFFFFFF
 _LARGEST = 2**31 - 1
 
 _RAW_UPDATED = re.compile(rb'("LastUpdatedTime"\s*:\s*")[^"]*(")')
+_RAW_ACTIVE = re.compile(rb'("Active"\s*:\s*)(?:true|false)')
 _RAW_SYNC = re.compile(rb'("SyncToken"\s*:\s*")(\d+)(")')
 
 
@@ -68,6 +69,7 @@ class Table(ABC):
         self.by_id = OrderedIndex()
         self.by_name: list[tuple[bytes, int]] = []
         self._raw_slots: dict[str, int] = {}
+        self._next_id = 1
 
     # What a subclass knows
 
@@ -78,6 +80,14 @@ class Table(ABC):
     @abstractmethod
     def generate(self, now: int) -> int:
         """Add a new generated row, created now; its slot."""
+
+    def next_id(self) -> str:
+        """An Id that was never given."""
+        number = self._next_id
+        while self.slot_of_id(str(number)) is not None:
+            number += 1
+        self._next_id = number + 1
+        return str(number)
 
     def name(self, slot: int) -> str:
         """The fully qualified name by which QuickBooks orders name lists."""
@@ -139,10 +149,12 @@ class Table(ABC):
 
     def set_active(self, slot: int, active: bool, now: int) -> None:
         if self.is_name_list:
-            self.by_name.remove((self.name(slot).encode(), slot))
+            del self.by_name[bisect_left(self.by_name, (self.name(slot).encode(), slot))]
         self.flags[slot] = self.flags[slot] & ~INACTIVE | (0 if active else INACTIVE)
         if self.is_name_list:
             insort(self.by_name, (self.name(slot).encode(), slot))
+        if slot in self.raw:
+            self.raw[slot] = _RAW_ACTIVE.sub(rb"\g<1>" + str(active).lower().encode(), self.raw[slot], count=1)
         self.touch(slot, now)
 
     def delete(self, slot: int, now: int) -> None:
@@ -170,6 +182,17 @@ class Table(ABC):
         self.raw_names[slot] = name
         self.enter(slot)
         return slot
+
+    def keep(self, slot: int, raw: bytes) -> None:
+        """Serve these bytes for a row from now on, under its own Id."""
+        self.raw_ids.setdefault(slot, self.id_text(slot))
+        self.raw[slot] = raw
+
+    def rename(self, slot: int, name: str) -> None:
+        entry = (self.name(slot).encode(), slot)
+        del self.by_name[bisect_left(self.by_name, entry)]
+        self.raw_names[slot] = name
+        insort(self.by_name, (name.encode(), slot))
 
     def clear(self) -> None:
         """Forget every row, as if the company never had them; slots go on counting."""

@@ -84,7 +84,7 @@ def entity_name(written: str) -> str:
     """The entity's own spelling. QueryFault 4001 when there is none of that name."""
     name = _ENTITIES.get(written.lower())
     if name is None:
-        raise QueryFault("4001", f"QueryValidationError: Invalid context declaration: {written}")
+        raise QueryFault("4001", f"QueryValidationError: invalid context declaration: {written}")
     return name
 
 

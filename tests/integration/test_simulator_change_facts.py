@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.integration.simulator_client import Client, Reply
 
 LONG_AGO = "2011-10-10T09:00:00-07:00"
@@ -28,7 +30,7 @@ async def test_a_batch_answers_each_item_under_its_id() -> None:
             {"bId": "a", "Query": "SELECT * FROM Invoice MAXRESULTS 2"},
             {"bId": "b", "Query": "nonsense"},
             {"bId": "c", "Query": "SELECT COUNT(*) FROM Item"},
-            {"bId": "d", "operation": "create", "Customer": {"DisplayName": "x"}},
+            {"bId": "d", "operation": "create", "Vendor": {"DisplayName": "x"}},
             {"bId": "e", "Query": "SELECT * FROM Vendor"},
         )
         assert reply.status == 200
@@ -119,3 +121,79 @@ async def test_a_client_without_json_gets_xml_here_too() -> None:
             in reply.text
         )
         assert json.dumps(reply.text)
+
+
+async def written(client: Client, path: str, body: Any) -> Reply:
+    return await client.ask("POST", f"{client.base}/{path}", json=body, headers=await client.authorized())
+
+
+async def test_a_record_is_created_updated_and_deleted() -> None:
+    """`{"Invoice":{...},"time":...}`; a deleted one is a stub with its status."""
+    async with Client() as client:
+        line = {
+            "Amount": 100.0,
+            "DetailType": "SalesItemLineDetail",
+            "SalesItemLineDetail": {"ItemRef": {"value": "3"}},
+        }
+        new = (await written(client, "invoice", {"Line": [line], "CustomerRef": {"value": "1"}})).json["Invoice"]
+        assert (new["SyncToken"], new["Line"]) == ("0", [line])
+        assert await client.rows(f"SELECT * FROM Invoice WHERE Id = '{new['Id']}'") == [new]
+        changed = (await written(client, "invoice", {"Id": new["Id"], "SyncToken": "0", "PrivateNote": "x"})).json[
+            "Invoice"
+        ]
+        assert (changed["SyncToken"], changed["PrivateNote"], changed["Line"]) == ("1", "x", [line])
+        stale = await written(client, "invoice", {"Id": new["Id"], "SyncToken": "0", "PrivateNote": "y"})
+        assert (stale.status, stale.json["Fault"]["Error"][0]["code"]) == (400, "5010")
+        gone = (await written(client, "invoice?operation=delete", {"Id": new["Id"], "SyncToken": "1"})).json["Invoice"]
+        assert gone == {"domain": "QBO", "status": "Deleted", "Id": new["Id"]}
+        assert await client.rows(f"SELECT * FROM Invoice WHERE Id = '{new['Id']}'") == []
+        old = (await client.rows("SELECT * FROM Invoice MAXRESULTS 1"))[0]
+        void = (await written(client, "invoice?operation=void", {"Id": old["Id"], "SyncToken": old["SyncToken"]})).json
+        assert (void["Invoice"]["TotalAmt"], void["Invoice"]["Balance"]) == (0, 0)
+
+
+async def test_a_name_is_renamed_and_made_inactive_but_not_deleted() -> None:
+    async with Client() as client:
+        old = (await client.rows("SELECT * FROM Customer WHERE Id = '1'"))[0]
+        base = {"Id": "1", "SyncToken": old["SyncToken"]}
+        assert (await written(client, "customer?operation=delete", base)).json["Fault"]["Error"][0]["code"] == "500"
+        taken = await written(client, "customer", {"DisplayName": old["DisplayName"].upper()})
+        error = {
+            "Message": "Duplicate Name Exists Error",
+            "Detail": "The name supplied already exists. : null",
+            "code": "6240",
+        }
+        assert (taken.status, taken.json["Fault"]["Error"]) == (400, [error])
+        new = (await written(client, "customer", base | {"Active": False})).json["Customer"]
+        assert new["DisplayName"] == new["FullyQualifiedName"] == old["DisplayName"] + " (deleted)"
+        assert await client.rows("SELECT * FROM Customer WHERE Id = '1'") == []
+        base["SyncToken"] = new["SyncToken"]
+        back = (await written(client, "customer", base | {"Active": True, "DisplayName": "Ñandú 🌵"})).json["Customer"]
+        assert await client.rows("SELECT * FROM Customer WHERE FullyQualifiedName = 'ñandú 🌵'") == [back]
+        truth = await client.ask("GET", "/_simulator/truth/Customer/1")
+        assert truth.json == back
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("invoice", {"CustomerRef": {"value": "1"}}, "2020"),
+        ("customer", {"CompanyName": "x"}, "2020"),
+        ("customer", [], "2010"),
+        ("invoice?operation=delete", {"Id": "1", "SyncToken": "0"}, "610"),
+        ("invoice?operation=merge", {"Id": "1", "SyncToken": "0"}, "500"),
+        ("vendor", {"DisplayName": "x"}, "500"),
+    ],
+)
+async def test_a_write_that_can_not_be_is_refused(path: str, body: Any, code: str) -> None:
+    async with Client() as client:
+        reply = await written(client, path, body)
+        assert (reply.status, reply.json["Fault"]["Error"][0]["code"]) == (400, code)
+
+
+async def test_writes_are_free() -> None:
+    """Core (free) = writes; CorePlus = every GET, query, batch, cdc."""
+    async with Client() as client:
+        await written(client, "customer", {"DisplayName": "x"})
+        await client.count("Customer")
+        assert (await client.control("ledger"))["metered_calls"] == 1

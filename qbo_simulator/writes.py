@@ -1,0 +1,131 @@
+"""Creating, updating, deleting and voiding records, as far as other clients' batches need it.
+
+The simulator is for reading; what is written is kept as it was sent, with what the service adds, and none of the
+accounting (no balances, no payments) is worked out.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from qbo_simulator.company import Company
+from qbo_simulator.company.table import INACTIVE, Table
+from qbo_simulator.planting import plant
+from qbo_simulator.query.properties import NAME_LISTS
+from qbo_simulator.times import day_text, pacific, pacific_day
+
+_SUFFIX = " (deleted)"
+_NAMED_BY = {"Customer": "DisplayName", "Item": "Name"}
+_NEEDED = {"Customer": "DisplayName", "Item": "Name", "Invoice": "Line"}
+
+
+class WriteFault(Exception):  # noqa: N818 - QuickBooks' own word
+    """A write QuickBooks refuses, by its code."""
+
+    def __init__(self, code: str, message: str, detail: str, element: str | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.message = message
+        self.detail = detail
+        self.element = element
+
+
+def write(company: Company, entity: str, operation: str, body: Any, now: int) -> bytes:
+    """Carry out one write; the record, or the stub, that the answer holds. WriteFault changes nothing."""
+    table = company.tables.get(entity)
+    if table is None or operation not in ("create", "update", "delete", "void"):
+        raise WriteFault("500", "Unsupported Operation", "Operation is not supported")
+    if not isinstance(body, dict):
+        raise WriteFault("2010", "Request has invalid or unsupported property", "The request's body is no object")
+    if operation == "create" or (operation == "update" and "Id" not in body):
+        return _create(table, body, now)
+    slot = _current(table, body)
+    if operation == "update":
+        return _update(table, slot, body, now)
+    if entity in NAME_LISTS:
+        raise WriteFault("500", "Unsupported Operation", f"Operation {operation} is not supported for {entity}")
+    if operation == "void":
+        company.void(table, [slot], now)
+        return table.payload(slot)
+    stub = {"domain": "QBO", "status": "Deleted", "Id": table.id_text(slot)}
+    table.delete(slot, now)
+    return msgspec.json.encode(stub)
+
+
+def _current(table: Table, body: dict[str, Any]) -> int:
+    """The row that is meant, if its SyncToken is the present one."""
+    slot = table.slot_of_id(str(body.get("Id", "")))
+    if slot is None:
+        detail = (
+            "Object Not Found : Something you're trying to use has been made inactive. Check the fields with accounts, "
+            "customers, items, vendors or employees."
+        )
+        raise WriteFault("610", "Object Not Found", detail, "")
+    present = json.loads(table.payload(slot)).get("SyncToken")
+    if str(body.get("SyncToken")) != present:
+        detail = "Stale Object Error : You and somebody else were working on this at the same time."
+        raise WriteFault("5010", "Stale Object Error", detail, "")
+    return slot
+
+
+def _create(table: Table, body: dict[str, Any], now: int) -> bytes:
+    needed = _NEEDED[table.entity]
+    if not body.get(needed):
+        detail = f"Required parameter {needed} is missing in the request"
+        raise WriteFault(
+            "2020", "Required param missing, need to supply the required value for the API", detail, needed
+        )
+    said = {name: value for name, value in body.items() if value not in (None, "") and name not in ("Id", "SyncToken")}
+    stamp = pacific(now).decode()
+    identity = {
+        "domain": "QBO",
+        "sparse": False,
+        "Id": table.next_id(),
+        "SyncToken": "0",
+        "MetaData": {"CreateTime": stamp, "LastUpdatedTime": stamp},
+    }
+    if table.entity in NAME_LISTS:
+        name = _free_name(table, str(said[_NAMED_BY[table.entity]]), None)
+        record = said | identity | {"FullyQualifiedName": name, "Active": said.get("Active", True) is not False}
+    else:
+        record = identity | {"TxnDate": day_text(pacific_day(now)).decode()} | said | identity
+    payload = msgspec.json.encode(record)
+    plant(table, {"payload": payload}, now)
+    return payload
+
+
+def _update(table: Table, slot: int, body: dict[str, Any], now: int) -> bytes:
+    record = json.loads(table.payload(slot), parse_float=_verbatim)
+    changed = {name: value for name, value in body.items() if value is not None and name not in _KEPT}
+    record |= changed
+    if table.entity in NAME_LISTS:
+        named_by = _NAMED_BY[table.entity]
+        active = record.get("Active", True) is not False
+        plain = str(record[named_by]).removesuffix(_SUFFIX)
+        record[named_by] = _free_name(table, plain if active else plain + _SUFFIX, slot)
+        parent, colon, _ = str(record.get("FullyQualifiedName", "")).rpartition(":")
+        record["FullyQualifiedName"] = parent + colon + record[named_by]
+        table.rename(slot, record["FullyQualifiedName"])
+        table.flags[slot] = table.flags[slot] & ~INACTIVE | (0 if active else INACTIVE)
+    table.keep(slot, msgspec.json.encode(record))
+    table.touch(slot, now)
+    return table.payload(slot)
+
+
+_KEPT = frozenset(["Id", "SyncToken", "MetaData", "domain", "sparse"])
+
+
+def _free_name(table: Table, name: str, own: int | None) -> str:
+    # QuickBooks compares names without case.
+    for taken, slot in table.by_name:
+        if slot != own and taken.decode().lower() == name.lower():
+            detail = "The name supplied already exists. : null"
+            raise WriteFault("6240", "Duplicate Name Exists Error", detail)
+    return name
+
+
+def _verbatim(text: str) -> msgspec.Raw:
+    return msgspec.Raw(text.encode())
