@@ -7,7 +7,7 @@ import sys
 import click
 import typer
 
-from async_extractor.cli import postgres, run, secrets, simulator, status
+from async_extractor.cli import postgres, run, secrets, simulator, status, warehouse
 from async_extractor.errors import BackfillError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(postgres.app, name="postgres")
+app.add_typer(warehouse.app, name="warehouse")
 app.command("simulator", context_settings=simulator.CONTEXT, add_help_option=False)(simulator.simulator)
 
 

@@ -20,11 +20,12 @@ app = typer.Typer(
 Name = typer.Argument(..., metavar="NAME", help="QBO_CLIENT_ID, POSTGRES_PASSWORD ...; see `secrets list`.")
 Any_ = typer.Option(False, "--any", help="Take a name that this project doesn't know.")
 Profile = typer.Option("", "--profile", help="The company, when there are several: its names are prefixed.")
+IfMissing = typer.Option(False, "--if-missing", help="Leave a value that is stored already as it is.")
 AsJson = typer.Option(False, "--json", help="One JSON object on stdout.")
 
 
 @app.command("set")
-def set_secret(name: str = Name, any_name: bool = Any_, profile: str = Profile) -> None:
+def set_secret(name: str = Name, any_name: bool = Any_, if_missing: bool = IfMissing, profile: str = Profile) -> None:
     """Store a value: from stdin, or by a prompt that doesn't show it. Replaces the old one in place.
 
     A running backfill takes the new value with its next request for it.
@@ -32,6 +33,9 @@ def set_secret(name: str = Name, any_name: bool = Any_, profile: str = Profile) 
     if not any_name and name not in KNOWN_SECRETS:
         raise RequestError(f"NAME {name!r} is unknown; --any takes it all the same. {_known_names(profile)}")
     secrets = MageSecrets.locate(profile=profile, announce=_announce)
+    if if_missing and name in secrets.names():
+        typer.echo(f"{name} is stored already.")
+        return
     value = _read_value(name)
     _check(name, value)
     secrets.set(name, value)

@@ -76,12 +76,22 @@ async def bring_up_to_date(connection: Connection, raw_schema: str = "raw") -> l
             applied.append(path.name)
         for entity in ENTITIES.values():
             await _create_raw_table(connection, entity.table, entity.query_name, raw_schema)
+        await grant_rights(connection, raw_schema)
     except asyncpg.PostgresError as error:
         raise ConfigurationError(f"the schema can't be brought up to date: {told(error)}") from None
     finally:
         if not connection.is_closed():
             await connection.execute("SELECT pg_advisory_unlock(hashtext('ops.schema_versions'))")
     return applied
+
+
+async def grant_rights(connection: Connection, raw_schema: str = "raw") -> None:
+    """What the roles of `sql/roles.sql` may do here, and no more; nothing where those roles don't exist.
+
+    Only the tables' owner can. Raises what asyncpg raises.
+    """
+    text = (SQL_FOLDER / "rights.sql").read_text(encoding="utf-8")
+    await connection.execute(text.replace("{raw}", raw_schema))
 
 
 async def _is_current(connection: Connection, latest: int, raw_schema: str, tables: list[str]) -> bool:

@@ -1,0 +1,82 @@
+"""`qbo-backfill warehouse`: the warehouse's schemas and rights, by the role that owns them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import asyncpg
+import typer
+
+from async_extractor.errors import ConfigurationError, RequestError
+from async_extractor.warehouse.connection import Address, connect, told
+from async_extractor.warehouse.schema import bring_up_to_date, grant_rights
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The warehouse's schemas and rights, as the role that owns them. The pipelines log in as another one.",
+)
+
+Host = typer.Option(..., "--host", help="Where Postgres is.")
+Port = typer.Option(5432, "--port", min=1, max=65535, help="Its port.")
+Database = typer.Option("warehouse", "--database", help="The warehouse's database.")
+User = typer.Option("qbo_owner", "--user", help="The role that owns it; see sql/roles.sql.")
+PasswordFile = typer.Option(..., "--password-file", metavar="FILE", help="That role's password: the file's first line.")
+Profile = typer.Option("", "--profile", help="The company, when there are several: acme has schema raw_acme.")
+
+
+@app.callback()
+def warehouse() -> None:
+    """Keeps `migrate` a command of its own name while it is the only one."""
+
+
+@app.command()
+def migrate(
+    host: str = Host,
+    port: int = Port,
+    database: str = Database,
+    user: str = User,
+    password_file: Path = PasswordFile,
+    profile: str = Profile,
+) -> None:
+    """Bring schemas and tables up to date, and give each role of sql/roles.sql just its rights.
+
+    Safe to run again, and while backfills run: what is up to date is left alone.
+    """
+    if profile and not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", profile):
+        raise RequestError(f"--profile {profile!r}: lower-case letters, digits and _ only, a letter first.")
+    address = Address(host, port, database, user, _first_line(password_file))
+    applied = asyncio.run(_migrate(address, f"raw_{profile}" if profile else "raw"))
+    for name in applied:
+        typer.echo(f"applied {name}")
+    typer.echo(f"{address}: schema and rights are up to date.")
+
+
+async def _migrate(address: Address, raw_schema: str) -> list[str]:
+    try:
+        connection = await connect(address)
+    except (asyncpg.PostgresError, OSError, asyncio.TimeoutError) as error:
+        raise ConfigurationError(
+            f"{address}: {told(error)}; check --host, --port, --database, --user and --password-file"
+        ) from None
+    try:
+        applied = await bring_up_to_date(connection, raw_schema)
+        # Also when nothing was to be applied: the roles may be newer than the tables.
+        await grant_rights(connection, raw_schema)
+    except asyncpg.PostgresError as error:
+        raise ConfigurationError(f"{address}: rights can't be given: {told(error)}") from None
+    finally:
+        await connection.close()
+    return applied
+
+
+def _first_line(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it isn't text"
+        raise ConfigurationError(f"--password-file {path}: can't be read: {reason}") from None
+    if not lines or not lines[0]:
+        raise ConfigurationError(f"--password-file {path}: is empty")
+    return lines[0]

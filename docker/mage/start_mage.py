@@ -1,0 +1,37 @@
+"""Starts Mage with its own secrets read from files.
+
+Mage takes its owner's password and its token key from the environment only. They are put there inside this
+process, so that neither `docker inspect` nor /proc/PID/environ shows them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+SECRETS = Path(os.environ.get("SECRETS_DIR", "/run/secrets"))
+FROM_FILES = {
+    "DEFAULT_OWNER_PASSWORD": "mage_owner_password",
+    "JWT_SECRET": "mage_jwt_secret",
+}
+
+
+def main() -> None:
+    for variable, name in FROM_FILES.items():
+        try:
+            value = (SECRETS / name).read_text().strip()
+        except OSError as error:
+            sys.exit(f"start_mage: {SECRETS / name} can't be read ({error.strerror}); `make up` creates it")
+        if not value:
+            # Mage would fall back to a password and a key that everybody knows.
+            sys.exit(f"start_mage: {SECRETS / name} is empty; delete it and run `make up`, which creates it anew")
+        os.environ[variable] = value
+    from mage_ai.cli.main import app  # noqa: PLC0415 - it reads the environment when imported
+
+    sys.argv = ["mage", "start", os.environ["MAGE_REPO_PATH"], "--host", "0.0.0.0", "--port", "6789"]  # noqa: S104
+    app()
+
+
+if __name__ == "__main__":
+    main()
