@@ -129,13 +129,16 @@ class MageServer:
 
     def trigger(self, pipeline: str, name: str) -> dict[str, Any]:
         """The trigger as Mage's database has it. Raises MageError when it isn't there (yet)."""
-        found: list[dict[str, Any]] = self._call("GET", f"pipelines/{pipeline}/pipeline_schedules")[
-            "pipeline_schedules"
-        ]
-        for schedule in found:
+        for schedule in self.triggers(pipeline):
             if schedule["name"] == name:
                 return schedule
         raise MageError(f"{pipeline} has no trigger {name}")
+
+    def triggers(self, pipeline: str) -> list[dict[str, Any]]:
+        """All of a pipeline's triggers that Mage's database has."""
+        found = self._call("GET", f"pipelines/{pipeline}/pipeline_schedules")
+        schedules: list[dict[str, Any]] = found["pipeline_schedules"]
+        return schedules
 
     def runs(self, pipeline: str, trigger: str) -> list[dict[str, Any]]:
         """The trigger's runs, the newest first: `id`, `status`, `block_runs` and so on."""
