@@ -12,7 +12,8 @@ class Entity:
     `name` is what people type and the ledger holds; `query_name` is QuickBooks' own name in
     `SELECT * FROM`; `table` is the table in schema raw. `has_active`: inactive records are left out
     of a query, and of its COUNT, unless `Active IN (true, false)` is asked for. `has_txn_date`: the
-    record has a `TxnDate` to filter by.
+    record has a `TxnDate` to filter by. `can_be_deleted`: transactions can be deleted, and only change data
+    capture then shows it; names are made inactive instead.
     """
 
     name: str
@@ -20,13 +21,14 @@ class Entity:
     table: str
     has_active: bool
     has_txn_date: bool
+    can_be_deleted: bool
 
 
 ENTITIES = {
     entity.name: entity
     for entity in (
-        Entity("invoices", "Invoice", "qb_invoices", has_active=False, has_txn_date=True),
-        Entity("customers", "Customer", "qb_customers", has_active=True, has_txn_date=False),
-        Entity("items", "Item", "qb_items", has_active=True, has_txn_date=False),
+        Entity("invoices", "Invoice", "qb_invoices", has_active=False, has_txn_date=True, can_be_deleted=True),
+        Entity("customers", "Customer", "qb_customers", has_active=True, has_txn_date=False, can_be_deleted=False),
+        Entity("items", "Item", "qb_items", has_active=True, has_txn_date=False, can_be_deleted=False),
     )
 }

@@ -12,7 +12,7 @@ from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
 from async_extractor.qbo.client import QueryClient, request_json
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, UnavailableFault
-from async_extractor.qbo.query import DATE_FIELDS, LAST_UPDATED
+from async_extractor.qbo.query import DATE_FIELDS, LAST_UPDATED, LOOK_BACK, MOST_CHANGES, ChangesSince
 from async_extractor.qbo.reader import Page, WindowReader
 from async_extractor.warehouse.ledger import Chunk
 from async_extractor.warehouse.loader import Cost, LostChunk, PageToLoad, Refused, WorkerSession, rows_of
@@ -153,6 +153,8 @@ class Extraction:
                 if self._stop.is_set():
                     await session.finish("released", _cost(reader))
                     return False
+        if chunk.kind == "catch_up" and self._entity.can_be_deleted:
+            await self._mark_deleted(session, chunk, reader)
         caught_up_to = None if chunk.window_end else whole_second_up(last_seen) + SECOND
         await session.finish("done", _cost(reader), window_end=caught_up_to)
         self._events.emit(
@@ -164,6 +166,31 @@ class Extraction:
             read=rows,
         )
         return True
+
+    async def _mark_deleted(self, session: WorkerSession, chunk: Chunk, reader: WindowReader) -> None:
+        """Asks for the records that were deleted lately, which no query shows, and marks them in raw."""
+        month = datetime.now(UTC) - LOOK_BACK
+        for since in (month, max(chunk.window_start, month)):
+            changed = await self._client.changes(ChangesSince(self._entity, since), reader.spent)
+            if changed.rows < MOST_CHANGES:
+                break
+        else:
+            self._events.emit(
+                "changes_cut_off",
+                "extract",
+                f"QuickBooks lists at most {MOST_CHANGES} changes, and there were more: "
+                "deleted records may be missing among them; `qbo-backfill verify` finds them",
+                level="warning",
+            )
+        marked = await session.mark_deleted([(record.id, record.deleted_at) for record in changed.deleted])
+        if marked:
+            self._events.emit(
+                "marked_deleted",
+                "load",
+                f"{marked} records were deleted in QuickBooks: marked in raw, their payload kept",
+                level="warning",
+                marked=marked,
+            )
 
     def _pages(self, chunk: Chunk, reader: WindowReader) -> AsyncIterator[Page]:
         if chunk.kind == "window":
@@ -206,6 +233,7 @@ def _to_load(page: Page, window_start: datetime, window_end: datetime) -> PageTo
         window_start=window_start,
         window_end=max(window_start, window_end),
         request_payload=request_json(page.request_payload),
+        read_at=(page.server_time or datetime.now(UTC)).astimezone(UTC),
         rows=rows_of(page.records),
         refused=[
             *(Refused(None, f"not a record that can be kept: it {bad.reason}", bad.raw) for bad in page.unreadable),

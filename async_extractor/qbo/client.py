@@ -7,9 +7,9 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import aiohttp
 import tenacity
@@ -28,13 +28,13 @@ from async_extractor.qbo.faults import (
     classify,
 )
 from async_extractor.qbo.oauth import AccessTokens
-from async_extractor.qbo.pages import SplitPage, split_page
-from async_extractor.qbo.query import MINOR_VERSION, Query
+from async_extractor.qbo.pages import ChangedRecords, SplitPage, split_changes, split_page
+from async_extractor.qbo.query import MINOR_VERSION, ChangesSince, HttpRequest, Query
 
 # Intuit ends a request after 120 s (limits page); we wait a little longer for that answer.
 TIMEOUT = aiohttp.ClientTimeout(total=150, sock_connect=15, sock_read=130)
-# No URL limit is documented; a longer statement goes in a POST body, as Intuit's own SDKs do.
-LONGEST_GET = 2000
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -75,6 +75,10 @@ class Patience:
     longest_pause: float = 30.0
     throttles_in_a_row: int = 5
 
+    def when_splitting(self) -> Patience:
+        """For the halves of a page that failed for good: two tries tell whether a half is the good one."""
+        return replace(self, page_fault_tries=min(2, self.page_fault_tries))
+
 
 # While planning nothing is under way that a long wait could save: about 8 s, then say so.
 PLANNING = Patience(tries=5)
@@ -107,13 +111,13 @@ class QueryClient:
         patience: Patience | None = None,
     ) -> None:
         self._session = session
-        self._path = f"/v3/company/{realm_id}/query"
-        self._url = api + self._path
+        self._path = f"/v3/company/{realm_id}/"
+        self._base = api + self._path
         self._tokens = tokens
         self._gate = gate
         self._breaker = breaker
         self._events = events
-        self._patience = patience or Patience()
+        self.patience = patience or Patience()
 
     async def authorise(self) -> None:
         """Makes sure of a valid access token before the first query; raises QboFault when there is none to be had."""
@@ -124,7 +128,18 @@ class QueryClient:
 
         Raises QboFault: the last one when tries are used up, at once what no retry can help.
         """
-        patience = patience or self._patience
+        page, tid = await self._ask(query, lambda body: split_page(query.entity, body), spent, patience)
+        return Answer(page, self.payload(query), tid)
+
+    async def changes(self, asked: ChangesSince, spent: Spent) -> ChangedRecords:
+        """What changed since a moment, by change data capture. Raises as `fetch` does."""
+        changed, _ = await self._ask(asked, lambda body: split_changes(asked.entity, body), spent, None)
+        return changed
+
+    async def _ask(
+        self, asked: Query | ChangesSince, split: Callable[[bytes], T], spent: Spent, patience: Patience | None
+    ) -> tuple[T, str]:
+        patience = patience or self.patience
         tries = _Tries(patience)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda error: self._may_retry(error, tries)),
@@ -134,17 +149,21 @@ class QueryClient:
                 max=patience.longest_pause,
                 jitter=patience.first_pause,
             ),
-            before_sleep=lambda state: self._tell_retry(state, query),
+            before_sleep=lambda state: self._tell_retry(state, asked),
             sleep=self._sleep_between(tries),
             reraise=True,
         )
-        return await retrying(self._try_once, query, spent, tries)
+        return await retrying(self._try_once, asked, split, spent, tries)
 
     def payload(self, query: Query) -> dict[str, Any]:
         """The request of a query as it is kept beside its records: how, where, what; never a token."""
-        text = query.text()
-        method = "GET" if len(text) <= LONGEST_GET else "POST"
-        return {"method": method, "path": self._path, "minorversion": MINOR_VERSION, "query": text}
+        method = query.request().method
+        return {
+            "method": method,
+            "path": f"{self._path}query",
+            "minorversion": MINOR_VERSION,
+            "query": query.text(),
+        }
 
     def _may_retry(self, error: BaseException, tries: _Tries) -> bool:
         patience = tries.patience
@@ -170,7 +189,7 @@ class QueryClient:
 
         return sleep
 
-    def _tell_retry(self, state: tenacity.RetryCallState, query: Query) -> None:
+    def _tell_retry(self, state: tenacity.RetryCallState, asked: Query | ChangesSince) -> None:
         error = state.outcome.exception() if state.outcome else None
         self._events.emit(
             "retry",
@@ -178,11 +197,13 @@ class QueryClient:
             f"trying again ({state.attempt_number}): {error}",
             level="warning",
             attempt=state.attempt_number,
-            query=query.text(),
+            query=asked.text(),
             intuit_tid=getattr(error, "tid", ""),
         )
 
-    async def _try_once(self, query: Query, spent: Spent, tries: _Tries) -> Answer:
+    async def _try_once(
+        self, asked: Query | ChangesSince, split: Callable[[bytes], T], spent: Spent, tries: _Tries
+    ) -> tuple[T, str]:
         began = time.perf_counter()
         await self._breaker.admit()
         try:
@@ -194,16 +215,16 @@ class QueryClient:
                 spent.retries += 1 if tries.sent else 0
                 tries.sent += 1
                 try:
-                    status, headers, body, payload = await self._send(query, token)
+                    status, headers, body = await self._send(asked.request(), token)
                 finally:
                     spent.fetch_seconds += time.perf_counter() - sent
             spent.bytes_read += len(body)
             fault = classify(status, headers, body)
             if fault is not None:
                 raise fault
-            split = time.perf_counter()
-            page = split_page(query.entity, body)
-            spent.split_seconds += time.perf_counter() - split
+            began_splitting = time.perf_counter()
+            result = split(body)
+            spent.split_seconds += time.perf_counter() - began_splitting
         except PageFault:
             # QuickBooks is there; it is this page that it can't serve.
             self._breaker.succeeded()
@@ -235,24 +256,22 @@ class QueryClient:
             self._breaker.abandoned()
             raise
         self._breaker.succeeded()
-        return Answer(page, payload, headers.get("intuit_tid", ""))
+        return result, headers.get("intuit_tid", "")
 
-    async def _send(self, query: Query, token: str) -> tuple[int, Mapping[str, str], bytes, dict[str, Any]]:
-        payload = self.payload(query)
-        method, text = payload["method"], payload["query"]
-        params = {"minorversion": str(MINOR_VERSION)}
+    async def _send(self, request: HttpRequest, token: str) -> tuple[int, Mapping[str, str], bytes]:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        data = None
-        if method == "GET":
-            params["query"] = text
-        else:
-            data = text.encode()
+        if request.body is not None:
             headers["Content-Type"] = "application/text"
         try:
             async with self._session.request(
-                method, self._url, params=params, headers=headers, data=data, allow_redirects=False
+                request.method,
+                self._base + request.resource,
+                params={"minorversion": str(MINOR_VERSION), **request.parameters},
+                headers=headers,
+                data=None if request.body is None else request.body.encode(),
+                allow_redirects=False,
             ) as response:
-                return response.status, response.headers, await response.read(), payload
+                return response.status, response.headers, await response.read()
         except asyncio.TimeoutError:
             raise TransientFault("QuickBooks gave no answer in time") from None
         except (aiohttp.ClientError, OSError) as error:

@@ -58,6 +58,22 @@ class SplitPage:
         return len(self.records) + len(self.unreadable)
 
 
+@dataclass(frozen=True)
+class DeletedRecord:
+    """A record that QuickBooks says was deleted, and when (UTC)."""
+
+    id: str
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ChangedRecords:
+    """An answer of change data capture: how many objects it had, and the deleted ones."""
+
+    rows: int
+    deleted: list[DeletedRecord]
+
+
 class _MetaData(msgspec.Struct):
     CreateTime: datetime | None = None
     LastUpdatedTime: datetime | None = None
@@ -99,6 +115,23 @@ def split_page(entity: Entity, body: bytes) -> SplitPage:
     response = page.QueryResponse  # type: ignore[attr-defined]
     items = [_read_record(bytes(raw)) for raw in getattr(response, entity.query_name)]
     return _page(items, response.totalCount, page.time)  # type: ignore[attr-defined]
+
+
+def split_changes(entity: Entity, body: bytes) -> ChangedRecords:
+    """The deleted records in an answer of change data capture; `TransientFault` when it isn't a whole one."""
+    try:
+        parts = json.loads(body)["CDCResponse"][0]["QueryResponse"]
+        if any("fault" in (key.lower() for key in part) for part in parts):
+            raise TransientFault("QuickBooks' list of changes holds a Fault")
+        objects = [item for part in parts for item in part.get(entity.query_name, [])]
+        deleted = [
+            DeletedRecord(str(item["Id"]), _utc(msgspec.convert(item.get("MetaData", {}), _MetaData).LastUpdatedTime))
+            for item in objects
+            if item.get("status") == "Deleted"
+        ]
+    except (ValueError, LookupError, TypeError, AttributeError, msgspec.ValidationError) as error:
+        raise TransientFault(f"QuickBooks' answer is not a list of changes ({type(error).__name__})") from None
+    return ChangedRecords(len(objects), deleted)
 
 
 def _page(items: list[Record | Unreadable], total_count: int | None, server_time: datetime | None) -> SplitPage:

@@ -56,13 +56,17 @@ class Refused:
 
 @dataclass(frozen=True)
 class PageToLoad:
-    """A page as the warehouse takes it. `request_payload` is JSON; the window is what raw's rows will say."""
+    """A page as the warehouse takes it. `request_payload` is JSON; the window is what raw's rows will say.
+
+    `read_at` is QuickBooks' clock at the answer, for a record that was marked deleted before.
+    """
 
     number: int
     size: int
     window_start: datetime
     window_end: datetime
     request_payload: bytes
+    read_at: datetime
     rows: Sequence[Row]
     refused: Sequence[Refused] = ()
     tid: str = ""
@@ -203,6 +207,12 @@ class WorkerSession:
         await self._do(end)
         self._chunk = None
 
+    async def mark_deleted(self, deleted: Sequence[tuple[str, datetime | None]]) -> int:
+        """Marks records (Id, when) as deleted in QuickBooks; how many were not marked before."""
+        ids, moments = [record_id for record_id, _ in deleted], [moment for _, moment in deleted]
+        query = statement("mark_reported_deleted", table=self.table, raw_schema=self.raw_schema)
+        return int(await self._do(lambda c: c.fetchval(query, ids, moments)))
+
     def drop(self) -> None:
         """Forgets a chunk that was lost; closing the session frees whatever it still holds."""
         self._chunk = None
@@ -266,6 +276,7 @@ class WorkerSession:
             page.size,
             page.request_payload,
             chunk.run_id,
+            page.read_at,
         )
         return Loaded(counts["read"], counts["inserted"], counts["updated"]), copied
 

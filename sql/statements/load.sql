@@ -12,7 +12,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staging (
 -- The page in staging becomes rows of raw. Newest wins: by LastUpdatedTime, then SyncToken; of equal
 -- versions with another payload the one just read. A row that raw already has is left out before the
 -- INSERT, because ON CONFLICT would lock it, and a lock writes WAL. In order of id, so that two
--- sessions which merge the same rows wait for each other instead of deadlocking.
+-- sessions which merge the same rows wait for each other instead of deadlocking. A record that was marked
+-- deleted is alive again only when it was read ($7, QuickBooks' clock) after it was marked.
 WITH newest AS (
     SELECT DISTINCT ON (id) id, payload, last_updated_utc, sync_token
       FROM staging
@@ -21,7 +22,7 @@ WITH newest AS (
     SELECT n.*
       FROM newest n LEFT JOIN raw.{table} t USING (id)
      WHERE t.id IS NULL
-        OR t.deleted_at_utc IS NOT NULL
+        OR t.deleted_at_utc < $7
         OR (coalesce(n.last_updated_utc, '-infinity'), n.sync_token) > (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
         OR ((coalesce(n.last_updated_utc, '-infinity'), n.sync_token) = (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
             AND n.payload::text <> t.payload::text)
@@ -36,8 +37,9 @@ WITH newest AS (
            extract_window_end_utc = excluded.extract_window_end_utc,
            page_number = excluded.page_number, page_size = excluded.page_size,
            request_payload = excluded.request_payload, last_updated_utc = excluded.last_updated_utc,
-           sync_token = excluded.sync_token, run_id = excluded.run_id, deleted_at_utc = NULL
-     WHERE t.deleted_at_utc IS NOT NULL
+           sync_token = excluded.sync_token, run_id = excluded.run_id,
+           deleted_at_utc = CASE WHEN t.deleted_at_utc < $7 THEN NULL ELSE t.deleted_at_utc END
+     WHERE t.deleted_at_utc < $7
         OR (coalesce(excluded.last_updated_utc, '-infinity'), excluded.sync_token) >= (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
     RETURNING (xmax = 0) AS inserted
 )
@@ -51,3 +53,13 @@ SELECT (SELECT count(*) FROM newest) AS read,
 INSERT INTO ops.quarantine (realm_id, entity, record_id, reason, record, chunk_id, run_id, page_number, request_payload, intuit_tid)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (realm_id, entity, coalesce(record_id, ''), record_sha256) WHERE resolved_at IS NULL DO NOTHING;
+
+-- name: mark_reported_deleted
+-- What QuickBooks says was deleted: marked, its last payload kept. How many were newly marked.
+WITH gone (id, deleted_at) AS (SELECT * FROM unnest($1::text[], $2::timestamptz[])), marked AS (
+    UPDATE raw.{table} t SET deleted_at_utc = coalesce(g.deleted_at, clock_timestamp())
+      FROM gone g
+     WHERE t.id = g.id AND t.deleted_at_utc IS NULL
+    RETURNING 1
+)
+SELECT count(*) FROM marked;
