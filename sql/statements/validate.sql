@@ -14,19 +14,6 @@ SELECT count(*) AS rows,
        count(*) FILTER (WHERE ingested_at_utc < extract_window_start_utc) AS before_window
   FROM raw.{table} WHERE run_id = $1;
 
--- name: count_last_updated_in_raw
-SELECT count(*) FROM raw.{table} WHERE last_updated_utc >= $1 AND last_updated_utc < $2 AND deleted_at_utc IS NULL;
-
--- name: count_created_in_raw
-SELECT count(*) FROM raw.{table}
- WHERE (payload #>> '{MetaData,CreateTime}')::timestamptz >= $1
-   AND (payload #>> '{MetaData,CreateTime}')::timestamptz < $2 AND deleted_at_utc IS NULL;
-
--- name: count_txn_date_in_raw
-SELECT count(*) FROM raw.{table}
- WHERE (payload ->> 'TxnDate')::date >= ($1::timestamptz AT TIME ZONE 'UTC')::date
-   AND (payload ->> 'TxnDate')::date < ($2::timestamptz AT TIME ZONE 'UTC')::date AND deleted_at_utc IS NULL;
-
 -- name: chunks_short_of_plan
 -- Windows that gave fewer rows than COUNT(*) promised when they were planned.
 SELECT c.chunk_id, c.window_start, c.window_end, c.expected_rows, max(a.rows_read) AS rows_read
@@ -38,7 +25,10 @@ HAVING max(a.rows_read + a.rows_quarantined) < c.expected_rows
  ORDER BY c.window_start;
 
 -- name: insert_validation
-INSERT INTO ops.validations (run_id, name, severity, message, found) VALUES ($1, $2, $3, $4, $5);
+INSERT INTO ops.validations (run_id, name, severity, message, found, advice) VALUES ($1, $2, $3, $4, $5, $6);
+
+-- name: realm_of_run
+SELECT realm_id FROM ops.runs WHERE run_id = $1;
 
 -- name: validations_of
-SELECT name, severity, message, found, checked_at FROM ops.validations WHERE run_id = $1 ORDER BY validation_id;
+SELECT name, severity, message, found, advice, checked_at FROM ops.validations WHERE run_id = $1 ORDER BY validation_id;

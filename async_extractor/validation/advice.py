@@ -1,0 +1,26 @@
+"""The commands that a person can copy to mend what a check found."""
+
+from __future__ import annotations
+
+from async_extractor.windows import DAY, Window, iso
+
+
+def range_options(window: Window, filter_field: str = "last_updated") -> str:
+    """`--fecha-inicio ... --fecha-fin ...` for a window: bare days where it is made of whole days."""
+    midnights = all((m.hour, m.minute, m.second) == (0, 0, 0) for m in (window.start, window.end))
+    if midnights:
+        dates = f"--fecha-inicio {window.start:%Y-%m-%d} --fecha-fin {window.end - DAY:%Y-%m-%d}"
+    else:
+        dates = f"--fecha-inicio {iso(window.start)} --fecha-fin {iso(window.end)}"
+    return dates if filter_field == "last_updated" else f"{dates} --filter-field {filter_field}"
+
+
+def verify(entity: str, window: Window, filter_field: str = "last_updated", *, repair: bool = False) -> str:
+    """The command that compares a window with QuickBooks, and mends it."""
+    return f"qbo-backfill verify {entity} {range_options(window, filter_field)}{' --repair' if repair else ''}"
+
+
+def run(entity: str, window: Window, filter_field: str = "last_updated", mode: str = "resume") -> str:
+    """The command that backfills a window."""
+    chosen = "" if mode == "resume" else f" --mode {mode}"
+    return f"qbo-backfill run {entity} {range_options(window, filter_field)}{chosen}"

@@ -1,0 +1,58 @@
+"""Whether the ledger tells the truth: done chunks that nobody read, holes between chunks, chunks that overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from async_extractor.warehouse.connection import Connection
+from async_extractor.warehouse.statements import statement
+from async_extractor.windows import UTC, Window, gaps
+
+
+@dataclass(frozen=True)
+class HollowChunk:
+    """A chunk that is marked done and was never read."""
+
+    chunk_id: int
+    window: Window
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The ledger over a range. `holes` were planned by nobody, `open` counts chunks that are not done."""
+
+    hollow: Sequence[HollowChunk]
+    holes: Sequence[Window]
+    open: int
+    overlaps: Sequence[Window]
+
+
+async def coverage(connection: Connection, realm_id: str, entity: str, filter_field: str, window: Window) -> Coverage:
+    """The ledger over a range. What lies in the future can't be covered yet."""
+    series = (realm_id, entity, filter_field, window.start, window.end)
+    hollow = [
+        HollowChunk(row["chunk_id"], Window(row["window_start"], row["window_end"]))
+        for row in await connection.fetch(statement("hollow_chunks"), *series)
+    ]
+    rows = await connection.fetch(statement("ledger_windows"), *series)
+    windows = [Window(row["window_start"], row["window_end"]) for row in rows]
+    newest = await connection.fetchval(statement("read_until"), realm_id, entity, filter_field)
+    end = window.end
+    if filter_field != "txn_date":
+        # A run reads up to its own beginning; later moments are the next run's.
+        end = min(end, newest or datetime.now(UTC))
+    holes = gaps(Window(window.start, end), windows) if window.start < end else []
+    return Coverage(hollow, holes, sum(row["status"] != "done" for row in rows), _overlaps(windows))
+
+
+def _overlaps(windows: Sequence[Window]) -> list[Window]:
+    """Where a window begins before the one before it ends; harmless, since the merge counts each row once."""
+    found: list[Window] = []
+    end: datetime | None = None
+    for window in sorted(windows):
+        if end is not None and window.start < end:
+            found.append(Window(window.start, min(end, window.end)))
+        end = window.end if end is None else max(end, window.end)
+    return found

@@ -1,0 +1,31 @@
+-- name: days_to_seal
+-- The days of CreateTime that a run wrote to, and those of runs that were cut off before they could seal theirs.
+SELECT DISTINCT ops.created_day(payload) AS day
+  FROM raw.{table}
+ WHERE run_id = $1
+    OR run_id IN (SELECT r.run_id FROM ops.runs r
+                   WHERE r.run_id < $1
+                     AND NOT EXISTS (SELECT FROM ops.validations v WHERE v.run_id = r.run_id AND v.name = 'seals'));
+
+-- name: figures_of_days
+-- What the days of CreateTime look like now; $1 null: all of them.
+SELECT ops.created_day(payload) AS day, count(*) AS rows,
+       sum(ops.row_hash(id, payload, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL))::numeric AS hash,
+       coalesce(min(last_updated_utc), '-infinity') AS updated_from,
+       coalesce(max(last_updated_utc), 'infinity') AS updated_to
+  FROM raw.{table}
+ WHERE $1::date[] IS NULL OR ops.created_day(payload) = ANY ($1::date[])
+ GROUP BY 1;
+
+-- name: write_seals
+INSERT INTO ops.seals AS s (raw_schema, table_name, created_day, rows, hash, updated_from, updated_to, run_id)
+SELECT $1, $2, d.day, d.rows, d.hash, d.updated_from, d.updated_to, $3
+  FROM unnest($4::date[], $5::bigint[], $6::numeric[], $7::timestamptz[], $8::timestamptz[])
+       AS d (day, rows, hash, updated_from, updated_to)
+ON CONFLICT (raw_schema, table_name, created_day) DO UPDATE
+   SET rows = excluded.rows, hash = excluded.hash, updated_from = excluded.updated_from,
+       updated_to = excluded.updated_to, run_id = excluded.run_id, sealed_at = clock_timestamp();
+
+-- name: seals_of
+SELECT created_day AS day, rows, hash, updated_from, updated_to, run_id
+  FROM ops.seals WHERE raw_schema = $1 AND table_name = $2 ORDER BY created_day;

@@ -1,0 +1,170 @@
+-- name: days_in_raw
+-- Rows of each UTC day of a range, by the filter field $3; those marked deleted don't count.
+SELECT (moment AT TIME ZONE 'UTC')::date AS day, count(*) AS rows
+  FROM (SELECT ops.moment($3, last_updated_utc, payload) AS moment FROM raw.{table} WHERE deleted_at_utc IS NULL) AS r
+ WHERE moment >= $1 AND moment < $2
+ GROUP BY 1 ORDER BY 1;
+
+-- name: hours_in_raw
+-- The same by the hour, to hold windows of any whole hours against QuickBooks' COUNT(*).
+SELECT date_trunc('hour', moment AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS hour, count(*) AS rows
+  FROM (SELECT ops.moment($3, last_updated_utc, payload) AS moment FROM raw.{table} WHERE deleted_at_utc IS NULL) AS r
+ WHERE moment >= $1 AND moment < $2
+ GROUP BY 1 ORDER BY 1;
+
+-- name: count_window_in_raw
+SELECT count(*)
+  FROM (SELECT ops.moment($3, last_updated_utc, payload) AS moment FROM raw.{table} WHERE deleted_at_utc IS NULL) AS r
+ WHERE moment >= $1 AND moment < $2;
+
+-- name: create_seen
+-- The Ids that QuickBooks has of a window, while the window is compared.
+CREATE TEMPORARY TABLE IF NOT EXISTS seen (id text PRIMARY KEY);
+
+-- name: forget_seen
+TRUNCATE seen;
+
+-- name: remember_seen
+INSERT INTO seen SELECT DISTINCT id FROM staging ON CONFLICT DO NOTHING;
+
+-- name: compare_page
+-- A page of QuickBooks in staging, held against raw: only the records that differ, and how.
+-- Versions are compared as merge_page compares them.
+WITH newest AS (
+    SELECT DISTINCT ON (id) id, payload, last_updated_utc, sync_token
+      FROM staging
+     ORDER BY id, last_updated_utc DESC NULLS LAST, sync_token DESC, line DESC
+)
+SELECT n.id, t.last_updated_utc AS raw_updated,
+       CASE WHEN t.id IS NULL THEN 'missing'
+            WHEN t.deleted_at_utc IS NOT NULL THEN 'undeleted'
+            WHEN (coalesce(n.last_updated_utc, '-infinity'), n.sync_token)
+               > (coalesce(t.last_updated_utc, '-infinity'), t.sync_token) THEN 'outdated'
+            ELSE 'altered' END AS kind
+  FROM newest n LEFT JOIN raw.{table} t USING (id)
+ WHERE t.id IS NULL
+    OR t.deleted_at_utc IS NOT NULL
+    OR n.payload::text <> t.payload::text
+    OR n.last_updated_utc IS DISTINCT FROM t.last_updated_utc
+    OR n.sync_token <> t.sync_token
+ ORDER BY n.id;
+
+-- name: unseen_in_raw
+-- Rows of a window in raw that QuickBooks didn't give for it. Of a window of another field ($1) only those
+-- that are in the verified range of the filter field ($4) too.
+SELECT id, last_updated_utc, sync_token, ops.moment($4, last_updated_utc, payload) AS moment
+  FROM raw.{table} AS t
+ WHERE deleted_at_utc IS NULL
+   AND ops.moment($1, last_updated_utc, payload) >= $2 AND ops.moment($1, last_updated_utc, payload) < $3
+   AND ops.moment($4, last_updated_utc, payload) >= $5 AND ops.moment($4, last_updated_utc, payload) < $6
+   AND NOT EXISTS (SELECT FROM seen WHERE seen.id = t.id)
+ ORDER BY id;
+
+-- name: standing_quarantine
+-- The Ids that stand in quarantine, and how many entries have none.
+SELECT record_id, count(*) AS entries
+  FROM ops.quarantine WHERE realm_id = $1 AND entity = $2 AND resolved_at IS NULL GROUP BY record_id;
+
+-- name: forget_versions
+-- Before a repair: the next read of these Ids wins, whatever version raw pretends to have.
+UPDATE raw.{table} SET last_updated_utc = NULL, sync_token = 0 WHERE id = ANY ($1::text[]);
+
+-- name: mark_deleted
+-- QuickBooks has these no more. The payload stays.
+UPDATE raw.{table} SET deleted_at_utc = clock_timestamp() WHERE id = ANY ($1::text[]) AND deleted_at_utc IS NULL;
+
+-- name: check_table_keys
+-- The whole table: Ids that are empty, stand twice, or aren't the payload's own, and columns that contradict it.
+SELECT count(*) AS rows, count(*) - count(DISTINCT id) AS twice,
+       count(*) FILTER (WHERE id IS NULL OR id = '') AS empty,
+       count(*) FILTER (WHERE payload ->> 'Id' IS DISTINCT FROM id) AS unlike_payload,
+       count(*) FILTER (WHERE deleted_at_utc IS NOT NULL) AS deleted
+  FROM raw.{table};
+
+-- name: misplaced_in_raw
+-- Rows of the range whose window can't be the one that they were read in: their LastUpdatedTime is outside it,
+-- no chunk of the ledger has it, or their times contradict each other. A window of created or txn_date says
+-- nothing about LastUpdatedTime.
+WITH windows AS (
+    SELECT DISTINCT window_start, window_end FROM ops.chunks
+     WHERE realm_id = $5 AND entity = $1 AND kind = 'window'
+), catch_ups AS (
+    SELECT DISTINCT x.run_id, c.window_start FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
+     WHERE c.realm_id = $5 AND c.entity = $1 AND c.kind = 'catch_up'
+), judged AS (
+    SELECT t.id, ops.moment($4, t.last_updated_utc, t.payload) AS moment,
+           CASE WHEN t.ingested_at_utc > clock_timestamp() + interval '5 minutes' THEN 'ingested in the future'
+                WHEN u.run_id IS NULL THEN 'written by no run of the ledger'
+                WHEN u.filter_field = 'last_updated'
+                 AND (t.last_updated_utc < t.extract_window_start_utc OR t.last_updated_utc >= t.extract_window_end_utc)
+                    THEN 'LastUpdatedTime outside its window'
+                WHEN w.window_start IS NULL AND k.run_id IS NULL THEN 'its window is no chunk of the ledger'
+                END AS reason
+      FROM raw.{table} t
+      LEFT JOIN ops.runs u ON u.run_id = t.run_id
+      LEFT JOIN windows w ON w.window_start = t.extract_window_start_utc AND w.window_end = t.extract_window_end_utc
+      LEFT JOIN catch_ups k ON k.run_id = t.run_id AND k.window_start = t.extract_window_start_utc
+     WHERE t.deleted_at_utc IS NULL
+)
+SELECT id, reason, moment FROM judged
+ WHERE reason IS NOT NULL AND moment >= $2 AND moment < $3
+ ORDER BY reason, id;
+
+-- name: hollow_chunks
+-- Windows marked done that nobody read: no attempt ended as done, and QuickBooks never counted them as empty.
+SELECT c.chunk_id, c.window_start, c.window_end, c.expected_rows
+  FROM ops.chunks c
+ WHERE c.realm_id = $1 AND c.entity = $2 AND c.filter_field = $3 AND c.kind = 'window' AND c.status = 'done'
+   AND c.window_start < $5 AND c.window_end > $4
+   AND c.expected_rows IS DISTINCT FROM 0
+   AND NOT EXISTS (SELECT FROM ops.attempts a WHERE a.chunk_id = c.chunk_id AND a.outcome = 'done')
+ ORDER BY c.window_start;
+
+-- name: ledger_windows
+-- All windows of a series that touch a range, as they stand.
+SELECT chunk_id, window_start, window_end, status, range_start, range_end
+  FROM ops.chunks
+ WHERE realm_id = $1 AND entity = $2 AND filter_field = $3 AND kind = 'window' AND status <> 'superseded'
+   AND window_start < $5 AND window_end > $4
+ ORDER BY window_start, window_end;
+
+-- name: page_numbers
+-- Pages of a run's windows in raw, where every record that was read was written: a page that is missing in the
+-- middle brought nothing new.
+SELECT a.chunk_id, a.pages, count(DISTINCT t.page_number) AS found, max(t.page_number) AS highest
+  FROM ops.attempts a JOIN ops.chunks c USING (chunk_id)
+  JOIN raw.{table} t ON t.run_id = a.run_id AND t.extract_window_start_utc = c.window_start
+                    AND t.extract_window_end_utc = c.window_end
+ WHERE a.run_id = $1 AND a.outcome = 'done' AND c.kind = 'window'
+   AND a.rows_read = a.rows_inserted + a.rows_updated AND a.rows_read > 0
+ GROUP BY a.chunk_id, a.attempt, a.pages
+HAVING max(t.page_number) > max(a.pages) OR count(DISTINCT t.page_number) < max(t.page_number);
+
+-- name: hash_of_window
+-- The reprocessing proof: how many rows a window has in raw, and one figure over all that they say.
+SELECT count(*) AS rows, coalesce(sum(ops.row_hash(id, payload, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS hash
+  FROM raw.{table}
+ WHERE ops.moment($3, last_updated_utc, payload) >= $1 AND ops.moment($3, last_updated_utc, payload) < $2;
+
+-- name: count_table
+SELECT count(*) FROM raw.{table};
+
+-- name: rows_after_last_run
+-- How many rows the table had when the last run before this one had ended.
+SELECT v.run_id, (v.found ->> 'table_rows')::bigint AS table_rows
+  FROM ops.validations v JOIN ops.runs r USING (run_id)
+ WHERE r.realm_id = $1 AND r.entity = $2 AND v.run_id < $3 AND v.name = 'volume' AND v.found ? 'table_rows'
+ ORDER BY v.validation_id DESC LIMIT 1;
+
+-- name: record_daily_volume
+INSERT INTO ops.daily_volume (run_id, day, rows)
+SELECT $1, day, rows FROM unnest($2::date[], $3::bigint[]) AS d (day, rows)
+ON CONFLICT (run_id, day) DO UPDATE SET rows = excluded.rows;
+
+-- name: daily_volume_of
+SELECT day, rows FROM ops.daily_volume WHERE run_id = $1 ORDER BY day;
+
+-- name: read_until
+-- Up to when a series has been read: the latest moment at which a run that finished counted its range.
+SELECT max(as_of) FROM ops.runs
+ WHERE realm_id = $1 AND entity = $2 AND filter_field = $3 AND mode <> 'verify' AND status IN ('done', 'incomplete', 'running');
