@@ -127,7 +127,7 @@ async def test_after_an_outage_the_next_one_begins_with_the_first_pause_again(
         breaker.failed(DOWN)
     await breaker.admit()
     breaker.succeeded()
-    before = clock.now
+    before = round(clock.now)
     breaker.failed(DOWN)
     breaker.failed(DOWN)
     assert breaker.state == "closed"
