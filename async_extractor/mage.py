@@ -23,6 +23,8 @@ from async_extractor.errors import BackfillError, RequestError
 from async_extractor.events import Event, Listener, LogListener
 from async_extractor.request import BackfillRequest
 from async_extractor.secrets import MageSecrets
+from async_extractor.warehouse.connection import connect_first
+from async_extractor.warehouse.ledger import Ledger
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -66,17 +68,19 @@ def plan(variables: Variables) -> dict[str, Any]:
 def extract(planned: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
     """Read the run's chunks into raw. Raises IncompleteError when some are left: Mage then tries again.
 
-    A later try of the same block is a run of its own over what the first one left.
+    A run that has ended is not opened again: another try of the block, Mage's own or a person's, is a new
+    run over what the first one left.
     """
-    attempt = (variables.get("retry") or {}).get("attempts") or 1
-    again = {"mode": "resume"} if attempt > 1 else {}
 
     async def stage(backfill: Backfill) -> dict[str, Any]:
-        run_id = await backfill.plan() if again else int(planned["run_id"])
+        run_id = int(planned["run_id"])
+        if await _has_ended(backfill, run_id):
+            run_id = await backfill.plan()
         await backfill.extract(run_id)
         return {**planned, "run_id": run_id}
 
-    return _run({**variables, **again}, stage)
+    # Only a new run plans here, and whatever the first one was for, it takes up what is left.
+    return _run({**variables, "mode": "resume"}, stage)
 
 
 def validate(extracted: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
@@ -172,6 +176,15 @@ def _run(variables: Variables, stage: Callable[[Backfill], Awaitable[Result]]) -
         failure = type(error)(str(error))
     # Raised out here, it carries no frames of the event loop into Mage's log and database.
     raise failure
+
+
+async def _has_ended(backfill: Backfill, run_id: int) -> bool:
+    connection = await connect_first(backfill.settings.warehouse)
+    try:
+        run = await Ledger(connection).run(run_id)
+        return run["finished_at"] is not None
+    finally:
+        await connection.close()
 
 
 def _in_a_loop(run: Callable[[], Awaitable[Result]]) -> Result:

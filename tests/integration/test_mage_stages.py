@@ -1,0 +1,139 @@
+"""The blocks' functions one after the other, as Mage calls them, on a real warehouse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+
+from async_extractor import mage
+from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
+from qbo_simulator import SimulatorConfig, run_in_thread
+from tests.support.commands import CommandLine, store
+
+VARIABLES = {
+    "pipeline_uuid": "qb_items_backfill",
+    "fecha_inicio": "2015-01-01",
+    "fecha_fin": "2026-01-31",
+    "chunk": "P1Y",
+    "concurrency": 2,
+    # What Mage adds, and the blocks have no use for.
+    "ds": "2026-11-24",
+    "env": "prod",
+    "event": {},
+}
+
+
+@pytest.fixture
+def simulator() -> Iterator[Any]:
+    with run_in_thread(SimulatorConfig(invoices=10, customers=10, items=120)) as simulator:
+        yield simulator
+
+
+@pytest.fixture(autouse=True)
+def _mage(command_line: CommandLine, simulator: Any, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in command_line.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MAGE_DATABASE_CONNECTION_URL", raising=False)
+    store(command_line, simulator, database)
+
+
+def query(database: Any, statement: str) -> list[Any]:
+    connection = psycopg2.connect(database.dsn)
+    try:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+def test_each_stage_hands_the_next_what_it_needs_as_plain_json(database: Any) -> None:
+    planned = mage.plan(VARIABLES)
+    extracted = mage.extract(planned, VARIABLES)
+    validated = mage.validate(extracted, VARIABLES)
+    for given in (planned, extracted, validated):
+        # Mage keeps a dict whole only as JSON: no dates, no None, no number as a key.
+        assert json.loads(json.dumps(given)) == given
+        assert None not in given.values()
+    assert planned["entity"] == "items"
+    assert extracted["run_id"] == planned["run_id"]
+    assert validated["validations"]
+    report = mage.report(validated, VARIABLES)
+    assert query(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
+    total = report.iloc[-1]
+    assert (total["kind"], total["status"]) == ("total", "done")
+    assert int(total["rows_read"]) == int(total["rows_inserted"]) == 120
+    assert int(report["rows_read"][:-1].sum()) == 120
+    assert set(report["kind"]) == {"window", "catch_up", "total"}
+
+
+def test_the_report_survives_mages_parquet(tmp_path: Any) -> None:
+    import pandas as pd
+
+    report = mage.report(mage.extract(mage.plan(VARIABLES), VARIABLES), VARIABLES)
+    report.to_parquet(tmp_path / "data.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "data.parquet"), report)
+
+
+def test_another_try_of_extract_takes_up_what_the_first_one_left(database: Any) -> None:
+    planned = mage.plan(VARIABLES)
+    # As a first try leaves it whose chunk failed for good: the run is over.
+    query(
+        database,
+        "UPDATE ops.chunks SET status = 'failed', error = 'of the test' WHERE chunk_id = "
+        "(SELECT min(chunk_id) FROM ops.chunks WHERE status = 'planned' AND kind = 'window')",
+    )
+    with pytest.raises(IncompleteError, match="of the test"):
+        mage.extract(planned, VARIABLES)
+    again = mage.extract(planned, VARIABLES)
+    assert again["run_id"] != planned["run_id"]
+    assert query(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
+    report = mage.report(mage.validate(again, VARIABLES), VARIABLES)
+    assert report.iloc[-1]["status"] == "done"
+
+
+def test_a_killed_try_is_gone_on_with_in_the_same_run(database: Any) -> None:
+    planned = mage.plan(VARIABLES)
+    # As a SIGKILL leaves it: a chunk that is running in nobody's hands.
+    query(
+        database,
+        "UPDATE ops.chunks SET status = 'running', attempt = 1 WHERE chunk_id = "
+        "(SELECT min(chunk_id) FROM ops.chunks WHERE status = 'planned' AND kind = 'window')",
+    )
+    assert mage.extract(planned, VARIABLES)["run_id"] == planned["run_id"]
+    assert query(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
+
+
+def test_a_company_with_a_profile_fills_a_schema_of_its_own(command_line: CommandLine, database: Any) -> None:
+    secrets = command_line.secrets
+    for name in ("QBO_REALM_ID", "QBO_REFRESH_TOKEN"):
+        secrets.set(f"ACME_{name}", secrets.require(name))
+    variables = {**VARIABLES, "profile": "acme"}
+    mage.extract(mage.plan(variables), variables)
+    assert query(database, "SELECT count(*) FROM raw_acme.qb_items") == [(120,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("POSTGRES_PASSWORD", "wrong-canary", r"POSTGRES_PASSWORD"),
+        ("POSTGRES_PORT", "1", r"POSTGRES_HOST"),
+        ("QBO_REALM_ID", "not digits", r"^QBO_REALM_ID: "),
+        ("QBO_SIMULATOR_URL", "http://127.0.0.1:1", r"QuickBooks can't be reached at http://127.0.0.1:1"),
+        ("QBO_REFRESH_TOKEN", "wrong-canary", r"invalid_grant"),
+    ],
+)
+def test_what_is_wrong_with_a_secret_is_one_line_without_its_value(
+    command_line: CommandLine, name: str, value: str, line: str
+) -> None:
+    command_line.secrets.set(name, value)
+    with pytest.raises(BackfillError, match=line) as caught:
+        mage.plan(VARIABLES)
+    assert isinstance(caught.value, ConfigurationError)
+    assert "\n" not in str(caught.value)
+    assert "canary" not in str(caught.value)
