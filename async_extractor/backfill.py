@@ -17,8 +17,17 @@ from async_extractor.events import Events, Listener
 from async_extractor.extraction import Extraction
 from async_extractor.plan import Piece, cut_into_pieces
 from async_extractor.qbo.breaker import CircuitBreaker
-from async_extractor.qbo.budget import IN_FLIGHT, SPACING, Gate, LocalGate, OpenGate
-from async_extractor.qbo.client import PLANNING, TIMEOUT, Patience, QueryClient, Spent
+from async_extractor.qbo.budget import (
+    IN_FLIGHT,
+    PER_MINUTE,
+    PER_SECOND,
+    PIPELINES,
+    Gate,
+    LocalGate,
+    OpenGate,
+    TwoGates,
+)
+from async_extractor.qbo.client import PLANNING, TOKEN_TIMEOUT, Patience, QueryClient, Spent
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
 from async_extractor.qbo.oauth import AccessTokens
 from async_extractor.qbo.query import DATE_FIELDS, Query
@@ -27,6 +36,7 @@ from async_extractor.result import BackfillResult
 from async_extractor.settings import Secrets, Settings
 from async_extractor.validation import Validation, Validator
 from async_extractor.warehouse.budget import SharedGate
+from async_extractor.warehouse.company import CompanyConnection
 from async_extractor.warehouse.connection import Connection, connect_first, told
 from async_extractor.warehouse.ledger import Ledger, Series
 from async_extractor.warehouse.loader import WarehouseLost, WorkerSession
@@ -104,7 +114,9 @@ class Backfill:
             await self._only_one_company()
             session = await stack.enter_async_context(
                 # trust_env off: a proxy variable must not lead credentials to another host.
-                aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False, connector=aiohttp.TCPConnector(limit=IN_FLIGHT))
+                aiohttp.ClientSession(
+                    timeout=TOKEN_TIMEOUT, trust_env=False, connector=aiohttp.TCPConnector(limit=IN_FLIGHT)
+                )
             )
             tokens = AccessTokens(session, settings.endpoints.token, settings.client, self._secrets, self._events)
             gate = await stack.enter_async_context(self._gate())
@@ -336,22 +348,25 @@ class Backfill:
         if not self._limits:
             yield OpenGate()
             return
-        shared = SharedGate(self.settings.warehouse, self.settings.realm_id, SPACING, IN_FLIGHT)
+        company = CompanyConnection(self.settings.warehouse, self.settings.realm_id)
+        shared = SharedGate(company, PER_MINUTE, PER_SECOND, IN_FLIGHT)
         try:
             await shared.open()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncio.TimeoutError, OSError) as error:
+            await company.close()
             self._events.emit(
                 "budget_not_shared",
                 "plan",
-                f"the company's budget can't be shared ({told(error)}); this process takes a third of it",
+                f"the company's budget can't be shared ({told(error)}); "
+                f"this process takes one part in {PIPELINES} of it",
                 level="warning",
             )
-            yield LocalGate(share=1 / 3)
+            yield LocalGate(share=1 / PIPELINES)
             return
         try:
-            yield shared
+            yield TwoGates(LocalGate(spacing=1 / PER_SECOND), shared)
         finally:
-            await shared.close()
+            await company.close()
 
     def _new_session(self) -> WorkerSession:
         settings, entity = self.settings, self.request.entity

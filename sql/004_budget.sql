@@ -1,31 +1,58 @@
 -- One budget for a company, whatever number of processes and machines ask: Intuit counts per company.
+--
+-- Each request has a row in ops.turns: the moment from which it may be sent, by this server's clock, and the moment by
+-- which it has surely arrived at Intuit, which is when its answer came back. A new turn is dated so that, whatever
+-- the network did, no minute and no second can hold more arrivals than Intuit allows: of the turns that can have
+-- arrived in the minute before it, there is always one fewer than the limit.
 
 CREATE TABLE ops.budget (
-    realm_id     text        PRIMARY KEY,
-    next_turn_at timestamptz NOT NULL DEFAULT '-infinity',
-    paused_until timestamptz NOT NULL DEFAULT '-infinity',
-    pauses       bigint      NOT NULL DEFAULT 0
+    realm_id           text        PRIMARY KEY,
+    next_slot_at       timestamptz NOT NULL DEFAULT '-infinity',
+    paused_until       timestamptz NOT NULL DEFAULT '-infinity',
+    slowdown           double precision NOT NULL DEFAULT 1 CHECK (slowdown >= 1),
+    throttled_in_a_row integer     NOT NULL DEFAULT 0,
+    pauses             bigint      NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE  ops.budget IS 'When a company may be asked next. Turns are handed out one after the other by this server''s clock.';
-COMMENT ON COLUMN ops.budget.realm_id     IS 'Intuit''s id of the company (realm).';
-COMMENT ON COLUMN ops.budget.next_turn_at IS 'The earliest moment for the next request.';
-COMMENT ON COLUMN ops.budget.paused_until IS 'After a 429 nobody asks before this moment.';
-COMMENT ON COLUMN ops.budget.pauses       IS 'How often the company was paused.';
+COMMENT ON COLUMN ops.budget.realm_id           IS 'Intuit''s id of the company (realm).';
+COMMENT ON COLUMN ops.budget.next_slot_at       IS 'The next slot of the even pace. Slots that nobody used are made up for, up to five seconds'' worth.';
+COMMENT ON COLUMN ops.budget.paused_until       IS 'After a 429 nobody asks before this moment.';
+COMMENT ON COLUMN ops.budget.slowdown           IS 'How many times slower than the even pace: doubled by a 429, back to 1 turn by turn.';
+COMMENT ON COLUMN ops.budget.throttled_in_a_row IS 'Pauses since QuickBooks last took a request; while it is not 0, one request at a time probes.';
+COMMENT ON COLUMN ops.budget.pauses             IS 'How often the company was paused.';
 
-CREATE TABLE ops.in_flight (
+CREATE TABLE ops.turns (
+    turn_id       bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     realm_id      text        NOT NULL,
-    place         smallint    NOT NULL,
+    moment        timestamptz NOT NULL,
+    arrived_by    timestamptz NOT NULL DEFAULT 'infinity',
+    backend_pid   integer     NOT NULL,
+    backend_start timestamptz NOT NULL
+);
+CREATE INDEX turns_moment  ON ops.turns (realm_id, moment);
+CREATE INDEX turns_arrived ON ops.turns (realm_id, arrived_by);
+COMMENT ON TABLE  ops.turns IS 'The requests of the last minute, and those in flight. Whose holder''s backend is gone is in flight no longer than others were of late.';
+COMMENT ON COLUMN ops.turns.turn_id       IS 'The turn.';
+COMMENT ON COLUMN ops.turns.realm_id      IS 'Intuit''s id of the company (realm).';
+COMMENT ON COLUMN ops.turns.moment        IS 'From when on the request may be sent.';
+COMMENT ON COLUMN ops.turns.arrived_by    IS 'By when it has arrived at Intuit: when its answer was there; infinity while it is in flight.';
+COMMENT ON COLUMN ops.turns.backend_pid   IS 'The holder''s Postgres backend; 0 when the holder went away from a request that may still be served.';
+COMMENT ON COLUMN ops.turns.backend_start IS 'When that backend began, since pids come again.';
+
+CREATE TABLE ops.waiting (
+    realm_id      text        NOT NULL,
     backend_pid   integer     NOT NULL,
     backend_start timestamptz NOT NULL,
-    taken_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (realm_id, place)
+    ticket        bigint      GENERATED ALWAYS AS IDENTITY,
+    asked_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (realm_id, backend_pid)
 );
-COMMENT ON TABLE  ops.in_flight IS 'The places in flight that are taken. A place whose backend is gone is free: a killed process gives its places back by dying.';
-COMMENT ON COLUMN ops.in_flight.realm_id      IS 'Intuit''s id of the company (realm).';
-COMMENT ON COLUMN ops.in_flight.place         IS '1 to the number of requests allowed at once.';
-COMMENT ON COLUMN ops.in_flight.backend_pid   IS 'The holder''s Postgres backend.';
-COMMENT ON COLUMN ops.in_flight.backend_start IS 'When that backend began, since pids come again.';
-COMMENT ON COLUMN ops.in_flight.taken_at      IS 'When the place was taken (UTC).';
+COMMENT ON TABLE  ops.waiting IS 'Processes that wait for a place in flight: the one that came first is served first.';
+COMMENT ON COLUMN ops.waiting.realm_id      IS 'Intuit''s id of the company (realm).';
+COMMENT ON COLUMN ops.waiting.backend_pid   IS 'The waiting process''s Postgres backend.';
+COMMENT ON COLUMN ops.waiting.backend_start IS 'When that backend began, since pids come again.';
+COMMENT ON COLUMN ops.waiting.ticket        IS 'Its number in the queue.';
+COMMENT ON COLUMN ops.waiting.asked_at      IS 'When it last asked: it does so every second, or it has left the queue.';
 
 CREATE TABLE ops.usage (
     realm_id text   NOT NULL,
@@ -36,63 +63,203 @@ CREATE TABLE ops.usage (
 COMMENT ON TABLE  ops.usage IS 'Requests sent for a company in a month (UTC): Intuit meters each, and the smallest tier ends at 500,000.';
 COMMENT ON COLUMN ops.usage.realm_id IS 'Intuit''s id of the company (realm).';
 COMMENT ON COLUMN ops.usage.month    IS 'The month''s first day.';
-COMMENT ON COLUMN ops.usage.requests IS 'Turns taken in it.';
+COMMENT ON COLUMN ops.usage.requests IS 'Requests sent in it, whatever their answers.';
 
--- The next turn: seconds to wait before sending, and the place in flight; a null place when all are taken.
--- For ten seconds after a pause turns are twice as far apart, so that the company resumes gently.
-CREATE FUNCTION ops.take_turn(realm text, spacing interval, places smallint, held smallint DEFAULT NULL,
-                              OUT wait_seconds double precision, OUT place smallint)
+CREATE FUNCTION ops.is_alive(pid integer, started timestamptz) RETURNS boolean
+LANGUAGE sql AS $$
+    -- The start of another role's backend is hidden from a role that may not monitor; the pid must do then.
+    SELECT EXISTS (SELECT FROM pg_stat_get_activity(pid) a
+                    WHERE pid <> 0 AND (a.backend_start IS NULL OR a.backend_start = started));
+$$;
+COMMENT ON FUNCTION ops.is_alive(integer, timestamptz) IS 'Whether the backend that began then is still there.';
+
+CREATE FUNCTION ops.count_request(realm text, change integer) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO ops.usage AS u (realm_id, month, requests)
+    VALUES (realm, date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date, greatest(change, 0))
+    ON CONFLICT (realm_id, month) DO UPDATE SET requests = greatest(u.requests + change, 0);
+$$;
+COMMENT ON FUNCTION ops.count_request(text, integer) IS 'Adds to the month''s requests, or takes away one that was not sent after all.';
+
+-- Call it with the company's budget row locked.
+CREATE FUNCTION ops.drop_turn(turn bigint, pace interval) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    budget ops.budget;
-    moment timestamptz;
-    turn timestamptz;
-    me record;
+    realm text;
 BEGIN
-    INSERT INTO ops.budget (realm_id) VALUES (realm) ON CONFLICT DO NOTHING;
-    SELECT * INTO budget FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
-    place := held;
-    IF place IS NULL THEN
-        SELECT pid, backend_start INTO me FROM pg_stat_activity WHERE pid = pg_backend_pid();
-        SELECT free.number INTO place
-          FROM generate_series(1, places) AS free (number)
-         WHERE NOT EXISTS (SELECT FROM ops.in_flight f
-                             JOIN pg_stat_activity a ON a.pid = f.backend_pid AND a.backend_start = f.backend_start
-                            WHERE f.realm_id = realm AND f.place = free.number)
-         ORDER BY free.number LIMIT 1;
-        IF place IS NULL THEN
-            RETURN;
-        END IF;
-        INSERT INTO ops.in_flight AS f (realm_id, place, backend_pid, backend_start)
-        VALUES (realm, take_turn.place, me.pid, me.backend_start)
-        ON CONFLICT ON CONSTRAINT in_flight_pkey
-        DO UPDATE SET backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, taken_at = clock_timestamp();
+    DELETE FROM ops.turns WHERE turn_id = turn AND arrived_by = 'infinity' RETURNING realm_id INTO realm;
+    IF FOUND THEN
+        UPDATE ops.budget SET next_slot_at = next_slot_at - pace * slowdown WHERE realm_id = realm;
+        PERFORM ops.count_request(realm, -1);
     END IF;
-    moment := clock_timestamp();
-    turn := greatest(budget.next_turn_at, budget.paused_until, moment);
-    UPDATE ops.budget b
-       SET next_turn_at = turn + spacing * CASE WHEN turn < budget.paused_until + interval '10 s' THEN 2 ELSE 1 END
-     WHERE b.realm_id = realm;
-    INSERT INTO ops.usage AS u (realm_id, month, requests)
-    VALUES (realm, date_trunc('month', moment AT TIME ZONE 'UTC')::date, 1)
-    ON CONFLICT ON CONSTRAINT usage_pkey DO UPDATE SET requests = u.requests + 1;
-    wait_seconds := extract(epoch FROM turn - moment);
 END $$;
-COMMENT ON FUNCTION ops.take_turn(text, interval, smallint, smallint) IS 'Hands out the company''s next turn: seconds to wait, and a place in flight (null: none is free).';
+COMMENT ON FUNCTION ops.drop_turn(bigint, interval) IS 'A turn that was not used: its slot and its place go to others.';
 
-CREATE FUNCTION ops.give_place_back(realm text, mine smallint) RETURNS void
+-- Call it with the company's budget row locked. A killed process's request goes on at Intuit: its place counts as taken
+-- for as long as an answer took lately, and a quarter more; two seconds when nothing is known, 120 at the most, when
+-- Intuit itself ends it. The same goes for a process that is there and was stopped (a suspended machine).
+CREATE FUNCTION ops.clear_the_dead(realm text, pace interval) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    now_ timestamptz := clock_timestamp();
+    dead ops.turns;
+    longest interval;
+BEGIN
+    FOR dead IN SELECT * FROM ops.turns t
+                 WHERE t.realm_id = realm AND t.arrived_by = 'infinity'
+                   AND (NOT ops.is_alive(t.backend_pid, t.backend_start) OR t.moment < now_ - interval '150 s')
+    LOOP
+        IF dead.moment > now_ AND dead.backend_pid <> 0 THEN
+            PERFORM ops.drop_turn(dead.turn_id, pace);
+            CONTINUE;
+        END IF;
+        longest := coalesce(longest, (SELECT max(t.arrived_by - t.moment) FROM ops.turns t
+                                       WHERE t.realm_id = realm AND t.arrived_by < 'infinity'), interval '2 s');
+        longest := least(greatest(longest, interval '0.1 s'), interval '120 s');
+        UPDATE ops.turns SET arrived_by = moment + longest
+         WHERE turn_id = dead.turn_id AND moment + longest * 1.25 < now_;
+    END LOOP;
+    DELETE FROM ops.waiting w
+     WHERE w.realm_id = realm
+       AND (NOT ops.is_alive(w.backend_pid, w.backend_start) OR w.asked_at < now_ - interval '5 s');
+END $$;
+COMMENT ON FUNCTION ops.clear_the_dead(text, interval) IS 'Takes turns, places and tickets back from holders that are gone.';
+
+-- The next turn and its moment, with this server's clock to compare; all null but the clock when every place is taken,
+-- or kept for processes that came first: then this one is in the queue and is told by NOTIFY when to ask again.
+-- `held` is a turn that could not be used in time, to be dated anew.
+--
+-- The moment is the latest of
+--   now; the end of a pause; the next slot of the even pace;
+--   nine tenths of the pace after the last turn, so that lost slots are made up for without a burst;
+--   60 s after the per_minute-th last request has arrived;
+--   1 s after the per_second-th last has arrived. A request that has no answer yet counts as arrived `lateness` after
+--   its moment: senders keep to that, and without it an answer that takes long would cost pace.
+CREATE FUNCTION ops.take_turn(realm text, per_minute integer, per_second integer, places integer, lateness interval,
+                              held bigint DEFAULT NULL,
+                              OUT turn bigint, OUT moment timestamptz, OUT clock timestamptz)
+LANGUAGE plpgsql AS $$
+DECLARE
+    pace CONSTANT interval := interval '60 s' / per_minute;
+    budget ops.budget;
+    free integer;
+    started timestamptz;
+    slot timestamptz;
+BEGIN
+    SELECT * INTO budget FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
+    IF NOT FOUND THEN
+        INSERT INTO ops.budget (realm_id) VALUES (realm) ON CONFLICT DO NOTHING;
+    END IF;
+    SELECT a.backend_start INTO started FROM pg_stat_get_activity(pg_backend_pid()) a;
+    PERFORM ops.clear_the_dead(realm, pace);
+    IF held IS NOT NULL THEN
+        PERFORM ops.drop_turn(held, pace);
+    END IF;
+    SELECT * INTO budget FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
+    clock := clock_timestamp();
+
+    IF budget.throttled_in_a_row > 0 THEN
+        places := 1;
+    END IF;
+    SELECT places - count(*) INTO free FROM ops.turns t WHERE t.realm_id = realm AND t.arrived_by = 'infinity';
+    IF held IS NULL THEN
+        SELECT free - count(*) INTO free FROM ops.waiting w
+         WHERE w.realm_id = realm AND w.backend_pid <> pg_backend_pid()
+           AND w.ticket < coalesce((SELECT mine.ticket FROM ops.waiting mine
+                                     WHERE mine.realm_id = realm AND mine.backend_pid = pg_backend_pid()), w.ticket + 1);
+    END IF;
+    IF free <= 0 THEN
+        INSERT INTO ops.waiting (realm_id, backend_pid, backend_start) VALUES (realm, pg_backend_pid(), started)
+        ON CONFLICT ON CONSTRAINT waiting_pkey DO UPDATE SET asked_at = excluded.asked_at;
+        RETURN;
+    END IF;
+    DELETE FROM ops.waiting w WHERE w.realm_id = realm AND w.backend_pid = pg_backend_pid();
+    DELETE FROM ops.turns t WHERE t.realm_id = realm AND t.arrived_by < clock - interval '61 s';
+
+    slot := greatest(budget.next_slot_at, budget.paused_until, clock - interval '5 s');
+    moment := greatest(
+        clock, slot,
+        (SELECT max(t.moment) + pace * budget.slowdown * 0.9 FROM ops.turns t WHERE t.realm_id = realm),
+        -- The hundredths are for clocks that are read one after the other.
+        (SELECT t.arrived_by + interval '60.02 s' FROM ops.turns t
+          WHERE t.realm_id = realm ORDER BY t.arrived_by DESC OFFSET per_minute - 1 LIMIT 1),
+        (SELECT least(t.arrived_by, t.moment + lateness) + interval '1.02 s' FROM ops.turns t
+          WHERE t.realm_id = realm AND t.moment > clock - interval '2 s' - lateness
+          ORDER BY least(t.arrived_by, t.moment + lateness) DESC OFFSET per_second - 1 LIMIT 1));
+    UPDATE ops.budget b
+       SET next_slot_at = slot + pace * b.slowdown, slowdown = 1 + (b.slowdown - 1) * 0.97
+     WHERE b.realm_id = realm;
+    INSERT INTO ops.turns AS t (realm_id, moment, backend_pid, backend_start)
+    VALUES (realm, take_turn.moment, pg_backend_pid(), started)
+    RETURNING t.turn_id INTO turn;
+    PERFORM ops.count_request(realm, 1);
+END $$;
+COMMENT ON FUNCTION ops.take_turn(text, integer, integer, integer, interval, bigint) IS 'Hands out the company''s next turn and the moment from which it may be used; a null turn when no place in flight is free.';
+
+-- `status` is the answer's HTTP status; 0 when the request failed without one, null when its sender went away from it
+-- and Intuit may still be at it.
+CREATE FUNCTION ops.end_turn(turn bigint, realm text, status integer) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    began timestamptz;
+    next_one record;
+BEGIN
+    PERFORM FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
+    IF status IS NULL THEN
+        UPDATE ops.turns t SET backend_pid = 0 WHERE t.turn_id = turn;
+        RETURN;
+    END IF;
+    UPDATE ops.turns t SET arrived_by = clock_timestamp()
+     WHERE t.turn_id = turn AND t.arrived_by = 'infinity' RETURNING t.moment INTO began;
+    IF status NOT IN (0, 429) THEN
+        UPDATE ops.budget b SET throttled_in_a_row = 0
+         WHERE b.realm_id = realm AND b.throttled_in_a_row > 0 AND began >= b.paused_until;
+    END IF;
+    PERFORM ops.call_the_next(realm);
+END $$;
+COMMENT ON FUNCTION ops.end_turn(bigint, text, integer) IS 'A request has been answered: its place goes to the process that has waited longest.';
+
+CREATE FUNCTION ops.return_turn(turn bigint, realm text, per_minute integer) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM ops.in_flight f WHERE f.realm_id = realm AND f.place = mine AND f.backend_pid = pg_backend_pid();
-    PERFORM pg_notify('qbo_place_free', realm);
+    PERFORM FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
+    PERFORM ops.drop_turn(turn, interval '60 s' / per_minute);
+    PERFORM ops.call_the_next(realm);
 END $$;
-COMMENT ON FUNCTION ops.give_place_back(text, smallint) IS 'Frees a place in flight and tells those who wait for one.';
+COMMENT ON FUNCTION ops.return_turn(bigint, text, integer) IS 'A turn was not used: its slot and its place go to others.';
 
-CREATE FUNCTION ops.pause_company(realm text, seconds double precision) RETURNS void
-LANGUAGE sql AS $$
-    INSERT INTO ops.budget AS b (realm_id, paused_until, pauses)
-    VALUES (realm, clock_timestamp() + make_interval(secs => seconds), 1)
-    ON CONFLICT (realm_id) DO UPDATE
-       SET paused_until = greatest(b.paused_until, excluded.paused_until), pauses = b.pauses + 1;
-$$;
-COMMENT ON FUNCTION ops.pause_company(text, double precision) IS 'After a 429: nobody gets a turn for so many seconds.';
+CREATE FUNCTION ops.call_the_next(realm text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    next_pid integer;
+BEGIN
+    FOR next_pid IN SELECT w.backend_pid FROM ops.waiting w
+                     WHERE w.realm_id = realm AND ops.is_alive(w.backend_pid, w.backend_start)
+                     ORDER BY w.ticket LIMIT 2
+    LOOP
+        PERFORM pg_notify('qbo_' || realm, 'place ' || next_pid);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION ops.call_the_next(text) IS 'Tells the first in the queue that a place is free, and the second that it may be.';
+
+CREATE FUNCTION ops.pause_company(realm text, seconds double precision) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    until CONSTANT timestamptz := clock_timestamp() + make_interval(secs => seconds);
+    in_a_row integer;
+BEGIN
+    INSERT INTO ops.budget (realm_id) VALUES (realm) ON CONFLICT DO NOTHING;
+    -- Several requests that were in flight together are throttled once. What was long ago is another story.
+    UPDATE ops.budget b
+       SET throttled_in_a_row = CASE WHEN b.paused_until > clock_timestamp() THEN greatest(b.throttled_in_a_row, 1)
+                                     WHEN b.paused_until < clock_timestamp() - interval '10 min' THEN 1
+                                     ELSE b.throttled_in_a_row + 1 END,
+           pauses = b.pauses + CASE WHEN b.paused_until > clock_timestamp() THEN 0 ELSE 1 END,
+           slowdown = CASE WHEN b.paused_until > clock_timestamp() THEN b.slowdown ELSE least(b.slowdown * 2, 8) END,
+           paused_until = greatest(b.paused_until, until)
+     WHERE b.realm_id = realm
+    RETURNING b.throttled_in_a_row INTO in_a_row;
+    PERFORM pg_notify('qbo_' || realm, 'pause');
+    RETURN in_a_row;
+END $$;
+COMMENT ON FUNCTION ops.pause_company(text, double precision) IS 'After a 429: nobody gets a turn for so many seconds. Gives how many pauses there were since a request was last taken.';

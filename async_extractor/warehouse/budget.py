@@ -1,8 +1,8 @@
-"""The gate that all processes of a company share: turns handed out by Postgres, by its clock.
+"""The gate that all processes of a company share: turns handed out by Postgres, by its clock (sql/004_budget.sql).
 
-Each turn is one round trip; the process then sleeps until its moment, without polling. A process asks
-for one turn at a time, so that processes take turns whatever their concurrency. A place in flight
-belongs to a Postgres backend and is free when that backend is gone, however its process ended.
+Each turn is one round trip; the process then sleeps until its moment, without polling. A process asks for one turn
+at a time, so that processes take turns whatever their concurrency; when all places in flight are taken it is in a
+queue, and Postgres tells it when its place is free. What a killed process held is free when its backend is gone.
 """
 
 from __future__ import annotations
@@ -12,104 +12,115 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
-from async_extractor.warehouse.connection import Address, Connection, connect, is_passing
-from async_extractor.warehouse.statements import statement
+from async_extractor.warehouse.company import CompanyConnection
 
-# A request that leaves later than this after its moment would crowd the next ones: with turns 122 ms
-# apart, ten fit into one second as long as none is more than 98 ms late.
-LATEST_SECONDS = 0.08
+# A request that leaves later than this after its moment gives its turn up for a new one.
+LATEST_SECONDS = 0.1
+# Within this after its moment a request has arrived, the network's jitter included: what the count of a second
+# rests on while there is no answer. Turns come 121 ms apart, so that eleven would have to fit into 1.21 s.
+ARRIVES_WITHIN_SECONDS = 0.18
 MOST_RETAKES = 20
 # A killed process tells nobody that its places are free; so often the waiting look by themselves.
 LOOK_AGAIN_SECONDS = 1.0
 
 
-class SharedGate:
-    """Turns for one company. `spacing` is seconds between requests, `places` how many may be in flight."""
+class SharedTurn:
+    """One request's turn. What `answered` is not told was not answered."""
 
-    def __init__(self, address: Address, realm_id: str, spacing: float, places: int) -> None:
-        self._address = address
-        self._realm_id = realm_id
-        self._spacing = timedelta(seconds=spacing)
-        self._places = places
-        self._connection: Connection = None
-        self._one_statement = asyncio.Lock()
+    def __init__(self, turn_id: int) -> None:
+        self.turn_id = turn_id
+        self.status: int | None = None
+
+    def answered(self, status: int) -> None:
+        """The answer is there; `status` is its HTTP status."""
+        self.status = status
+
+
+class SharedGate:
+    """Turns for one company, with `per_minute`, `per_second` and `places` (in flight) for all its processes together.
+
+    Over any 60 s at most `per_minute` requests arrive, whatever the network does; over any second at most
+    `per_second` do, as long as a request arrives within 0.18 s of its moment or is answered by then.
+    """
+
+    def __init__(self, company: CompanyConnection, per_minute: int, per_second: int, places: int) -> None:
+        self._company = company
+        self._per_minute = per_minute
+        self._limits = (per_minute, per_second, places, timedelta(seconds=ARRIVES_WITHIN_SECONDS))
         self._one_turn = asyncio.Lock()
         self._place_free = asyncio.Event()
+        self._paused = asyncio.Event()
+        company.listen(self._heard)
 
     async def open(self) -> None:
-        """Connects; raises what asyncpg raises when this Postgres can't be used for it."""
-        async with self._one_statement:
-            connection = await self._live()
-            await connection.fetch(statement("month_usage"), self._realm_id)
-
-    async def close(self) -> None:
-        if self._connection is not None and not self._connection.is_closed():
-            await self._connection.close(timeout=5)
+        """Raises what asyncpg raises when this Postgres can't be used for it."""
+        await self._company.try_out("take_turn", self._company.realm_id, *self._limits, None)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        place = await self._wait_for_turn()
+    async def turn(self) -> AsyncIterator[SharedTurn]:
+        """Entering waits for a turn; leaving gives the place in flight back."""
+        turn = SharedTurn(await self._wait_for_turn())
         try:
-            yield
-        finally:
-            # Shielded: a cancelled worker's place is given back all the same.
-            await asyncio.shield(self._give_back(place))
+            yield turn
+        except asyncio.CancelledError:
+            # Nobody waits for the answer any more, but QuickBooks may still be at it.
+            await self._end(turn)
+            raise
+        except BaseException:
+            turn.status = turn.status or 0
+            await self._end(turn)
+            raise
+        else:
+            turn.status = 200 if turn.status is None else turn.status
+            await self._end(turn)
 
-    async def pause(self, seconds: float) -> None:
-        await self._call("pause_company", self._realm_id, seconds)
+    async def pause(self, seconds: float) -> int:
+        """After a 429: nobody gets a turn for so long. How many pauses there were since a request was last taken."""
+        return int((await self._company.call("pause_company", self._company.realm_id, seconds))["in_a_row"])
 
     async def _wait_for_turn(self) -> int:
         async with self._one_turn:
-            place: int | None = None
-            for _ in range(MOST_RETAKES):
-                asked = time.monotonic()
-                self._place_free.clear()
-                row = await self._call("take_turn", self._realm_id, self._spacing, self._places, place)
-                place = row["place"]
-                if place is None:
-                    await self._until_a_place_is_free()
-                    continue
-                moment = asked + row["wait_seconds"]
-                await asyncio.sleep(max(0.0, moment - time.monotonic()))
-                if time.monotonic() - moment <= LATEST_SECONDS:
-                    break
-            while place is None:
-                await self._until_a_place_is_free()
-                place = (await self._call("take_turn", self._realm_id, self._spacing, self._places, None))["place"]
-            return place
+            held: int | None = None
+            retakes = 0
+            try:
+                while True:
+                    self._place_free.clear()
+                    self._paused.clear()
+                    row = await self._company.call("take_turn", self._company.realm_id, *self._limits, held)
+                    held = row["turn"]
+                    if held is None:
+                        await _until(self._place_free, LOOK_AGAIN_SECONDS)
+                        continue
+                    moment = self._company.here(row["moment"])
+                    if await _until(self._paused, moment - time.monotonic()):
+                        continue
+                    if time.monotonic() - moment <= LATEST_SECONDS or retakes >= MOST_RETAKES:
+                        return held
+                    retakes += 1
+            except BaseException:
+                if held is not None:
+                    await asyncio.shield(
+                        self._company.call("return_turn", held, self._company.realm_id, self._per_minute)
+                    )
+                raise
 
-    async def _until_a_place_is_free(self) -> None:
-        try:
-            await asyncio.wait_for(self._place_free.wait(), LOOK_AGAIN_SECONDS)
-        except asyncio.TimeoutError:
-            return
+    async def _end(self, turn: SharedTurn) -> None:
+        # Shielded: a cancelled worker's place is given back all the same.
+        await asyncio.shield(self._company.call("end_turn", turn.turn_id, self._company.realm_id, turn.status))
 
-    async def _give_back(self, place: int) -> None:
-        await self._call("give_place_back", self._realm_id, place)
-
-    async def _call(self, name: str, *values: object) -> Any:
-        async with self._one_statement:
-            for attempt in range(6):
-                try:
-                    connection = await self._live()
-                    return await connection.fetchrow(statement(name), *values)
-                except Exception as error:
-                    if not is_passing(error) or attempt == 5:
-                        raise
-                    await asyncio.sleep(0.2 * 2**attempt)
-        raise AssertionError("unreachable: the last try returns or raises")
-
-    async def _live(self) -> Connection:
-        if self._connection is None or self._connection.is_closed():
-            connection = await connect(self._address)
-            # A turn that a crash of the server forgets costs nothing.
-            await connection.execute("SET synchronous_commit = off")
-            await connection.add_listener("qbo_place_free", self._heard)
-            self._connection = connection
-        return self._connection
-
-    def _heard(self, _connection: object, _pid: int, _channel: str, realm_id: str) -> None:
-        if realm_id == self._realm_id:
+    def _heard(self, word: str, rest: str) -> None:
+        if word == "pause":
+            self._paused.set()
+        elif word == "place" and rest == str(self._company.backend):
             self._place_free.set()
+
+
+async def _until(event: asyncio.Event, seconds: float) -> bool:
+    """Whether the event came within so many seconds."""
+    if seconds > 0:
+        try:
+            await asyncio.wait_for(event.wait(), seconds)
+        except asyncio.TimeoutError:
+            return False
+    return event.is_set()

@@ -1,11 +1,16 @@
 -- name: take_turn
-SELECT wait_seconds, place FROM ops.take_turn($1, $2, $3, $4);
+SELECT turn, extract(epoch FROM moment)::double precision AS moment, extract(epoch FROM clock)::double precision AS clock
+  FROM ops.take_turn($1, $2, $3, $4, $5, $6);
 
--- name: give_place_back
-SELECT ops.give_place_back($1, $2);
+-- name: end_turn
+SELECT ops.end_turn($1, $2, $3);
+
+-- name: return_turn
+SELECT ops.return_turn($1, $2, $3);
 
 -- name: pause_company
-SELECT ops.pause_company($1, $2);
+SELECT ops.pause_company($1, $2) AS in_a_row;
 
 -- name: month_usage
+-- A company's requests by month, the newest first.
 SELECT month, requests FROM ops.usage WHERE realm_id = $1 ORDER BY month DESC LIMIT 12;
