@@ -31,8 +31,13 @@ from async_extractor.qbo.oauth import AccessTokens
 from async_extractor.qbo.pages import ChangedRecords, SplitPage, split_changes, split_page
 from async_extractor.qbo.query import MINOR_VERSION, ChangesSince, HttpRequest, Query
 
-# Intuit ends a request after 120 s (limits page); we wait a little longer for that answer.
-TIMEOUT = aiohttp.ClientTimeout(total=150, sock_connect=15, sock_read=130)
+# Seconds to wait for a connection to Intuit.
+CONNECT_SECONDS = 15.0
+# The session's own, which the token endpoint is asked with; queries have Patience.request_seconds.
+TOKEN_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=CONNECT_SECONDS)
+# Fresh tokens for one query: a 401 also comes from a gateway that is unwell. A connection that is really
+# revoked ends at the first of them, in the refresh.
+MOST_REFRESHES = 6
 
 T = TypeVar("T")
 
@@ -67,13 +72,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Patience:
-    """How often a query is tried before it is given up, and how long the pauses between are, in seconds."""
+    """How often a query is tried before it is given up, and how long the pauses between are, in seconds.
+
+    `request_seconds` bounds one try: Intuit ends a request after 120 s (limits page), and that answer is waited for.
+    """
 
     tries: int = 8
     page_fault_tries: int = 4
     first_pause: float = 0.5
     longest_pause: float = 30.0
     throttles_in_a_row: int = 5
+    request_seconds: float = 150.0
 
     def when_splitting(self) -> Patience:
         """For the halves of a page that failed for good: two tries tell whether a half is the good one."""
@@ -91,7 +100,7 @@ class _Tries:
     patience: Patience
     sent: int = 0
     throttles: int = 0
-    refreshed: bool = False
+    refreshed: int = 0
     page_faults: int = 0
     faults: list[str] = field(default_factory=list)
 
@@ -239,14 +248,14 @@ class QueryClient:
             raise
         except TokenExpiredFault as fault:
             self._breaker.succeeded()
-            if tries.refreshed:
+            if tries.refreshed == MOST_REFRESHES:
                 raise AuthorizationFault(
-                    f"QuickBooks refuses a fresh access token ({fault})",
+                    f"QuickBooks refuses one fresh access token after the other ({fault})",
                     status=fault.status,
                     code=fault.code,
                     tid=fault.tid,
                 ) from None
-            tries.refreshed = True
+            tries.refreshed += 1
             await self._tokens.after_refusal(token)
             raise
         except QboFault:
@@ -270,6 +279,7 @@ class QueryClient:
                 headers=headers,
                 data=None if request.body is None else request.body.encode(),
                 allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=self.patience.request_seconds, sock_connect=CONNECT_SECONDS),
             ) as response:
                 return response.status, response.headers, await response.read()
         except asyncio.TimeoutError:

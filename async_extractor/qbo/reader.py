@@ -260,14 +260,12 @@ class WindowReader:
             position += answer.page.rows
 
     async def _one_by_one(self, span: Span, fault: PageFault) -> AsyncIterator[Page]:
-        """The rows of one instant, by Id where QuickBooks tells the Ids, else by position."""
+        """The rows of one instant: by Id where QuickBooks tells the Ids, else by position."""
         base = span.query(self._entity)
         total = await self.count(base)
-        if total == 0:
-            return
         ids = await self._ids(base)
-        if len(ids) == total:
-            async for page in self._by_id(span, ids, fault):
+        if total and len(ids) == total:
+            async for page in self._by_id(span, ids):
                 yield page
             return
         for _ in range(MOST_PASSES):
@@ -283,13 +281,43 @@ class WindowReader:
                 served.update(r.id for r in answer.page.records)
                 yield self._page(answer, query, answer.page.records)
             if len(served) + len(broken) == total:
-                for broken_fault, query in broken:
-                    yield self._poisoned(None, broken_fault, query, span)
+                names = await self._ids_by_count(base, served, len(broken))
+                for (single_fault, query), name in zip(broken, names, strict=True):
+                    yield self._poisoned(name, single_fault, query, span)
                 return
             total = await self.count(base)
         raise TransientFault(f"{span}: its rows change faster than they can be read singly", tid=fault.tid)
 
-    async def _by_id(self, span: Span, ids: list[str], fault: PageFault) -> AsyncIterator[Page]:
+    async def _ids_by_count(self, base: Query, served: set[str], missing: int) -> list[str | None]:
+        """The Ids of rows that no page can show, found by halving COUNT(*) over Ids; None where they can't be.
+
+        QuickBooks was seen to compare Ids as numbers; where it refuses to, the Ids stay unknown.
+        """
+        found: list[str | None] = []
+        known = sorted(int(i) for i in served if i.isdecimal())
+
+        async def search(low: int, high: int, rows: int) -> None:
+            inside = sum(low <= i < high for i in known)
+            if rows <= inside:
+                return
+            if high - low == 1:
+                found.append(str(low))
+                return
+            middle = (low + high) // 2
+            below = await self.count(base.where(f"Id >= '{low}'", f"Id < '{middle}'"))
+            await search(low, middle, below)
+            await search(middle, high, rows - below)
+
+        try:
+            highest = 2**20
+            while await self.count(base.where(f"Id >= '{highest}'")) and highest < 2**62:
+                highest *= 2**8
+            await search(0, highest, missing + len(served))
+        except (PageFault, QueryRefusedFault):
+            found = []
+        return found if len(found) == missing else [None] * missing
+
+    async def _by_id(self, span: Span, ids: list[str]) -> AsyncIterator[Page]:
         """The records of these Ids, halving the list where Intuit can't serve it."""
         query = self._sized(Query(self._entity, (f"Id IN ({', '.join(_quoted(i) for i in ids)})",)))
         try:
@@ -300,7 +328,7 @@ class WindowReader:
                 return
             middle = len(ids) // 2
             for half in (ids[:middle], ids[middle:]):
-                async for page in self._by_id(span, half, fault):
+                async for page in self._by_id(span, half):
                     yield page
             return
         yield self._page(answer, query, answer.page.records)
