@@ -13,10 +13,10 @@ from collections.abc import Callable
 from aiohttp import web
 
 from qbo_simulator.behaviour import Fault, FaultKind, RequestKind
-from qbo_simulator.envelopes import Answer, forbidden, unauthorized
+from qbo_simulator.envelopes import Answer, forbidden, html, unauthorized
 from qbo_simulator.faults import ON_THE_WAY, answer_for, throttle_answer
 from qbo_simulator.ledger import Entry
-from qbo_simulator.service import Service, readable_entity, request_kind
+from qbo_simulator.service import Service, items_in, readable_entity, request_kind
 
 log = logging.getLogger("qbo_simulator")
 
@@ -55,9 +55,9 @@ class Api:
 
     async def batch(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        return await self._through(
-            request, "batch", lambda xml, strike=False: self._service.batch(body, strike=strike, as_xml=xml)
-        )
+        weight = items_in(body) if self._service.how.limits.batch_counts == "each-item" else 1
+        answer = lambda xml, strike=False: self._service.batch(body, strike=strike, as_xml=xml)  # noqa: E731
+        return await self._through(request, "batch", answer, weight=weight)
 
     async def changes(self, request: web.Request) -> web.StreamResponse:
         entities, since = request.query.get("entities", ""), request.query.get("changedSince", "")
@@ -96,14 +96,19 @@ class Api:
         return await self._through(request, "read", refuse)
 
     async def _through(
-        self, request: web.Request, kind: RequestKind, answer: Callable[..., Answer], statement: str = ""
+        self,
+        request: web.Request,
+        kind: RequestKind,
+        answer: Callable[..., Answer],
+        statement: str = "",
+        weight: int = 1,
     ) -> web.StreamResponse:
         """The gateway: limits, then the fault of the day, then the token and the realm, then the service."""
         service = self._service
         began = time.perf_counter()
         entry = Entry(service.clock.now(), kind, request.method, request.path, new_tid(), statement=statement)
         gate = service.ledger.gate
-        refusal = gate.arrive(service.how.limits, time.monotonic(), batch=kind == "batch")
+        refusal = gate.arrive(service.how.limits, time.monotonic(), batch=kind == "batch", weight=weight)
         try:
             fault: Fault | None = None
             if refusal is not None:
@@ -129,6 +134,9 @@ class Api:
 
     def _judged(self, request: web.Request, answer: Callable[..., Answer], fault: FaultKind | None) -> Answer:
         service = self._service
+        longest = service.how.answers.url_characters
+        if longest is not None and len(request.raw_path) > longest:
+            return html(414, "414 Request-URI Too Large", "nginx")
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if fault is not None and fault not in ON_THE_WAY:
             service.turn += 1

@@ -18,6 +18,7 @@ FaultKind = Literal[
     "unauthorized-xml",
     "forbidden",
     "user-rights-lost",
+    "company-status",
     "system-fault",
     "internal-error",
     "bad-gateway",
@@ -42,6 +43,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Limits(Section, frozen=True):
     """Intuit's published limits, as sliding windows: no 60 s hold more than `per_minute` admitted requests.
 
+    `batch_counts`: whether a batch is one request, or each of its items is.
     `monthly_calls` is the Builder tier's budget of metered calls: past it every metered call is answered 429 (None: no
     such budget). Refused requests do not count against the windows.
     """
@@ -51,6 +53,7 @@ class Limits(Section, frozen=True):
     per_second: int = 10
     in_flight: int = 10
     batches_per_minute: int = 40
+    batch_counts: Literal["once", "each-item"] = "once"
     monthly_calls: int | None = None
     body: Literal["json", "xml", "mixed"] = "json"
     retry_after: Literal["absent", "present"] = "absent"
@@ -85,13 +88,18 @@ class Latency(Section, frozen=True):
 
 
 class Edits(Section, frozen=True):
-    """What changes in the books after each page that was read: how many rows on average."""
+    """What changes in the books after each page that was read: how many rows on average.
+
+    `silent` edits change a record and its SyncToken but not its LastUpdatedTime: it is not known that every payment and
+    every stock movement moves that.
+    """
 
     touch: float = 0
     insert: float = 0
     void: float = 0
     delete: float = 0
     inactivate: float = 0
+    silent: float = 0
 
 
 class Fault(Section, frozen=True):
@@ -119,9 +127,11 @@ class Poison(Section, frozen=True):
 
 
 class Answers(Section, frozen=True):
-    """`without_accept`: what a client gets that does not ask for JSON."""
+    """`without_accept`: what a client gets that does not ask for JSON. `url_characters`: longer paths with their query
+    are refused with 414 (None: no such limit; Intuit documents none)."""
 
     without_accept: Literal["xml", "json"] = "xml"
+    url_characters: int | None = None
 
 
 class Behaviour(Section, frozen=True):

@@ -61,6 +61,14 @@ def answer_for(fault: FaultKind, how: Behaviour, stamp: str, turn: int, token: s
         "user-rights-lost": lambda: service_fault(
             500, "120", "Authorization Failure", "Authorization Failure", "AuthorizatonFault", stamp
         ),
+        "company-status": lambda: service_fault(
+            400,
+            "6190",
+            "Invalid Company Status",
+            "Subscription period has ended or canceled or there was a billing problem",
+            "ValidationFault",
+            stamp,
+        ),
         "internal-error": lambda: service_fault(
             500, "3100", "message=InternalServerError; errorCode=003100; statusCode=500", None, "SERVICE", stamp
         ),

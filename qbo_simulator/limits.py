@@ -53,18 +53,23 @@ class Gate:
         self._second = SlidingWindow(1)
         self._batches = SlidingWindow(60)
 
-    def arrive(self, limits: Limits, now: float, *, batch: bool) -> Refusal | None:
-        """`now` in monotonic seconds. What is admitted must `leave`; violations count with enforcement off too."""
-        self.seen_minute.add(now)
-        self.seen_second.add(now)
+    def arrive(self, limits: Limits, now: float, *, batch: bool, weight: int = 1) -> Refusal | None:
+        """`now` in monotonic seconds; `weight` as how many requests it counts. What is admitted must `leave`.
+
+        Violations count with enforcement off too.
+        """
+        for _ in range(weight):
+            self.seen_minute.add(now)
+            self.seen_second.add(now)
         refusal = self._judge(limits, now, batch)
         if refusal is not None:
             self.violations[refusal] += 1
             if limits.enforced:
                 self.worst_in_flight = max(self.worst_in_flight, self.in_flight + 1)
                 return refusal
-        self._minute.add(now)
-        self._second.add(now)
+        for _ in range(weight):
+            self._minute.add(now)
+            self._second.add(now)
         if batch:
             self._batches.add(now)
         self.in_flight += 1

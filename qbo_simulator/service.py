@@ -35,7 +35,7 @@ class Service:
     def __init__(self, config: SimulatorConfig) -> None:
         self.config = config
         self.clock = Clock()
-        self.company = Company(config.size)
+        self.company = Company(config)
         self.ledger = Ledger()
         self.consent = Consent(config.client_id, config.client_secret, config.refresh_token, self.clock)
         self.turn = 0
@@ -88,7 +88,8 @@ class Service:
             return self._answer({"QueryResponse": {"totalCount": selection.total}}, as_xml)
         if self.poisoned.get(entity, frozenset()).intersection(selection.slots):
             return self._poison_answer(as_xml)
-        if query.columns or as_xml:
+        without_sku = entity == "Item" and self.how.queries.sku == "named" and "Sku" not in query.also
+        if query.columns or as_xml or without_sku:
             answer = self._rewritten(entity, table, query, selection.slots, as_xml)
         else:
             answer = self._page(entity, table, query.start, selection.slots, compressed)
@@ -219,6 +220,8 @@ class Service:
         records: list[Any] = []
         for slot in slots:
             record = json.loads(table.payload(slot), parse_float=_verbatim)
+            if self.how.queries.sku == "named" and "Sku" not in (*query.also, *query.columns):
+                record.pop("Sku", None)
             records.append(_columns(record, query.columns) if query.columns else record)
         page = {entity: records, "startPosition": query.start, "maxResults": len(records)}
         return self._answer({"QueryResponse": page}, as_xml)
@@ -286,6 +289,7 @@ class Service:
             ("void", edits.void),
             ("delete", edits.delete),
             ("inactivate", edits.inactivate),
+            ("silent", edits.silent),
         ):
             count = int(mean) + (self.chance.random() < mean - int(mean))
             for _ in range(count):
@@ -304,6 +308,8 @@ class Service:
         is_name = entity in NAME_LISTS
         if name == "touch":
             table.touch(slot, now)
+        elif name == "silent":
+            table.touch(slot, table.updated[slot])
         elif name == "void" and not is_name:
             self.company.void(table, [slot], now)
         elif name == "delete" and not is_name:
@@ -313,6 +319,14 @@ class Service:
         else:
             return False
         return True
+
+
+def items_in(body: bytes) -> int:
+    """How many payloads a batch holds; 1 when it is none."""
+    try:
+        return max(len(json.loads(body)["BatchItemRequest"]), 1)
+    except (ValueError, KeyError, TypeError):
+        return 1
 
 
 def request_kind(statement: str) -> RequestKind:

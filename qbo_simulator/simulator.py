@@ -27,6 +27,9 @@ from qbo_simulator.oauth_routes import OAuthRoutes
 from qbo_simulator.service import Service
 from qbo_simulator.tls import server_context
 
+# Characters. Intuit documents no limit; a switch sets one.
+_LONGEST_URL = 1_000_000
+
 
 class StartError(Exception):
     """Why the simulator can't serve: one line."""
@@ -53,7 +56,9 @@ class Simulator:
         application = web.Application(client_max_size=256 * 1024 * 1024)
         for part in (Api, OAuthRoutes, ControlRoutes):
             application.add_routes(part(self.service).routes())
-        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, shutdown_timeout=1.0, max_line_size=_LONGEST_URL
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.config.host, self.config.port, ssl_context=tls, backlog=512)
         try:

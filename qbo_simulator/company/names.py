@@ -101,13 +101,6 @@ class NameTable(Table):
         """A name is not deleted in QuickBooks: it becomes inactive."""
         self.set_active(slot, active=False, now=now)
 
-    def clear(self) -> None:
-        for slot in list(self.slots()):
-            super().delete(slot, 0)
-        self.deleted.clear()
-        self.raw.clear()
-        self._raw_slots.clear()
-
     def generate(self, now: int) -> int:
         slot = self.append(int(self.next_id()), now, now, 0)
         self.enter(slot)

@@ -159,13 +159,7 @@ class Table(ABC):
 
     def delete(self, slot: int, now: int) -> None:
         """The row is gone from queries and counts; change data capture tells of it."""
-        self.by_updated.remove(index_key(self.updated[slot], slot))
-        self.by_created.remove(index_key(self.created[slot], slot))
-        self.by_day.remove(index_key(self.days[slot], slot))
-        self.by_id.remove(index_key(self.ids[slot], slot))
-        if self.is_name_list:
-            entry = (self.name(slot).encode(), slot)
-            del self.by_name[bisect_left(self.by_name, entry)]
+        self._leave(slot)
         self.deleted[slot] = now
 
     def plant(
@@ -197,10 +191,19 @@ class Table(ABC):
     def clear(self) -> None:
         """Forget every row, as if the company never had them; slots go on counting."""
         for slot in [slot_of(key) for key in self.by_updated]:
-            self.delete(slot, 0)
+            self._leave(slot)
         self.deleted.clear()
         self._raw_slots.clear()
         self.raw.clear()
+
+    def _leave(self, slot: int) -> None:
+        """Out of every index."""
+        self.by_updated.remove(index_key(self.updated[slot], slot))
+        self.by_created.remove(index_key(self.created[slot], slot))
+        self.by_day.remove(index_key(self.days[slot], slot))
+        self.by_id.remove(index_key(self.ids[slot], slot))
+        if self.is_name_list:
+            del self.by_name[bisect_left(self.by_name, (self.name(slot).encode(), slot))]
 
     # What subclasses build with
 

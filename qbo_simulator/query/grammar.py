@@ -61,7 +61,11 @@ class OrderBy:
 
 @dataclass(frozen=True)
 class Query:
-    """A parsed statement. `columns` is empty for `*`; `start` is 1-based; `limit` is None when not given."""
+    """A parsed statement. `start` is 1-based; `limit` is None when not given.
+
+    `columns` is empty for `*`, and `also` are the columns named beside it: `SELECT *, Sku` was needed when Sku was left
+    out of `*`.
+    """
 
     entity: str
     columns: tuple[str, ...] = ()
@@ -70,6 +74,7 @@ class Query:
     order: OrderBy | None = None
     start: int = 1
     limit: int | None = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class _Parser:
 
     def parse(self) -> Query:
         self._expect("SELECT")
-        count, columns = self._columns()
+        count, columns, also = self._columns()
         self._expect("FROM")
         entity = self._name()
         conditions = self._conditions() if self._accept("WHERE") else ()
@@ -147,15 +152,15 @@ class _Parser:
         start, limit = self._paging()
         if self._peek() is not self._end:
             self._refuse(self._peek())
-        return Query(entity, columns, count, conditions, order, start, limit)
+        return Query(entity, columns, count, conditions, order, start, limit, also)
 
-    def _columns(self) -> tuple[bool, tuple[str, ...]]:
+    def _columns(self) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
         if self._peek().keyword == "COUNT":
             self._at += 1
             for symbol in "(*)":
                 if not self._symbol(symbol):
                     self._refuse(self._peek())
-            return True, ()
+            return True, (), ()
         every = False
         named = []
         while True:
@@ -164,8 +169,7 @@ class _Parser:
             else:
                 named.append(self._name())
             if not self._symbol(","):
-                # `SELECT *, Sku` asks for everything; connectors used it when Sku was left out of `*`.
-                return False, () if every else tuple(named)
+                return (False, (), tuple(named)) if every else (False, tuple(named), ())
 
     def _conditions(self) -> tuple[Condition, ...]:
         found = [self._condition()]

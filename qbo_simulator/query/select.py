@@ -38,6 +38,9 @@ class QueryRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (`stable`), or another in each answer (`shuffled`).
     `naive_times`: how a filter's time without offset is read.
     `over_1000`: MAXRESULTS above 1000 is cut to it or refused.
+    `hidden_fractions`: the server compares with fractions of seconds that it does not show, so that a row is not at
+    the second it shows, but after it.
+    `sku`: whether `SELECT * FROM Item` gives Sku, or only `SELECT *, Sku` does.
     """
 
     order_by_id: Literal["honoured", "ignored", "refused"] = "ignored"
@@ -46,6 +49,8 @@ class QueryRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ties: Literal["by-statement", "stable", "shuffled"] = "by-statement"
     naive_times: NaiveTimes = "pacific"
     over_1000: Literal["capped", "refused"] = "capped"
+    hidden_fractions: bool = False
+    sku: Literal["always", "named"] = "always"
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,7 @@ def select(query: Query, table: Table, rules: QueryRules, turn: int = 0) -> Sele
         _refuse_compared_ids(query)
     order = _order(query, table, rules)
     bounds = [bound for bound in bounds if not _always_true(bound)]
-    # Planted rows may have Ids no index can hold, or none: theirs are compared as they are.
-    exact = [bound for bound in bounds if bound.interval is None or (bound.property.name == "Id" and table.raw)]
+    exact = [bound for bound in bounds if bound.interval is None or not _index_says_all(bound, table, rules)]
     intervals = _intervals(bound for bound in bounds if bound not in exact)
     salt = 1 if rules.ties == "stable" else _salt(query, turn if rules.ties == "shuffled" else 0)
     start = query.start - 1
@@ -81,10 +85,17 @@ def select(query: Query, table: Table, rules: QueryRules, turn: int = 0) -> Sele
         keys = _tied(index, max(low, first), min(high, last), first, last, salt)
         return Selection([slot_of(key) for key in (reversed(keys) if order.descending else keys)], last - first)
 
-    slots = _matching(table, intervals, exact)
+    slots = _matching(table, intervals, exact, rules)
     if query.count:
         return Selection([], len(slots))
     return Selection(_sorted(table, slots, order, salt)[start : start + limit], len(slots))
+
+
+def _index_says_all(bound: Bound, table: Table, rules: QueryRules) -> bool:
+    """Whether the interval alone decides. Planted rows may have Ids no index can hold, or none."""
+    if bound.property.name == "Id":
+        return not table.raw
+    return bound.property.kind != "instant" or not rules.hidden_fractions
 
 
 def _limit(query: Query, rules: QueryRules) -> int:
@@ -185,7 +196,7 @@ def _tied(index: OrderedIndex, low: int, high: int, first: int, last: int, salt:
     return ordered[low - from_ : high - from_]
 
 
-def _matching(table: Table, intervals: dict[str, Interval], exact: list[Bound]) -> list[int]:
+def _matching(table: Table, intervals: dict[str, Interval], exact: list[Bound], rules: QueryRules) -> list[int]:
     """Every live row that the statement means, from the smallest interval an index offers."""
     windows = {}
     for name, interval in intervals.items():
@@ -200,7 +211,7 @@ def _matching(table: Table, intervals: dict[str, Interval], exact: list[Bound]) 
         column = _column_of(table, name)
         slots = [slot for slot in slots if column(slot) in interval]
     for bound in exact:
-        value_at = _reader(table, bound.property)
+        value_at = _reader(table, bound.property, hidden_fractions=rules.hidden_fractions)
         slots = [slot for slot in slots if (value := value_at(slot)) is not None and bound.test(value)]
     return slots
 
@@ -235,7 +246,7 @@ def _text_reader(table: Table, found: Property) -> Callable[[int], str | None]:
     return text_at
 
 
-def _reader(table: Table, found: Property) -> Callable[[int], Any]:
+def _reader(table: Table, found: Property, *, hidden_fractions: bool = False) -> Callable[[int], Any]:
     """How a property's comparable value is read from a row."""
     name = found.name
     if name == "Active":
@@ -244,8 +255,11 @@ def _reader(table: Table, found: Property) -> Callable[[int], Any]:
         return lambda slot: comparable(found, table.id_text(slot))
     if _index_of(table, name) is not None:
         column = _column_of(table, name)
-        unit = 1_000_000 if found.kind == "instant" else 1
-        return lambda slot: column(slot) * unit
+        if found.kind != "instant":
+            return column
+        # Any fraction that is not 0 and does not change with the order of questions.
+        fraction = 1 if hidden_fractions else 0
+        return lambda slot: column(slot) * 1_000_000 + fraction * (1_000 + slot * 7_919 % 998_000)
     if name == "FullyQualifiedName" and table.is_name_list:
         return lambda slot: table.name(slot).lower()
     return lambda slot: comparable(found, _value(table, found, slot))

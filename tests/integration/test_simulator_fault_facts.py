@@ -66,6 +66,7 @@ async def test_another_companys_realm_is_forbidden() -> None:
         ("forbidden", 403, "application/json", '"code":"3100"'),
         ("throttle", 429, "application/json", "ThrottleExceeded"),
         ("user-rights-lost", 500, "application/json;charset=utf-8", '"type":"AuthorizatonFault"'),
+        ("company-status", 400, "application/json;charset=utf-8", '"code":"6190"'),
         ("system-fault", 500, "application/json;charset=utf-8", '"code":"10000"}],"type":"SystemFault"'),
         ("internal-error", 500, "application/json;charset=utf-8", "message=InternalServerError; errorCode=003100"),
         ("bad-gateway", 502, "text/html", "<h1>502 Bad Gateway</h1>"),

@@ -62,6 +62,18 @@ async def test_a_batch_counts_and_has_a_limit_of_its_own() -> None:
         assert (await client.control("ledger"))["violations"]["batches_per_minute"] == 2
 
 
+async def test_a_batchs_items_may_count_singly() -> None:
+    """Whether batch-inner queries count singly: open."""
+    async with Client(limits=True) as client:
+        headers = await client.authorized()
+        body: dict[str, Any] = {"BatchItemRequest": [{"bId": str(at), "Query": ITEM} for at in range(10)]}
+        ask = {"method": "POST", "path": f"{client.base}/batch", "json": body, "headers": headers}
+        assert [(await client.ask(**ask)).status for _ in range(2)] == [200, 200]
+        await client.behave(limits={"batch_counts": "each-item"})
+        assert (await client.ask("DELETE", "/_simulator/ledger")).status == 200
+        assert [(await client.ask(**ask)).status for _ in range(2)] == [200, 429]
+
+
 async def test_tokens_are_neither_limited_nor_metered() -> None:
     """OAuth calls are not metered."""
     async with Client(limits=True) as client:

@@ -18,7 +18,7 @@ WINDOW = (
         ("SELECT * FROM Invoice", Query("Invoice")),
         ("select count(*) from Customer", Query("Customer", count=True)),
         ("SELECT COUNT( * ) FROM Customer", Query("Customer", count=True)),
-        ("SELECT *, Sku FROM Item", Query("Item")),
+        ("SELECT *, Sku FROM Item", Query("Item", also=("Sku",))),
         ("SELECT Id, MetaData.CreateTime FROM Item", Query("Item", columns=("Id", "MetaData.CreateTime"))),
         (
             """SELECT * FROM Invoice WHERE MetaData.LastUpdatedTime >= '2024-01-01T00:00:00Z'
