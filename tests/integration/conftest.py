@@ -15,6 +15,7 @@ import pytest
 
 from async_extractor.embedded_postgres import PostgresAddress
 from async_extractor.secrets import MageSecrets
+from tests.support.commands import CommandLine
 
 CHECKOUT = Path(__file__).parents[2]
 MIGRATE = """
@@ -35,6 +36,10 @@ class MageHome:
     @property
     def secrets(self) -> MageSecrets:
         return MageSecrets.locate(self.environ)
+
+    @property
+    def command_line(self) -> CommandLine:
+        return CommandLine(dict(self.environ))
 
     @property
     def secrets_dir(self) -> Path:

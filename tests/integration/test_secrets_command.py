@@ -5,32 +5,25 @@ import json
 import os
 import pty
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.commands import COMMAND, Ended
+
 if TYPE_CHECKING:
     from tests.integration.conftest import MageHome
 
-COMMAND = [sys.executable, "-c", "from async_extractor.cli import main; main()", "secrets"]
 CANARY = "canary-77c1-value"
 
 
-def run(mage: MageHome, *arguments: str, value: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        input=value,
-        env={**os.environ, **mage.environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(mage: MageHome, *arguments: str, value: str = "") -> Ended:
+    return mage.command_line.run("secrets", *arguments, text=value)
 
 
 def test_a_value_from_stdin_loses_one_newline_and_nothing_else(mage: MageHome) -> None:
     done = run(mage, "set", "QBO_CLIENT_SECRET", value=f"  {CANARY} \n")
-    assert done.returncode == 0
+    assert done.code == 0
     assert mage.secrets.get("QBO_CLIENT_SECRET") == f"  {CANARY} "
     assert CANARY not in done.stdout + done.stderr
 
@@ -38,7 +31,7 @@ def test_a_value_from_stdin_loses_one_newline_and_nothing_else(mage: MageHome) -
 def test_the_prompt_does_not_show_what_is_typed(mage: MageHome) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "set", "QBO_CLIENT_SECRET"],
+        [*COMMAND, "secrets", "set", "QBO_CLIENT_SECRET"],
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -63,7 +56,7 @@ def test_the_list_shows_names_and_what_is_missing_but_no_value(mage: MageHome) -
     mage.secrets.set("QBO_CLIENT_SECRET", CANARY)
     mage.secrets.set("SOMETHING_ELSE", CANARY)
     done = run(mage, "list")
-    assert done.returncode == 0
+    assert done.code == 0
     assert CANARY not in done.stdout
     states = {
         line.split("│")[1].strip(): line.split("│")[2].strip() for line in done.stdout.splitlines() if "│" in line
@@ -85,7 +78,7 @@ def test_the_list_as_json_is_one_object(mage: MageHome) -> None:
 
 def test_delete_removes_it(mage: MageHome) -> None:
     mage.secrets.set("QBO_CLIENT_SECRET", CANARY)
-    assert run(mage, "delete", "QBO_CLIENT_SECRET").returncode == 0
+    assert run(mage, "delete", "QBO_CLIENT_SECRET").code == 0
     assert mage.secrets.get("QBO_CLIENT_SECRET") is None
 
 
@@ -105,14 +98,14 @@ def test_bad_input_is_one_line_and_exit_2_and_stores_nothing(
     mage: MageHome, arguments: list[str], value: str, message: str
 ) -> None:
     done = run(mage, *arguments, value=value)
-    assert done.returncode == 2
+    assert done.code == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert mage.secrets.names() == []
 
 
 def test_any_takes_a_name_that_the_project_does_not_know(mage: MageHome) -> None:
-    assert run(mage, "set", "OTHER", "--any", value="1").returncode == 0
+    assert run(mage, "set", "OTHER", "--any", value="1").code == 0
     assert mage.secrets.get("OTHER") == "1"
 
 
@@ -120,6 +113,6 @@ def test_a_store_that_cannot_be_used_is_one_line_and_exit_4(mage: MageHome) -> N
     mage.secrets.set("QBO_REALM_ID", "1")
     (mage.secrets_dir / "key").unlink()
     done = run(mage, "list")
-    assert done.returncode == 4
+    assert done.code == 4
     assert "key is missing" in done.stderr
     assert len(done.stderr.splitlines()) == 1
