@@ -36,17 +36,17 @@ class ControlRoutes:
     def routes(self) -> list[web.RouteDef]:
         base = "/_simulator"
         return [
-            web.get(f"{base}/", _guarded(self.about)),
-            web.get(f"{base}/ledger", _guarded(self.ledger)),
-            web.delete(f"{base}/ledger", _guarded(self.reset_ledger)),
-            web.get(f"{base}/truth/{{entity}}", _guarded(self.truth)),
-            web.get(f"{base}/truth/{{entity}}/{{id}}", _guarded(self.truth_of)),
-            web.post(f"{base}/edit", _guarded(self.edit)),
-            web.post(f"{base}/load", _guarded(self.load)),
-            web.get(f"{base}/faults", _guarded(self.behaviour)),
-            web.post(f"{base}/faults", _guarded(self.adopt)),
-            web.post(f"{base}/clock", _guarded(self.clock)),
-            web.post(f"{base}/tokens", _guarded(self.tokens)),
+            web.get(f"{base}/", guarded(self.about)),
+            web.get(f"{base}/ledger", guarded(self.ledger)),
+            web.delete(f"{base}/ledger", guarded(self.reset_ledger)),
+            web.get(f"{base}/truth/{{entity}}", guarded(self.truth)),
+            web.get(f"{base}/truth/{{entity}}/{{id}}", guarded(self.truth_of)),
+            web.post(f"{base}/edit", guarded(self.edit)),
+            web.post(f"{base}/load", guarded(self.load)),
+            web.get(f"{base}/faults", guarded(self.behaviour)),
+            web.post(f"{base}/faults", guarded(self.adopt)),
+            web.post(f"{base}/clock", guarded(self.clock)),
+            web.post(f"{base}/tokens", guarded(self.tokens)),
         ]
 
     async def about(self, _request: web.Request) -> web.StreamResponse:
@@ -210,7 +210,7 @@ class ControlRoutes:
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def _guarded(handler: _Handler) -> _Handler:
+def guarded(handler: _Handler) -> _Handler:
     """For callers on this machine only; what makes no sense is one line and 400."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
