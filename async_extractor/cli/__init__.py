@@ -7,7 +7,7 @@ import sys
 import click
 import typer
 
-from async_extractor.cli import postgres, run, secrets, simulator, status, warehouse
+from async_extractor.cli import postgres, run, secrets, simulator, status, verify, warehouse
 from async_extractor.errors import BackfillError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("verify")(verify.verify)
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(warehouse.app, name="warehouse")

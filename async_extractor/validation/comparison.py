@@ -7,26 +7,32 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
+import asyncpg
+
 from async_extractor.entities import Entity
-from async_extractor.warehouse.connection import Connection
+from async_extractor.warehouse.connection import Connection, refuses_the_data
 from async_extractor.warehouse.loader import rows_of
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import DAY, UTC, Window
 
-Kind = Literal["missing", "outdated", "altered", "surplus", "moved", "quarantined", "misplaced"]
+Kind = Literal["missing", "outdated", "altered", "surplus", "misplaced", "quarantined", "unread", "moved"]
 
+# What each means, in the order of how much it matters.
 KINDS: dict[Kind, str] = {
     "missing": "QuickBooks has it, raw doesn't",
-    "outdated": "raw has an older version of it",
-    "altered": "raw has the same version of it with other contents, or one that QuickBooks never had",
-    "surplus": "raw has it, QuickBooks doesn't",
-    "moved": "edited at QuickBooks since it was read, out of the range; raw has the version of before",
+    "outdated": "raw has an older version, though the newer one was there when the range was read",
+    "altered": "raw has other contents under the same version, or a version that QuickBooks never had",
+    "surplus": "raw has it, QuickBooks doesn't: deleted there, or never there",
+    "misplaced": "its window in raw can't be the one that it was read in",
     "quarantined": "QuickBooks has it, raw can't hold it: it is in quarantine",
-    "misplaced": "its window in raw isn't the one that it was read in",
+    "unread": "created or edited at QuickBooks since the range was read",
+    "moved": "edited at QuickBooks since it was read, and out of the range by that; raw has the version before",
 }
 
-# What a repair reads again; a surplus one is marked deleted, a moved or quarantined one is left.
-READ_AGAIN: frozenset[Kind] = frozenset(("missing", "outdated", "altered", "misplaced"))
+# What a repair reads again. A surplus one is marked deleted; one in quarantine or moved is left.
+READ_AGAIN: frozenset[Kind] = frozenset(("missing", "outdated", "altered", "misplaced", "unread"))
+# What makes raw wrong; the others are worth knowing.
+WRONG: frozenset[Kind] = frozenset(("missing", "outdated", "altered", "surplus", "misplaced"))
 
 
 class SourceRecord(Protocol):
@@ -55,7 +61,15 @@ class SourcePage(Protocol):
     def poisoned(self) -> Sequence[Any]: ...
 
 
-LookUp = Callable[[Sequence[str]], Awaitable[dict[str, Any]]]
+@dataclass(frozen=True)
+class LookedUp:
+    """Records that QuickBooks has of the Ids asked for, and the Ids that it has but can't serve."""
+
+    records: dict[str, Any]
+    unserved: frozenset[str] = frozenset()
+
+
+LookUp = Callable[[Sequence[str]], Awaitable[LookedUp]]
 
 
 @dataclass(frozen=True)
@@ -70,10 +84,14 @@ class Finding:
 
 @dataclass
 class Compared:
-    """What a comparison came to: QuickBooks gave `rows` records, and `unreadable` ones that no Id can name."""
+    """What a comparison came to: QuickBooks gave `rows` records, and `unreadable` ones that no Id can name.
+
+    `outside` counts records and rows of the windows that are not in the verified range: nothing was said of them.
+    """
 
     rows: int = 0
     unreadable: int = 0
+    outside: int = 0
     findings: dict[str, Finding] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> None:
@@ -82,6 +100,7 @@ class Compared:
     def include(self, other: Compared) -> None:
         self.rows += other.rows
         self.unreadable += other.unreadable
+        self.outside += other.outside
         self.findings.update(other.findings)
 
     def of(self, *kinds: Kind) -> list[Finding]:
@@ -108,6 +127,7 @@ class Comparison:
         raw_schema: str,
         filter_field: str,
         verified: Window,
+        read_until: datetime,
         quarantined: Collection[str],
         look_up: LookUp,
     ) -> None:
@@ -115,6 +135,7 @@ class Comparison:
         self._table = {"table": entity.table, "raw_schema": raw_schema}
         self._filter_field = filter_field
         self._verified = verified
+        self._read_until = read_until
         self._quarantined = quarantined
         self._look_up = look_up
 
@@ -129,55 +150,79 @@ class Comparison:
             if page.records:
                 await self._page(page, compared)
         rows = await self._connection.fetch(
-            statement("unseen_in_raw", **self._table),
-            field_name,
-            window.start,
-            window.end,
-            self._filter_field,
-            self._verified.start,
-            self._verified.end,
+            statement("unseen_in_raw", **self._table), field_name, window.start, window.end, self._filter_field
         )
-        await self._explain(rows, compared)
+        inside = [row for row in rows if self._is_verified(row["moment"])]
+        compared.outside += len(rows) - len(inside)
+        await self._explain(inside, compared)
         return compared
 
     async def _page(self, page: SourcePage, compared: Compared) -> None:
-        async with self._connection.transaction():
-            await self._connection.copy_records_to_table(
-                "staging",
-                records=rows_of(page.records),
-                columns=("id", "payload", "last_updated_utc", "sync_token", "line"),
-            )
-            await self._connection.execute(statement("remember_seen"))
-            different = await self._connection.fetch(statement("compare_page", **self._table))
+        different = await self._different(list(page.records), compared)
         by_id = {record.id: record for record in page.records}
-        compared.rows += len(by_id)
+        verified = {i for i, record in by_id.items() if self._is_verified(moment_of(record, self._filter_field))}
+        compared.rows += len(verified)
+        compared.outside += len(by_id) - len(verified)
         for row in different:
-            moment = moment_of(by_id[row["id"]], self._filter_field)
-            if moment is None or not self._verified.start <= moment < self._verified.end:
-                continue
-            kind: Kind = "missing" if row["kind"] == "undeleted" else row["kind"]
-            if kind in ("missing", "outdated") and row["id"] in self._quarantined:
+            if row["id"] in verified:
+                kind: Kind = "missing" if row["kind"] == "undeleted" else row["kind"]
+                compared.add(self._finding(by_id[row["id"]], kind))
+
+    async def _different(self, records: list[Any], compared: Compared) -> list[Any]:
+        """The records that raw hasn't, or has otherwise. Those that Postgres refuses are found by halves."""
+        try:
+            async with self._connection.transaction():
+                await self._connection.copy_records_to_table(
+                    "staging",
+                    records=rows_of(records),
+                    columns=("id", "payload", "last_updated_utc", "sync_token", "line"),
+                )
+                await self._connection.execute(statement("remember_seen"))
+                return list(await self._connection.fetch(statement("compare_page", **self._table)))
+        except asyncpg.PostgresError as error:
+            if not refuses_the_data(error):
+                raise
+        if len(records) == 1:
+            moment = moment_of(records[0], self._filter_field)
+            if self._is_verified(moment):
+                compared.add(Finding(records[0].id, "quarantined", moment))
+            return []
+        middle = len(records) // 2
+        return [
+            *await self._different(records[:middle], compared),
+            *await self._different(records[middle:], compared),
+        ]
+
+    def _finding(self, record: SourceRecord, kind: Kind) -> Finding:
+        moment = moment_of(record, self._filter_field)
+        if kind in ("missing", "outdated"):
+            if record.id in self._quarantined:
                 kind = "quarantined"
-            compared.add(Finding(row["id"], kind, moment))
+            elif record.last_updated is not None and record.last_updated >= self._read_until:
+                kind = "unread"
+        return Finding(record.id, kind, moment)
 
     async def _explain(self, rows: Sequence[Any], compared: Compared) -> None:
         """Rows of raw that QuickBooks didn't give for the window: deleted there, edited since, or wrong here."""
-        in_raw = {row["id"]: row for row in rows}
-        at_source = await self._look_up(list(in_raw)) if in_raw else {}
-        for record_id, row in in_raw.items():
-            record = at_source.get(record_id)
-            if record is None:
-                compared.add(Finding(record_id, "surplus", row["moment"]))
-                continue
-            moment = moment_of(record, self._filter_field)
-            newer = _version(record.last_updated, record.sync_token) > _version(
+        # QuickBooks' Ids are digits; one that isn't was never there, and asking for it is an error of its own.
+        looked_up = await self._look_up([row["id"] for row in rows if row["id"].isascii() and row["id"].isdigit()])
+        for row in rows:
+            record = looked_up.records.get(row["id"])
+            if row["id"] in looked_up.unserved:
+                compared.add(Finding(row["id"], "quarantined", row["moment"]))
+            elif record is None:
+                compared.add(Finding(row["id"], "surplus", row["moment"]))
+            elif _version(record.last_updated, record.sync_token) <= _version(
                 row["last_updated_utc"], row["sync_token"]
-            )
-            inside = moment is not None and self._verified.start <= moment < self._verified.end
-            if newer:
-                compared.add(Finding(record_id, "outdated" if inside else "moved", moment))
+            ):
+                compared.add(Finding(row["id"], "altered", moment_of(record, self._filter_field)))
+            elif self._is_verified(moment_of(record, self._filter_field)):
+                compared.add(self._finding(record, "outdated"))
             else:
-                compared.add(Finding(record_id, "altered", moment))
+                compared.add(Finding(row["id"], "moved", moment_of(record, self._filter_field)))
+
+    def _is_verified(self, moment: datetime | None) -> bool:
+        return moment is not None and self._verified.start <= moment < self._verified.end
 
 
 def _version(last_updated: datetime | None, sync_token: int) -> tuple[datetime, int]:

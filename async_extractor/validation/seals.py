@@ -50,7 +50,7 @@ class Seals:
 
     async def seal_run(self, run_id: int) -> int:
         """Seals the days that the run wrote to, with those of earlier runs that were cut off; how many."""
-        rows = await self._connection.fetch(statement("days_to_seal", **self._table), run_id)
+        rows = await self._connection.fetch(statement("days_to_seal", **self._table), *self._names, run_id)
         return await self.seal(run_id, [row["day"] for row in rows])
 
     async def seal(self, run_id: int, days: Collection[date]) -> int:

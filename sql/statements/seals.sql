@@ -1,11 +1,17 @@
 -- name: days_to_seal
--- The days of CreateTime that a run wrote to, and those of runs that were cut off before they could seal theirs.
-SELECT DISTINCT ops.created_day(payload) AS day
-  FROM raw.{table}
- WHERE run_id = $1
-    OR run_id IN (SELECT r.run_id FROM ops.runs r
-                   WHERE r.run_id < $1
-                     AND NOT EXISTS (SELECT FROM ops.validations v WHERE v.run_id = r.run_id AND v.name = 'seals'));
+-- The days of CreateTime that a run wrote to, and those that earlier runs wrote to and were cut off before they
+-- could seal them. A day that was sealed after such a run is not sealed again: it would hide what another hand did.
+WITH written AS (
+    SELECT run_id, ops.created_day(payload) AS day
+      FROM raw.{table}
+     WHERE run_id = $3
+        OR run_id IN (SELECT r.run_id FROM ops.runs r
+                       WHERE r.run_id < $3
+                         AND NOT EXISTS (SELECT FROM ops.validations v WHERE v.run_id = r.run_id AND v.name = 'seals'))
+)
+SELECT DISTINCT w.day
+  FROM written w LEFT JOIN ops.seals s ON s.raw_schema = $1 AND s.table_name = $2 AND s.created_day = w.day
+ WHERE w.run_id = $3 OR s.run_id IS NULL OR s.run_id < w.run_id;
 
 -- name: figures_of_days
 -- What the days of CreateTime look like now; $1 null: all of them.

@@ -50,13 +50,11 @@ SELECT n.id, t.last_updated_utc AS raw_updated,
  ORDER BY n.id;
 
 -- name: unseen_in_raw
--- Rows of a window in raw that QuickBooks didn't give for it. Of a window of another field ($1) only those
--- that are in the verified range of the filter field ($4) too.
+-- Rows of a window of the field $1 in raw that QuickBooks didn't give for it, each with its date by the filter field $4.
 SELECT id, last_updated_utc, sync_token, ops.moment($4, last_updated_utc, payload) AS moment
   FROM raw.{table} AS t
  WHERE deleted_at_utc IS NULL
    AND ops.moment($1, last_updated_utc, payload) >= $2 AND ops.moment($1, last_updated_utc, payload) < $3
-   AND ops.moment($4, last_updated_utc, payload) >= $5 AND ops.moment($4, last_updated_utc, payload) < $6
    AND NOT EXISTS (SELECT FROM seen WHERE seen.id = t.id)
  ORDER BY id;
 

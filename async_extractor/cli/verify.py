@@ -1,0 +1,93 @@
+"""`qbo-backfill verify`: raw held against QuickBooks, and repaired."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from async_extractor.cli.run import CONCURRENCY, ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, NO_LIMITS, PROFILE
+from async_extractor.cli.run import PlainLines as Lines
+from async_extractor.cli.screen import screen
+from async_extractor.errors import BackfillError, IncompleteError
+from async_extractor.request import BackfillRequest
+from async_extractor.secrets import MageSecrets
+from async_extractor.validation import Validation
+from async_extractor.verification import Verification, VerificationResult
+
+REPAIR = typer.Option(False, "--repair", help="Read what differs again, and mark deleted what QuickBooks has no more")
+DEEP = typer.Option(
+    False, "--deep", help="Compare every record, not only where counts or seals differ; costs as much as reading all"
+)
+AS_JSON = typer.Option(False, "--json", help="The last line of stdout is one JSON object with all Ids that differ")
+
+MARKS = {"ok": "ok", "notice": "note", "warning": "WARNING", "error": "ERROR"}
+
+
+def verify(
+    entity: str = ENTITY,
+    fecha_inicio: str = FECHA_INICIO,
+    fecha_fin: str = FECHA_FIN,
+    filter_field: str = FILTER_FIELD,
+    repair: bool = REPAIR,
+    deep: bool = DEEP,
+    concurrency: str = CONCURRENCY,
+    as_json: bool = AS_JSON,
+    no_limits: bool = NO_LIMITS,
+    profile: str = PROFILE,
+) -> int:
+    """Compare raw with QuickBooks, name what differs, repair it.
+
+    Exit 0: nothing is missing or wrong (any more); 3: something is; 2: bad parameters; 4: configuration.
+    """
+    try:
+        request = BackfillRequest.parse(
+            entity, fecha_inicio, fecha_fin, concurrency=concurrency, filter_field=filter_field
+        )
+        secrets = MageSecrets.locate(profile=profile)
+        verification = Verification(request, secrets, [Lines()], limits=not no_limits, profile=profile)
+        result = asyncio.run(_verify(verification, deep=deep, repair=repair))
+    except BackfillError as error:
+        if as_json:
+            refused = {"run_id": None, "entity": entity, "status": "failed"}
+            print(json.dumps({**refused, "error": str(error), "exit_code": error.exit_code}), flush=True)
+        raise
+    if as_json:
+        print(json.dumps(result.as_dict()), flush=True)
+    else:
+        print_checks(result.checks, screen(), f"Verification {result.run_id}: {entity}, {result.status}")
+    if result.status == "different":
+        raise IncompleteError(_what_now(result, repaired=repair))
+    return 0
+
+
+async def _verify(verification: Verification, *, deep: bool, repair: bool) -> VerificationResult:
+    async with verification:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, verification.stop, f"stopped by {number.name}")
+        return await verification.verify(deep=deep, repair=repair)
+
+
+def _what_now(result: VerificationResult, *, repaired: bool) -> str:
+    wrong = [check for check in result.checks if check.severity == "error"]
+    what = f"{result.entity}: {', '.join(check.name for check in wrong)} found wrong"
+    if repaired:
+        return f"{what}, also after the repair; see the table, and `qbo-backfill report {result.run_id}`"
+    advice = next((check.advice for check in wrong if check.advice), "")
+    return f"{what}; repair it with: {advice}" if advice else what
+
+
+def print_checks(checks: Sequence[Validation], console: Console, title: str) -> None:
+    """A table of checks: how grave, which, what was found, what to do."""
+    table = Table(title=title, title_justify="left")
+    for name in ("", "check", "what was found", "what to do"):
+        table.add_column(name, overflow="fold")
+    for check in checks:
+        table.add_row(MARKS[check.severity], check.name, check.message, check.advice)
+    console.print(table, markup=False, highlight=False)
