@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.console import Console
 from async_extractor.embedded_postgres import EmbeddedPostgres
 from async_extractor.errors import BackfillError
 from demo.mage_server import OWNER_EMAIL, MageError
-from demo.stack import Stack
+from demo.stack import Stack, StackError
 from demo.story import DemoError, tell
 
 STATE = Path(__file__).parents[1] / ".state"
@@ -39,12 +40,14 @@ def main() -> int:
         stack.down()
     began = time.monotonic()
     keep = False
+    # What is up is taken down then, too.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
     try:
         console.rule("setting up")
         stack.up(lambda step: console.print(f"{time.monotonic() - began:5.1f} s  {step}"))
         asyncio.run(tell(stack, console))
         keep = options.keep
-    except (BackfillError, MageError, DemoError) as error:
+    except (BackfillError, MageError, StackError, DemoError) as error:
         console.print(f"The demo failed: {error}", style="bold red", markup=False)
         keep = options.keep
         return 1

@@ -26,6 +26,11 @@ from async_extractor.secrets import MageSecrets
 from demo.mage_server import CHECKOUT, MageServer
 from demo.processes import stop_own_process_group
 
+
+class StackError(Exception):
+    """A part didn't come up: which, and where its log is."""
+
+
 Say = Callable[[str], None]
 
 _SIMULATOR_TIMEOUT_S = 120
@@ -55,7 +60,7 @@ class Stack:
         self.simulator_url = ""
 
     def up(self, say: Say) -> None:
-        """Bring it up, telling each step. Raises BackfillError or MageError when a part doesn't start."""
+        """Bring it up, telling each step. Raises BackfillError, MageError or StackError when a part doesn't start."""
         self.folder.mkdir(parents=True)
         say("the simulated QuickBooks Online")
         simulator = self._start_simulator()
@@ -121,7 +126,7 @@ class Stack:
         deadline = time.monotonic() + _SIMULATOR_TIMEOUT_S
         while not ready.exists():
             if simulator.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"The simulator didn't start, see {self.folder / 'simulator.log'}")
+                raise StackError(f"The simulator didn't start, see {self.folder / 'simulator.log'}")
             time.sleep(0.05)
         address: dict[str, Any] = json.loads(ready.read_text())
         self.simulator_url = address["url"]

