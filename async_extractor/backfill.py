@@ -37,10 +37,11 @@ from async_extractor.settings import Secrets, Settings
 from async_extractor.validation import Validation, Validator
 from async_extractor.warehouse.budget import SharedGate
 from async_extractor.warehouse.company import CompanyConnection
-from async_extractor.warehouse.connection import Connection, connect_first, told
+from async_extractor.warehouse.connection import Connection, connect_first, is_passing, told
 from async_extractor.warehouse.ledger import Ledger, Series
-from async_extractor.warehouse.loader import WarehouseLost, WorkerSession
+from async_extractor.warehouse.loader import WorkerSession
 from async_extractor.warehouse.schema import bring_up_to_date
+from async_extractor.warehouse.session import Session, WarehouseLost
 from async_extractor.windows import SECOND, UTC, Window, gaps
 
 
@@ -68,7 +69,8 @@ class Backfill:
     """One run, stage by stage; an async context manager. The run's number is all that the stages share,
     so each may be a process of its own."""
 
-    _connection: Connection
+    _session: Session
+    _connection: Connection  # the session's first; for checks, which end with it rather than being done twice
     _ledger: Ledger
     _client: QueryClient
 
@@ -108,9 +110,10 @@ class Backfill:
         async with contextlib.AsyncExitStack() as stack:
             address, settings = self.settings.warehouse, self.settings
             self._connection = await connect_first(address)
-            stack.push_async_callback(_close, self._connection)
+            self._session = Session(address, self._events, connection=self._connection)
+            stack.push_async_callback(self._session.close)
             await bring_up_to_date(self._connection, settings.raw_schema)
-            self._ledger = Ledger(self._connection)
+            self._ledger = Ledger(self._session)
             await self._only_one_company()
             session = await stack.enter_async_context(
                 # trust_env off: a proxy variable must not lead credentials to another host.
@@ -213,10 +216,12 @@ class Backfill:
         )
         try:
             await extraction.run(run_id, self.request.concurrency)
-        except (QboFault, IncompleteError, WarehouseLost, asyncpg.PostgresError) as error:
+        except Exception as error:
+            if not self._can_end(error):
+                raise
             ending = self._ending(error)
             status = "failed" if isinstance(ending, ConfigurationError) else "incomplete"
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            with contextlib.suppress(WarehouseLost, asyncpg.PostgresError):
                 await self._ledger.finish_run(run_id, status, str(ending))
             raise ending from None
         counts = await self._ledger.chunk_counts(run_id)
@@ -229,8 +234,8 @@ class Backfill:
     async def validate(self, run_id: int) -> list[Validation]:
         """Checks what the run left in raw, against QuickBooks' COUNT(*) where the run read anything."""
         totals = await self._ledger.totals(run_id)
-        validator = Validator(self._connection, self.request.entity, self.settings.raw_schema)
         with self._endings():
+            validator = Validator(await self._session.live(), self.request.entity, self.settings.raw_schema)
             checks = await validator.check(
                 run_id,
                 self.request.filter_field,
@@ -390,8 +395,15 @@ class Backfill:
     def _endings(self, *, planning: bool = False) -> Iterator[None]:
         try:
             yield
-        except QboFault as fault:
-            raise self._ending(fault, planning=planning) from None
+        except Exception as error:
+            if not self._can_end(error):
+                raise
+            raise self._ending(error, planning=planning) from None
+
+    @staticmethod
+    def _can_end(error: Exception) -> bool:
+        """Whether this is an end that a person can act on; anything else is a mistake of ours, to be seen whole."""
+        return isinstance(error, (QboFault, BackfillError, WarehouseLost, asyncpg.PostgresError)) or is_passing(error)
 
     def _ending(self, error: Exception, *, planning: bool = False) -> BackfillError:
         """What ended the run, as the error that the caller sees."""
@@ -402,9 +414,9 @@ class Backfill:
         if isinstance(error, TransientFault) and planning and error.status == 0:
             name = "QBO_SIMULATOR_URL" if self.settings.environment == "simulator" else "QBO_ENVIRONMENT"
             return ConfigurationError(f"QuickBooks can't be reached at {self.settings.endpoints.api} ({name}): {error}")
-        if isinstance(error, asyncpg.PostgresError):
-            return IncompleteError(f"{told(error)}; run the same again to resume")
-        return IncompleteError(str(error))
+        if isinstance(error, (QboFault, WarehouseLost)):
+            return IncompleteError(str(error))
+        return IncompleteError(f"{told(error)}; run the same again to resume")
 
     def _versions(self) -> dict[str, str]:
         return {
@@ -418,8 +430,3 @@ def _total(count: int | None) -> int:
     if count is None:
         raise TransientFault("QuickBooks answered COUNT(*) without a totalCount")
     return count
-
-
-async def _close(connection: Connection) -> None:
-    if not connection.is_closed():
-        await connection.close(timeout=5)

@@ -97,6 +97,7 @@ async def connect_first(address: Address) -> Connection:
 _PASSING = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg makes of a session that ends in the middle of something
     asyncpg.OperatorInterventionError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -111,6 +112,13 @@ _PASSING = (
 def is_passing(error: BaseException) -> bool:
     """Whether the same work may succeed on a new connection in a moment."""
     return isinstance(error, _PASSING)
+
+
+def breaks_the_connection(error: BaseException) -> bool:
+    """Whether the connection is of no use after this error, though it may not know."""
+    return not isinstance(error, asyncpg.PostgresError) or isinstance(
+        error, (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
+    )
 
 
 # SQLSTATE classes that mean "this value can't be stored": data exception and constraint violation.

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from async_extractor.warehouse.connection import Connection
+from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import Window
 
@@ -59,14 +60,26 @@ class KnownChunk:
 
 
 class Ledger:
-    """Runs and chunks, through one connection that isn't shared with a worker."""
+    """Runs and chunks, through a session that isn't shared with a worker."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def _execute(self, name: str, *values: object) -> None:
+        await self._session.do(lambda connection: connection.execute(statement(name), *values))
+
+    async def _row(self, name: str, *values: object) -> Any:
+        return await self._session.do(lambda connection: connection.fetchrow(statement(name), *values))
+
+    async def _rows(self, name: str, *values: object) -> Any:
+        return await self._session.do(lambda connection: connection.fetch(statement(name), *values))
+
+    async def _value(self, name: str, *values: object) -> Any:
+        return await self._session.do(lambda connection: connection.fetchval(statement(name), *values))
 
     async def claim_schema(self, raw_schema: str, realm_id: str, environment: str) -> tuple[str, str]:
         """Which company and environment fill this schema: these, if it was nobody's."""
-        row = await self._connection.fetchrow(statement("claim_schema"), raw_schema, realm_id, environment)
+        row = await self._row("claim_schema", raw_schema, realm_id, environment)
         return row["realm_id"], row["environment"]
 
     async def insert_run(
@@ -79,8 +92,8 @@ class Ledger:
         settings: dict[str, Any],
     ) -> int:
         return int(
-            await self._connection.fetchval(
-                statement("insert_run"),
+            await self._value(
+                "insert_run",
                 *series.key,
                 mode,
                 window.start,
@@ -93,20 +106,19 @@ class Ledger:
 
     async def lock_planning(self, series: Series) -> None:
         """Waits until nobody else plans this company's entity."""
-        await self._connection.execute(statement("lock_planning"), series.realm_id, series.entity)
+        await self._execute("lock_planning", series.realm_id, series.entity)
 
     async def unlock_planning(self, series: Series) -> None:
-        if not self._connection.is_closed():
-            await self._connection.execute(statement("unlock_planning"), series.realm_id, series.entity)
+        await self._execute("unlock_planning", series.realm_id, series.entity)
 
     async def chunks_in(self, series: Series, window: Window) -> list[KnownChunk]:
-        rows = await self._connection.fetch(statement("chunks_in_range"), *series.key, window.start, window.end)
+        rows = await self._rows("chunks_in_range", *series.key, window.start, window.end)
         return [
             KnownChunk(r["chunk_id"], Window(r["window_start"], r["window_end"]), r["status"], r["held"]) for r in rows
         ]
 
     async def open_catch_up(self, series: Series, window: Window) -> int | None:
-        found = await self._connection.fetchval(statement("open_catch_up"), *series.key, window.start, window.end)
+        found = await self._value("open_catch_up", *series.key, window.start, window.end)
         return None if found is None else int(found)
 
     async def write_plan(
@@ -123,46 +135,50 @@ class Ledger:
         source_count: int | None,
     ) -> int:
         """The plan in one transaction: all of it or nothing. Returns how many chunks are to be done."""
-        async with self._connection.transaction():
-            await self._connection.execute(statement("supersede_chunks"), list(superseded))
-            await self._connection.execute(statement("replan_failed"), list(adopted))
-            chunks = list(adopted)
-            for piece, rows in pieces:
-                name = "insert_empty_chunk" if rows == 0 else "insert_chunk"
-                values = [*series.key, piece.start, piece.end, window.start, window.end]
-                chunks.append(
-                    await self._connection.fetchval(statement(name), *(values if rows == 0 else [*values, rows]))
-                )
-            if catch_up_from is not None:
-                chunks.append(
-                    await self._connection.fetchval(
-                        statement("insert_catch_up"), *series.key, catch_up_from, window.start, window.end
+
+        async def write(connection: Connection) -> int:
+            async with connection.transaction():
+                await connection.execute(statement("supersede_chunks"), list(superseded))
+                await connection.execute(statement("replan_failed"), list(adopted))
+                chunks = list(adopted)
+                for piece, rows in pieces:
+                    name = "insert_empty_chunk" if rows == 0 else "insert_chunk"
+                    values = [*series.key, piece.start, piece.end, window.start, window.end]
+                    chunks.append(
+                        await connection.fetchval(statement(name), *(values if rows == 0 else [*values, rows]))
                     )
-                )
-            await self._connection.execute(statement("adopt_chunks"), run_id, chunks)
-            await self._connection.execute(statement("record_plan"), run_id, as_of, source_count)
-        return len(chunks)
+                if catch_up_from is not None:
+                    chunks.append(
+                        await connection.fetchval(
+                            statement("insert_catch_up"), *series.key, catch_up_from, window.start, window.end
+                        )
+                    )
+                await connection.execute(statement("adopt_chunks"), run_id, chunks)
+                await connection.execute(statement("record_plan"), run_id, as_of, source_count)
+            return len(chunks)
+
+        return await self._session.do(write)
 
     async def add_requests(self, run_id: int, sent: int, retried: int, throttled: int) -> None:
-        await self._connection.execute(statement("add_run_requests"), run_id, sent, retried, throttled)
+        await self._execute("add_run_requests", run_id, sent, retried, throttled)
 
     async def finish_run(self, run_id: int, status: str, error: str | None) -> None:
-        await self._connection.execute(statement("finish_run"), run_id, status, error)
+        await self._execute("finish_run", run_id, status, error)
 
     async def run(self, run_id: int) -> dict[str, Any]:
-        return dict(await self._connection.fetchrow(statement("select_run"), run_id))
+        return dict(await self._row("select_run", run_id))
 
     async def totals(self, run_id: int) -> dict[str, int]:
         """Sums over the run's attempts: read, inserted, updated, unchanged, quarantined, pages, bytes, requests."""
-        return dict(await self._connection.fetchrow(statement("run_totals"), run_id))
+        return dict(await self._row("run_totals", run_id))
 
     async def chunk_counts(self, run_id: int) -> dict[str, int]:
         """planned, done, failed."""
-        return dict(await self._connection.fetchrow(statement("run_chunk_counts"), run_id))
+        return dict(await self._row("run_chunk_counts", run_id))
 
     async def chunk_table(self, run_id: int) -> list[dict[str, Any]]:
-        return [dict(row) for row in await self._connection.fetch(statement("run_chunk_table"), run_id)]
+        return [dict(row) for row in await self._rows("run_chunk_table", run_id)]
 
     async def validations(self, run_id: int) -> list[dict[str, Any]]:
-        rows = await self._connection.fetch(statement("validations_of"), run_id)
+        rows = await self._rows("validations_of", run_id)
         return [{**dict(row), "found": json.loads(row["found"])} for row in rows]

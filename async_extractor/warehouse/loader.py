@@ -8,41 +8,30 @@ does, and flushes everything before it.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
+
+import asyncpg
 
 from async_extractor.events import Events
-from async_extractor.warehouse.connection import (
-    Address,
-    Connection,
-    connect,
-    is_passing,
-    refuses_the_data,
-    told,
-)
+from async_extractor.warehouse.connection import Address, Connection, refuses_the_data, told
 from async_extractor.warehouse.ledger import Chunk
+from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
-
-T = TypeVar("T")
 
 # A record's id, payload, last_updated_utc, sync_token, and its place in the page.
 Row = tuple[str, bytes, "datetime | None", int, int]
 _COLUMNS = ("id", "payload", "last_updated_utc", "sync_token", "line")
 
-# Seconds for which a lost database is waited for, before the run stops resumable.
-DATABASE_PATIENCE = 90.0
+# Seconds to wait for the lock of a chunk that was ours when the connection was lost.
+OWN_LOCK_SECONDS = 3
 
 
 class LostChunk(Exception):  # noqa: N818 - not an error: somebody else has the chunk now
     """Another worker has taken the chunk over; nothing more may be written for it."""
-
-
-class WarehouseLost(Exception):  # noqa: N818 - what happened, in the words of the run's end
-    """Postgres has been out of reach for too long, or refuses the work; one line for people."""
 
 
 @dataclass(frozen=True)
@@ -101,33 +90,33 @@ class Cost:
     split_seconds: float = 0.0
 
 
-@dataclass
 class WorkerSession:
     """One worker's connection to the warehouse. It holds at most one chunk, by an advisory lock.
 
     A lost connection is opened again and the lock taken again; where another worker has the chunk by
-    then, `LostChunk` is raised. Work that fails for a passing reason is done again as a whole.
+    then, `LostChunk` is raised.
     """
 
-    address: Address
-    table: str
-    raw_schema: str
-    realm_id: str
-    entity: str
-    events: Events
-    _connection: Connection = None
-    _chunk: Chunk | None = field(default=None)
+    def __init__(
+        self, address: Address, table: str, raw_schema: str, realm_id: str, entity: str, events: Events
+    ) -> None:
+        self.table = table
+        self.raw_schema = raw_schema
+        self.realm_id = realm_id
+        self.entity = entity
+        self.events = events
+        self._chunk: Chunk | None = None
+        self._session = Session(address, events, prepare=self._prepare)
 
     async def close(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            connection.terminate() if connection.is_closed() else await connection.close(timeout=5)
+        """Ends the connection; a chunk that is still held is free with it."""
+        await self._session.close()
 
     async def claim(self, run_id: int) -> Chunk | None:
         """Begins the run's next free chunk, or None when none is free now."""
         if self._chunk is not None:
             raise RuntimeError("a session holds one chunk at a time")
-        row = await self._do(lambda c: c.fetchrow(statement("claim_chunk"), run_id))
+        row = await self._session.do(lambda c: c.fetchrow(statement("claim_chunk"), run_id))
         if row is None:
             return None
         names = (
@@ -157,24 +146,24 @@ class WorkerSession:
             await connection.execute(statement("release_chunk_lock"), other)
             return True
 
-        return await self._do(wait)
+        return await self._session.do(wait)
 
     async def load(self, page: PageToLoad, cost: Cost) -> Loaded:
         """One page into raw, with what it cost. `LostChunk` when the chunk is another's by now."""
         chunk = self._held()
         try:
-            return await self._do(lambda c: self._load(c, chunk, page, cost))
+            return await self._session.do(lambda c: self._load(c, chunk, page, cost))
         except Exception as error:
             if not refuses_the_data(error):
                 raise
-        refused = await self._do(lambda c: self._find_refused(c, chunk, page, list(page.rows)))
+        refused = await self._session.do(lambda c: self._find_refused(c, chunk, page, list(page.rows)))
         lines = {row[4] for row, _ in refused}
         cleaned = replace(
             page,
             rows=[row for row in page.rows if row[4] not in lines],
             refused=[*page.refused, *(Refused(row[0], reason, row[1]) for row, reason in refused)],
         )
-        return await self._do(lambda c: self._load(c, chunk, cleaned, cost))
+        return await self._session.do(lambda c: self._load(c, chunk, cleaned, cost))
 
     async def finish(
         self,
@@ -204,14 +193,14 @@ class WorkerSession:
                 )
             await connection.execute(statement("release_chunk_lock"), chunk.chunk_id)
 
-        await self._do(end)
+        await self._session.do(end)
         self._chunk = None
 
     async def mark_deleted(self, deleted: Sequence[tuple[str, datetime | None]]) -> int:
         """Marks records (Id, when) as deleted in QuickBooks; how many were not marked before."""
         ids, moments = [record_id for record_id, _ in deleted], [moment for _, moment in deleted]
         query = statement("mark_reported_deleted", table=self.table, raw_schema=self.raw_schema)
-        return int(await self._do(lambda c: c.fetchval(query, ids, moments)))
+        return int(await self._session.do(lambda c: c.fetchval(query, ids, moments)))
 
     def drop(self) -> None:
         """Forgets a chunk that was lost; closing the session frees whatever it still holds."""
@@ -329,37 +318,17 @@ class WorkerSession:
             loaded.merge_seconds,
         )
 
-    async def _do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """The work on a live connection, again while it fails for passing reasons."""
-        began = time.monotonic()
-        pause = 0.2
-        while True:
-            try:
-                return await work(await self._live())
-            except (LostChunk, WarehouseLost):
-                raise
-            except Exception as error:
-                if refuses_the_data(error) or not is_passing(error):
-                    raise
-                if time.monotonic() - began > DATABASE_PATIENCE:
-                    raise WarehouseLost(f"{told(error)}, for {DATABASE_PATIENCE:.0f} s") from None
-                self.events.emit("database_retry", "load", f"trying again: {told(error)}", level="warning")
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
-
-    async def _live(self) -> Connection:
-        if self._connection is not None and not self._connection.is_closed():
-            return self._connection
-        connection = await connect(self.address)
+    async def _prepare(self, connection: Connection) -> None:
+        await connection.execute(statement("create_staging"))
+        if self._chunk is None:
+            return
+        # Our own last session may not have ended yet on the server; somebody else's lasts longer.
+        await connection.execute(f"SET lock_timeout = '{OWN_LOCK_SECONDS}s'")
         try:
-            await connection.execute(statement("create_staging"))
-            if self._chunk is not None and not await connection.fetchval(statement("hold_chunk"), self._chunk.chunk_id):
-                raise LostChunk(str(self._chunk))
-        except BaseException:
-            connection.terminate()
-            raise
-        self._connection = connection
-        return connection
+            await connection.execute(statement("hold_chunk"), self._chunk.chunk_id)
+        except asyncpg.LockNotAvailableError:
+            raise LostChunk(str(self._chunk)) from None
+        await connection.execute("SET lock_timeout = 0")
 
 
 def rows_of(records: Sequence[Any]) -> list[Row]:

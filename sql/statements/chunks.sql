@@ -75,8 +75,8 @@ SELECT pg_advisory_lock(hashtext('ops.chunks'), $1::int);
 SELECT pg_advisory_unlock(hashtext('ops.chunks'), $1::int);
 
 -- name: hold_chunk
--- A new session takes the lock again after its predecessor's connection was lost; false when another has it.
-SELECT pg_try_advisory_lock(hashtext('ops.chunks'), $1::int);
+-- A new session takes the lock again after its predecessor's connection was lost; lock_timeout bounds the wait.
+SELECT pg_advisory_lock(hashtext('ops.chunks'), $1::int);
 
 -- name: own_chunk
 -- Fencing: locks the ledger's row for this transaction if the attempt is still ours; no row when it is not.

@@ -115,7 +115,9 @@ async def in_raw(database: Any, entity: str) -> dict[str, Any]:
 def exactly(text: str) -> Any:
     """JSON with every number as its own digits: 639.00 is not 639.0."""
     return json.loads(
-        text, parse_float=lambda digits: ("number", str(Decimal(digits))), parse_int=lambda digits: ("number", digits)
+        text,
+        parse_float=lambda digits: ("number", format(Decimal(digits), "f")),
+        parse_int=lambda digits: ("number", digits),
     )
 
 
