@@ -1,0 +1,471 @@
+"""One query until it is answered: what is retried, what pauses everyone, what ends the run, and what it is counted as.
+
+The answers are aioresponses', the breaker and the gate are the real ones, time is virtual.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from aioresponses import CallbackResult, aioresponses
+
+from async_extractor.entities import ENTITIES
+from async_extractor.events import Event, Events
+from async_extractor.qbo.breaker import CircuitBreaker
+from async_extractor.qbo.budget import IN_FLIGHT, SPACING, LocalGate
+from async_extractor.qbo.client import MOST_REFRESHES, Patience, QueryClient, Spent
+from async_extractor.qbo.faults import (
+    AuthorizationFault,
+    PageFault,
+    QboFault,
+    QueryRefusedFault,
+    TransientFault,
+    UnavailableFault,
+)
+from async_extractor.qbo.query import LONGEST_GET, Query
+from tests.unit.virtual_time import Clock, VirtualTimePolicy
+
+API = "http://simulator:8080"
+QUERY = re.compile(r"^http://simulator:8080/v3/company/4620816365/query\b")
+INVOICES = ENTITIES["invoices"]
+ASKED = Query(INVOICES, ("TxnDate >= '2024-01-01'",))
+PAGE = b'{"QueryResponse":{"Invoice":[{"Id":"1","TotalAmt":639.00}],"maxResults":1}}'
+PAGE_CANT_BE_SERVED = '{"Fault":{"Error":[{"Message":"An application error has occurred","code":"10000"}]}}'
+TOKEN = "eyJhbGciOiJkaXIi.access-token-number-%04d"
+
+
+@pytest.fixture
+def event_loop_policy(virtual_policy: VirtualTimePolicy) -> VirtualTimePolicy:
+    return virtual_policy
+
+
+class Tokens:
+    """AccessTokens that need no endpoint: a number that each refusal moves on. `troubles` are raised first."""
+
+    def __init__(self) -> None:
+        self.number = 1
+        self.refused: list[str] = []
+        self.troubles: list[QboFault] = []
+        self.refresh_troubles: list[QboFault] = []
+
+    async def current(self) -> str:
+        if self.troubles:
+            raise self.troubles.pop(0)
+        return TOKEN % self.number
+
+    async def after_refusal(self, refused: str) -> str:
+        self.refused.append(refused)
+        if self.refresh_troubles:
+            raise self.refresh_troubles.pop(0)
+        self.number += 1
+        return TOKEN % self.number
+
+
+class World:
+    """A client and all that it stands on."""
+
+    def __init__(self, session: aiohttp.ClientSession, clock: Clock, api: aioresponses) -> None:
+        self.told: list[Event] = []
+        self.clock = clock
+        self.requests: list[dict[str, Any]] = []
+        self.down_until = 0.0
+        self._script: list[dict[str, Any]] = []
+        api.get(QUERY, callback=self._answer, repeat=True)
+        api.post(QUERY, callback=self._answer, repeat=True)
+        self.tokens = Tokens()
+        self.gate = LocalGate()
+        events = Events([self.told.append])
+        self.breaker = CircuitBreaker(events)
+        self.spent = Spent()
+        self.client = QueryClient(
+            session,
+            API,
+            "4620816365",
+            self.tokens,  # type: ignore[arg-type]
+            self.gate,
+            self.breaker,
+            events,
+            Patience(tries=5, page_fault_tries=3, first_pause=0.01, longest_pause=0.1, throttles_in_a_row=4),
+        )
+
+    def answer(self, *answers: dict[str, Any]) -> None:
+        """What the query endpoint answers, one after the other; `after` so many seconds, or by an exception."""
+        self._script += answers
+
+    async def _answer(self, _url: object, **request: Any) -> CallbackResult:
+        self.requests.append({**request, "at": self.clock.now})
+        if self.clock.now < self.down_until:
+            return CallbackResult(status=503)
+        assert self._script, "asked more often than the test has answers"
+        answer = dict(self._script.pop(0))
+        await asyncio.sleep(answer.pop("after", 0))
+        if "exception" in answer:
+            raise answer["exception"]
+        return CallbackResult(**answer)
+
+    async def fetch(self, query: Query = ASKED) -> Any:
+        return await self.client.fetch(query, self.spent)
+
+
+@pytest.fixture
+def api() -> Iterator[aioresponses]:
+    with aioresponses() as mocked:
+        yield mocked
+
+
+@pytest.fixture
+async def world(clock: Clock, api: aioresponses) -> AsyncIterator[World]:
+    async with aiohttp.ClientSession() as session:
+        yield World(session, clock, api)
+
+
+GOOD: dict[str, Any] = {"body": PAGE, "headers": {"intuit_tid": "1-good"}}
+
+
+async def test_an_answer_is_its_page_with_the_request_that_brought_it(world: World) -> None:
+    world.answer(GOOD)
+    answer = await world.fetch()
+    assert [record.raw for record in answer.page.records] == [b'{"Id":"1","TotalAmt":639.00}']
+    assert answer.tid == "1-good"
+    assert answer.request_payload == {
+        "method": "GET",
+        "path": "/v3/company/4620816365/query",
+        "minorversion": 75,
+        "query": ASKED.text(),
+    }
+    assert (world.spent.requests, world.spent.retries, world.spent.throttled) == (1, 0, 0)
+    assert world.spent.bytes_read == len(PAGE)
+    assert world.told == []
+
+
+async def test_a_request_carries_the_query_the_version_and_the_token_and_follows_no_redirect(world: World) -> None:
+    world.answer(GOOD)
+    await world.fetch()
+    (call,) = world.requests
+    assert call["params"] == {"minorversion": "75", "query": ASKED.text()}
+    assert call["headers"] == {"Authorization": f"Bearer {TOKEN % 1}", "Accept": "application/json"}
+    assert call["allow_redirects"] is False
+    assert call["data"] is None
+
+
+async def test_a_long_query_goes_in_the_body_of_a_post(world: World) -> None:
+    query = Query(INVOICES, (f"Id IN ({', '.join(repr(str(n)) for n in range(1000))})",))
+    assert len(query.text()) > LONGEST_GET
+    world.answer(GOOD)
+    answer = await world.fetch(query)
+    (call,) = world.requests
+    assert call["data"] == query.text().encode()
+    assert call["params"] == {"minorversion": "75"}
+    assert call["headers"]["Content-Type"] == "application/text"
+    assert answer.request_payload["method"] == "POST"
+    assert answer.request_payload["query"] == query.text()
+
+
+PASSING = {
+    "500": {"status": 500},
+    "500 in JSON": {"status": 500, "body": '{"Fault":{"Error":[{"Message":"InternalServerError","code":"3100"}]}}'},
+    "502 in HTML": {"status": 502, "body": "<html><title>Bad Gateway</title></html>"},
+    "503 of nothing": {"status": 503, "body": ""},
+    "a page under 500": {"status": 500, "body": PAGE},
+    "200 in HTML": {"status": 200, "body": "<html><title>back soon</title></html>"},
+    "200 of nothing": {"status": 200, "body": ""},
+    "a page that is cut off": {"status": 200, "body": PAGE[:-9]},
+    "a page not in UTF-8": {"status": 200, "body": PAGE.replace(b"639.00", b'"\xff"')},
+    "a redirect": {"status": 302, "headers": {"Location": "http://evil.example/"}},
+    "a timeout": {"exception": asyncio.TimeoutError()},
+    "a reset": {"exception": aiohttp.ClientOSError(104, "Connection reset by peer")},
+    "a disconnect": {"exception": aiohttp.ServerDisconnectedError()},
+    "a body that ends early": {"exception": aiohttp.ClientPayloadError("Response payload is not completed")},
+    "no connection": {"exception": aiohttp.ClientConnectionError("Cannot connect")},
+    "no route": {"exception": OSError(113, "No route to host")},
+}
+
+
+@pytest.mark.parametrize("trouble", PASSING.values(), ids=PASSING.keys())
+async def test_a_passing_trouble_is_asked_again(world: World, trouble: dict[str, Any]) -> None:
+    world.answer(trouble, GOOD)
+    answer = await world.fetch()
+    assert answer.page.rows == 1
+    assert (world.spent.requests, world.spent.retries, world.spent.throttled) == (2, 1, 0)
+    assert {call["params"]["query"] for call in world.requests} == {ASKED.text()}
+    assert world.breaker.state == "closed"
+
+
+@pytest.mark.parametrize("trouble", PASSING.values(), ids=PASSING.keys())
+async def test_a_trouble_that_does_not_pass_ends_the_query_when_its_tries_are_used_up(
+    world: World, trouble: dict[str, Any]
+) -> None:
+    world.answer(*[trouble] * 20)
+    with pytest.raises(TransientFault):
+        await world.fetch()
+    assert (world.spent.requests, world.spent.retries) == (5, 4)
+
+
+async def test_the_pauses_between_tries_grow_up_to_the_longest(world: World) -> None:
+    patience = Patience(tries=7, first_pause=0.5, longest_pause=4.0)
+    world.answer(*[{"status": 503}] * 7)
+    with pytest.raises(TransientFault):
+        await world.client.fetch(ASKED, world.spent, patience)
+    sent = [call["at"] for call in world.requests]
+    pauses = [b - a for a, b in zip(sent, sent[1:], strict=False)]
+    assert len(pauses) == 6
+    for pause, least in zip(pauses, (0.5, 1, 2, 4, 4, 4), strict=True):
+        assert least <= pause + 0.001
+        assert pause <= least + 0.5 + SPACING + 0.001
+
+
+REFUSALS = {
+    "a query that can't be parsed": (400, "4000", QueryRefusedFault),
+    "an invalid query": (400, "4001", QueryRefusedFault),
+    "nothing there": (404, "", QueryRefusedFault),
+    "a company that has ended": (400, "6190", AuthorizationFault),
+    "another app's company": (403, "3100", AuthorizationFault),
+    "a user who lost the rights": (401, "120", AuthorizationFault),
+}
+
+
+@pytest.mark.parametrize(("status", "code", "kind"), REFUSALS.values(), ids=REFUSALS.keys())
+async def test_what_no_retry_can_help_is_asked_once(world: World, status: int, code: str, kind: type[QboFault]) -> None:
+    world.answer({"status": status, "body": f'{{"Fault":{{"Error":[{{"code":"{code}"}}]}}}}'}, GOOD)
+    with pytest.raises(kind):
+        await world.fetch()
+    assert world.spent.requests == 1
+    assert world.breaker.state == "closed"
+
+
+async def test_a_page_that_cant_be_served_has_fewer_tries_and_does_not_open_the_breaker(world: World) -> None:
+    world.answer(*[{"status": 500, "body": PAGE_CANT_BE_SERVED}] * 60)
+    for number in range(1, 11):
+        with pytest.raises(PageFault):
+            await world.fetch()
+        assert world.spent.requests == 3 * number
+    assert world.breaker.state == "closed"
+
+
+async def test_a_page_that_is_served_at_the_third_try_is_a_page(world: World) -> None:
+    world.answer(*[{"status": 504}] * 2, GOOD)
+    assert (await world.fetch()).page.rows == 1
+
+
+async def test_halves_of_a_page_that_cant_be_served_are_given_up_sooner(world: World) -> None:
+    world.answer(*[{"status": 504}] * 60)
+    with pytest.raises(PageFault):
+        await world.client.fetch(ASKED, world.spent, world.client.patience.when_splitting())
+    assert world.spent.requests == 2
+
+
+async def test_a_429_with_retry_after_pauses_so_long_and_then_succeeds(world: World) -> None:
+    world.answer({"status": 429, "headers": {"Retry-After": "7"}}, GOOD)
+    assert (await world.fetch()).page.rows == 1
+    assert 7 <= world.clock.now < 8
+    assert (world.spent.requests, world.spent.retries, world.spent.throttled) == (2, 1, 1)
+    assert world.breaker.state == "closed"
+
+
+async def test_a_429_without_retry_after_pauses_a_minute(world: World) -> None:
+    world.answer({"status": 429}, GOOD)
+    await world.fetch()
+    assert 60 <= world.clock.now < 64
+
+
+async def test_a_429_pauses_everyone(world: World) -> None:
+    world.answer({"status": 429}, *[GOOD] * 30)
+    began: list[float] = []
+
+    async def another() -> None:
+        await asyncio.sleep(2)
+        await world.client.fetch(ASKED, Spent())
+        began.append(world.clock.now)
+
+    await asyncio.gather(world.fetch(), *(another() for _ in range(15)))
+    assert min(began) >= 60
+    assert len(world.requests) == 17
+
+
+async def test_a_429_that_never_ends_is_said_to_be_the_monthly_allowance_and_ends_the_run(world: World) -> None:
+    world.answer(*[{"status": 429, "body": "<Error code='3001'/>"}] * 60)
+    with pytest.raises(UnavailableFault, match="monthly allowance") as fault:
+        await world.fetch()
+    assert "it can be resumed" in str(fault.value)
+    assert world.spent.requests == world.spent.throttled == 5
+    assert 4 * 60 <= world.clock.now < 5 * 60
+
+
+async def test_workers_whose_requests_were_under_way_in_the_same_429_pause_once(world: World) -> None:
+    world.answer(*[{"status": 429, "after": 2}] * 5, *[GOOD] * 5)
+    spent = [Spent() for _ in range(5)]
+    await asyncio.gather(*(world.client.fetch(ASKED, each) for each in spent))
+    assert [(each.requests, each.throttled) for each in spent] == [(2, 1)] * 5
+    assert 62 <= world.clock.now < 70
+
+
+async def test_a_401_refreshes_the_token_once_and_sends_the_same_again_without_a_pause(world: World) -> None:
+    world.answer({"status": 401, "body": f'{{"fault":{{"error":[{{"detail":"Token expired: {TOKEN % 1}"}}]}}}}'}, GOOD)
+    assert (await world.fetch()).page.rows == 1
+    assert world.tokens.refused == [TOKEN % 1]
+    assert [call["headers"]["Authorization"] for call in world.requests] == [
+        f"Bearer {TOKEN % 1}",
+        f"Bearer {TOKEN % 2}",
+    ]
+    assert world.clock.now < 1
+    assert (world.spent.requests, world.spent.retries) == (2, 1)
+
+
+async def test_tokens_that_are_refused_one_after_the_other_end_the_run(world: World) -> None:
+    world.answer(*[{"status": 401}] * 60)
+    with pytest.raises(AuthorizationFault, match="refuses one fresh access token after the other"):
+        await world.fetch()
+    assert world.spent.requests == MOST_REFRESHES + 1
+    assert world.tokens.refused == [TOKEN % number for number in range(1, MOST_REFRESHES + 1)]
+
+
+async def test_a_refresh_that_is_refused_ends_the_run_at_once(world: World) -> None:
+    world.answer({"status": 401}, GOOD)
+    world.tokens.refresh_troubles = [AuthorizationFault("Intuit refuses the refresh token (invalid_grant)")]
+    with pytest.raises(AuthorizationFault, match="invalid_grant"):
+        await world.fetch()
+    assert world.spent.requests == 1
+
+
+async def test_a_token_endpoint_that_is_down_for_a_while_is_not_taken_for_a_refusal(world: World) -> None:
+    world.answer(*[{"status": 401}] * 3, GOOD)
+    world.tokens.refresh_troubles = [TransientFault("Intuit's token endpoint answered HTTP 503")] * 2
+    assert (await world.fetch()).page.rows == 1
+
+
+async def test_without_a_token_nothing_is_sent(world: World) -> None:
+    world.tokens.troubles = [AuthorizationFault("QBO_REFRESH_TOKEN is not in Mage Secrets")]
+    with pytest.raises(AuthorizationFault):
+        await world.fetch()
+    assert world.spent.requests == 0
+    assert world.requests == []
+
+
+async def test_a_token_that_is_not_to_be_had_for_a_moment_is_waited_for(world: World) -> None:
+    world.tokens.troubles = [TransientFault("Intuit's token endpoint can't be reached")] * 2
+    world.answer(GOOD)
+    assert (await world.fetch()).page.rows == 1
+    assert (world.spent.requests, world.spent.retries) == (1, 0)
+
+
+async def test_the_connection_can_be_made_sure_of_before_the_first_query(world: World) -> None:
+    await world.client.authorise()
+    world.tokens.troubles = [AuthorizationFault("invalid_client")]
+    with pytest.raises(AuthorizationFault):
+        await world.client.authorise()
+    assert world.requests == []
+
+
+async def test_every_try_has_its_own_turn_of_the_gate(world: World) -> None:
+    world.answer(*[{"status": 503}, GOOD, {"exception": OSError()}, GOOD, {"status": 504}, GOOD])
+    await asyncio.gather(*(world.client.fetch(ASKED, Spent()) for _ in range(3)))
+    sent = [call["at"] for call in world.requests]
+    assert len(sent) == 6
+    assert all(b - a >= SPACING - 0.001 for a, b in zip(sent, sent[1:], strict=False))
+
+
+async def test_no_more_than_intuit_allows_are_in_flight(world: World) -> None:
+    world.answer(*[{**GOOD, "after": 20}] * 25)
+    await asyncio.gather(*(world.client.fetch(ASKED, Spent()) for _ in range(25)))
+    sent = [call["at"] for call in world.requests]
+    assert max(sum(at <= other < at + 20 for other in sent) for at in sent) == IN_FLIGHT
+
+
+async def test_in_an_outage_the_breaker_opens_and_waiting_requests_hold_no_place_in_flight(world: World) -> None:
+    world.answer(*[{"status": 503}] * 60)
+    await asyncio.gather(*(world.fetch() for _ in range(2)), return_exceptions=True)
+    assert world.breaker.state == "open"
+    waiting = [asyncio.ensure_future(world.fetch()) for _ in range(20)]
+    await asyncio.sleep(1)
+    before = world.clock.now
+    async with world.gate.turn():
+        assert world.clock.now - before < 1
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_an_outage_of_a_minute_is_survived(world: World) -> None:
+    world.down_until = 60
+    world.answer(*[GOOD] * 10)
+    answers = await asyncio.gather(*(world.client.fetch(ASKED, world.spent, Patience()) for _ in range(10)))
+    assert [answer.page.rows for answer in answers] == [1] * 10
+    assert world.spent.requests < 40
+
+
+async def test_an_outage_without_end_ends_the_run_resumable(world: World) -> None:
+    world.down_until = 1e9
+    ends = await asyncio.gather(
+        *(world.client.fetch(ASKED, world.spent, Patience()) for _ in range(10)), return_exceptions=True
+    )
+    assert {type(end) for end in ends} == {UnavailableFault}
+    assert world.clock.now < 1000
+    assert world.spent.requests < 60
+
+
+async def test_a_probe_that_is_cancelled_does_not_hold_the_others_up(world: World) -> None:
+    for _ in range(8):
+        world.breaker.failed(TransientFault("QuickBooks answered HTTP 503"))
+    world.answer({**GOOD, "after": 10_000}, GOOD)
+    probe = asyncio.ensure_future(world.fetch())
+    await asyncio.sleep(20)
+    assert world.breaker.state == "half-open"
+    probe.cancel()
+    await asyncio.gather(probe, return_exceptions=True)
+    at = world.clock.now
+    assert (await world.fetch()).page.rows == 1
+    assert world.clock.now - at < 1
+    assert world.breaker.state == "closed"
+
+
+async def test_a_request_that_is_cancelled_gives_its_place_in_flight_back(world: World) -> None:
+    world.answer(*[{**GOOD, "after": 10_000}] * IN_FLIGHT, GOOD)
+    hanging = [asyncio.ensure_future(world.fetch()) for _ in range(IN_FLIGHT)]
+    await asyncio.sleep(10)
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+    at = world.clock.now
+    assert (await world.fetch()).page.rows == 1
+    assert world.clock.now - at < 1
+
+
+async def test_what_was_spent_is_counted_also_when_the_query_fails_and_begins_again_when_taken(world: World) -> None:
+    world.answer({"status": 400, "body": "no such thing"}, GOOD)
+    with pytest.raises(QueryRefusedFault):
+        await world.fetch()
+    taken = world.spent.take()
+    assert (taken.requests, taken.bytes_read) == (1, len("no such thing"))
+    assert world.spent == Spent()
+    await world.fetch()
+    assert world.spent.requests == 1
+
+
+async def test_each_retry_is_told_with_its_query_and_intuits_transaction_id(world: World) -> None:
+    world.answer({"status": 503, "headers": {"intuit_tid": "1-sick"}}, {"exception": asyncio.TimeoutError()}, GOOD)
+    await world.fetch()
+    assert [(event.name, event.level, event.fields["attempt"]) for event in world.told] == [
+        ("retry", "warning", 1),
+        ("retry", "warning", 2),
+    ]
+    assert world.told[0].message == "trying again (1): QuickBooks answered HTTP 503 (intuit_tid 1-sick)"
+    assert world.told[0].fields["query"] == ASKED.text()
+    assert world.told[0].fields["intuit_tid"] == "1-sick"
+    assert world.told[1].message == "trying again (2): QuickBooks gave no answer in time"
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 429, 500, 504])
+async def test_a_token_that_quickbooks_repeats_is_in_no_event_and_no_fault(world: World, status: int) -> None:
+    token = TOKEN % 1
+    body = f'{{"fault":{{"error":[{{"message":"Bearer {token}","detail":"Token: {token}","code":"1"}}]}}}}'
+    world.answer(*[{"status": status, "body": body}] * 30)
+    with pytest.raises(QboFault) as fault:
+        await world.fetch()
+    said = f"{world.told} {fault.value} {fault.value!r} {fault.value.__context__!r}"
+    assert token not in said
+    assert token[:24] not in said
