@@ -33,6 +33,8 @@ from async_extractor.qbo.query import MINOR_VERSION, ChangesSince, HttpRequest, 
 
 # Seconds to wait for a connection to Intuit.
 CONNECT_SECONDS = 15.0
+# So long a token is used without looking whether it must be renewed; it is renewed minutes before its end.
+TOKEN_KEEPS_SECONDS = 1.0
 # The session's own, which the token endpoint is asked with; queries have Patience.request_seconds.
 TOKEN_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=CONNECT_SECONDS)
 # Fresh tokens for one query: a 401 also comes from a gateway that is unwell. A connection that is really
@@ -75,6 +77,7 @@ class Patience:
     """How often a query is tried before it is given up, and how long the pauses between are, in seconds.
 
     `request_seconds` bounds one try: Intuit ends a request after 120 s (limits page), and that answer is waited for.
+    `waits_out` says that tries in an outage don't count: it is the breaker that gives up then.
     """
 
     tries: int = 8
@@ -83,6 +86,7 @@ class Patience:
     longest_pause: float = 30.0
     throttles_in_a_row: int = 5
     request_seconds: float = 150.0
+    waits_out: bool = True
 
     def when_splitting(self) -> Patience:
         """For the halves of a page that failed for good: two tries tell whether a half is the good one."""
@@ -90,7 +94,7 @@ class Patience:
 
 
 # While planning nothing is under way that a long wait could save: about 8 s, then say so.
-PLANNING = Patience(tries=5)
+PLANNING = Patience(tries=5, waits_out=False)
 
 
 @dataclass
@@ -99,7 +103,6 @@ class _Tries:
 
     patience: Patience
     sent: int = 0
-    throttles: int = 0
     refreshed: int = 0
     page_faults: int = 0
     faults: list[str] = field(default_factory=list)
@@ -152,7 +155,7 @@ class QueryClient:
         tries = _Tries(patience)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda error: self._may_retry(error, tries)),
-            stop=tenacity.stop_after_attempt(patience.tries + patience.throttles_in_a_row + 1),
+            stop=tenacity.stop_never,  # `_may_retry` says when it is enough
             wait=tenacity.wait_exponential_jitter(
                 multiplier=patience.first_pause,
                 max=patience.longest_pause,
@@ -177,7 +180,6 @@ class QueryClient:
     def _may_retry(self, error: BaseException, tries: _Tries) -> bool:
         patience = tries.patience
         if isinstance(error, ThrottledFault):
-            tries.throttles += 1
             return True  # _after_throttle has already said when it is too much
         if isinstance(error, TokenExpiredFault):
             return True
@@ -186,6 +188,9 @@ class QueryClient:
             tries.faults.append(str(error))
             return tries.page_faults < patience.page_fault_tries and len(tries.faults) < patience.tries
         if isinstance(error, TransientFault):
+            if patience.waits_out and self._breaker.state != "closed":
+                # An outage, and no fault of this query: it would be given up while others wait.
+                return True
             tries.faults.append(str(error))
             return len(tries.faults) < patience.tries
         return False
@@ -216,17 +221,9 @@ class QueryClient:
         began = time.perf_counter()
         await self._breaker.admit()
         try:
-            async with self._gate.turn():
-                token = await self._tokens.current()
-                sent = time.perf_counter()
-                spent.wait_seconds += sent - began
-                spent.requests += 1
-                spent.retries += 1 if tries.sent else 0
-                tries.sent += 1
-                try:
-                    status, headers, body = await self._send(asked.request(), token)
-                finally:
-                    spent.fetch_seconds += time.perf_counter() - sent
+            # Before the gate, since a refresh would make the request late for its turn.
+            token = await self._tokens.current()
+            token, status, headers, body = await self._in_turn(asked.request(), token, spent, tries, began)
             spent.bytes_read += len(body)
             fault = classify(status, headers, body)
             if fault is not None:
@@ -267,6 +264,26 @@ class QueryClient:
         self._breaker.succeeded()
         return result, headers.get("intuit_tid", "")
 
+    async def _in_turn(
+        self, request: HttpRequest, token: str, spent: Spent, tries: _Tries, began: float
+    ) -> tuple[str, int, Mapping[str, str], bytes]:
+        """Waits for a turn and sends. The token that was used, and the answer's status, headers and body."""
+        waiting = time.monotonic()
+        async with self._gate.turn() as turn:
+            if time.monotonic() - waiting > TOKEN_KEEPS_SECONDS:
+                token = await self._tokens.current()
+            sent = time.perf_counter()
+            spent.wait_seconds += sent - began
+            spent.requests += 1
+            spent.retries += 1 if tries.sent else 0
+            tries.sent += 1
+            try:
+                status, headers, body = await self._send(request, token)
+            finally:
+                spent.fetch_seconds += time.perf_counter() - sent
+            turn.answered(status)
+        return token, status, headers, body
+
     async def _send(self, request: HttpRequest, token: str) -> tuple[int, Mapping[str, str], bytes]:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         if request.body is not None:
@@ -289,17 +306,18 @@ class QueryClient:
 
     async def _after_throttle(self, fault: ThrottledFault, tries: _Tries) -> None:
         """Pauses the company; gives up when a 429 doesn't end, since that is no matter of pace."""
-        if tries.throttles + 1 > tries.patience.throttles_in_a_row:
+        seconds = fault.retry_after if fault.retry_after is not None else THROTTLE_SECONDS
+        seconds += random.uniform(0, 0.05 * seconds + 0.1)  # noqa: S311 - jitter
+        in_a_row = await self._gate.pause(seconds)
+        if in_a_row > tries.patience.throttles_in_a_row:
             raise UnavailableFault(
-                f"QuickBooks answered 429 {tries.throttles + 1} times in a row with pauses between: "
+                f"QuickBooks answered 429 to all that the company asked, over {in_a_row} pauses: "
                 "not the pace but, most likely, the app's monthly allowance is used up (Intuit's CorePlus calls); "
                 "it can be resumed when Intuit counts anew",
                 status=fault.status,
                 code=fault.code,
                 tid=fault.tid,
             ) from None
-        seconds = fault.retry_after if fault.retry_after is not None else THROTTLE_SECONDS
-        seconds += random.uniform(0, 0.05 * seconds + 0.1)  # noqa: S311 - jitter
         self._events.emit(
             "throttled",
             "extract",
@@ -308,7 +326,6 @@ class QueryClient:
             seconds=seconds,
             intuit_tid=fault.tid,
         )
-        await self._gate.pause(seconds)
 
 
 def request_json(payload: Mapping[str, Any]) -> bytes:
