@@ -13,7 +13,7 @@ import aiohttp
 import asyncpg
 
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
-from async_extractor.events import Events, Listener
+from async_extractor.events import Diary, Events, Listener
 from async_extractor.extraction import Extraction
 from async_extractor.plan import Piece, cut_into_pieces
 from async_extractor.qbo.breaker import CircuitBreaker
@@ -38,6 +38,7 @@ from async_extractor.validation import Validation, Validator
 from async_extractor.warehouse.budget import SharedGate
 from async_extractor.warehouse.company import CompanyConnection
 from async_extractor.warehouse.connection import Connection, connect_first, is_passing, told
+from async_extractor.warehouse.diary import keep_events
 from async_extractor.warehouse.ledger import Ledger, Series
 from async_extractor.warehouse.loader import WorkerSession
 from async_extractor.warehouse.schema import bring_up_to_date
@@ -93,7 +94,8 @@ class Backfill:
         self._secrets = secrets
         self._limits = limits
         self._patience = patience
-        self._events = Events(listeners)
+        self._diary = Diary()
+        self._events = Events([*listeners, self._diary])
         self._series = Series(self.settings.realm_id, request.entity.name, request.filter_field)
         self._field = DATE_FIELDS[request.filter_field]
         self._spent = Spent()
@@ -223,7 +225,9 @@ class Backfill:
             status = "failed" if isinstance(ending, ConfigurationError) else "incomplete"
             with contextlib.suppress(WarehouseLost, asyncpg.PostgresError):
                 await self._ledger.finish_run(run_id, status, str(ending))
+                await self._count_requests(run_id)
             raise ending from None
+        await self._count_requests(run_id)
         counts = await self._ledger.chunk_counts(run_id)
         if counts["done"] == counts["planned"]:
             return
@@ -244,7 +248,7 @@ class Backfill:
             )
         await self._count_requests(run_id)
         for check in checks:
-            self._events.emit("validated", "validate", f"{check.name}: {check.message}", level=check.level)
+            self._events.emit("validated", "validate", check.sentence, level=check.level, **check.fields())
         return checks
 
     async def report(self, run_id: int) -> BackfillResult:
@@ -272,7 +276,7 @@ class Backfill:
             seconds=((run["finished_at"] or datetime.now(UTC)) - run["started_at"]).total_seconds(),
             error=run["error"],
             chunk_table=table,
-            validations=[Validation(c["name"], c["severity"], c["message"], c["found"]) for c in checks],
+            validations=[Validation(c["name"], c["severity"], c["message"], c["found"], c["advice"]) for c in checks],
         )
         rows = result.rows
         self._events.emit(
@@ -333,6 +337,7 @@ class Backfill:
     async def _count_requests(self, run_id: int) -> None:
         spent = self._spent.take()
         await self._ledger.add_requests(run_id, spent.requests, spent.retries, spent.throttled)
+        await keep_events(self._session, run_id, self._diary.take())
 
     async def _only_one_company(self) -> None:
         settings = self.settings
