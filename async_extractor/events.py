@@ -6,7 +6,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from datetime import datetime, timezone
+from typing import IO, Any, Literal
+
+import structlog
+
+from async_extractor.codes import code_of
 
 Phase = Literal["auth", "plan", "extract", "load", "validate", "report"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -21,6 +26,11 @@ class Event:
     level: Level
     message: str
     fields: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def code(self) -> str:
+        """`QBF-E303` and the like; docs/error-codes.md explains each."""
+        return code_of(self.name, self.phase)
 
 
 Listener = Callable[[Event], None]
@@ -53,5 +63,66 @@ class LogListener:
             "%s: %s",
             event.phase,
             event.message,
-            extra={"event": event.name, "fields": event.fields},
+            extra={"event": event.name, "code": event.code, "fields": event.fields},
         )
+
+
+class JsonLines:
+    """Writes each event as one JSON object on a line: timestamp (UTC), level, code, event, phase, message, fields."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._log = structlog.wrap_logger(
+            structlog.PrintLogger(stream),
+            processors=[
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+            ],
+        )
+
+    def __call__(self, event: Event) -> None:
+        # Fields stay inside an object of their own: theirs could be called `level`, too.
+        self._log.msg(
+            event.name,
+            level=event.level,
+            code=event.code,
+            phase=event.phase,
+            message=event.message,
+            fields=event.fields,
+        )
+
+
+class Diary:
+    """Keeps what a run's report must tell, until it is taken: warnings, errors, the breaker and the tokens.
+
+    At most `most` entries between two takings; beyond that the count of the others is kept as one.
+    """
+
+    _ALWAYS = frozenset(("breaker", "token_refreshed"))
+
+    def __init__(self, most: int = 500) -> None:
+        self._most = most
+        self._kept: list[tuple[datetime, Event]] = []
+        self._left_out = 0
+
+    def __call__(self, event: Event) -> None:
+        if event.level not in ("warning", "error") and event.name not in self._ALWAYS:
+            return
+        if event.name == "validated":  # ops.validations has them
+            return
+        if len(self._kept) >= self._most:
+            self._left_out += 1
+            return
+        self._kept.append((datetime.now(timezone.utc), event))
+
+    def take(self) -> list[tuple[datetime, Event]]:
+        """What was kept since the last taking, in order."""
+        kept, self._kept = self._kept, []
+        if self._left_out:
+            kept.append(
+                (
+                    datetime.now(timezone.utc),
+                    Event("more_events", "extract", "warning", f"and {self._left_out:,} more of these events"),
+                )
+            )
+            self._left_out = 0
+        return kept

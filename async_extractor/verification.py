@@ -376,7 +376,7 @@ class Verification(Backfill):
 
     def _tell(self, checks: Sequence[Validation]) -> None:
         for check in checks:
-            self._events.emit("validated", "validate", f"{check.name}: {check.message}", level=check.level)
+            self._events.emit("validated", "validate", check.sentence, level=check.level, **check.fields())
 
 
 def _needs_repair(examined: Examined) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from async_extractor.codes import code_of
 from async_extractor.events import Level
 
 Severity = Literal["ok", "notice", "warning", "error"]
@@ -33,6 +34,21 @@ class Validation:
     def level(self) -> Level:
         """How loudly an event should say it."""
         return self.severity if self.severity in ("warning", "error") else "info"
+
+    @property
+    def code(self) -> str:
+        """`QBF-E517` and the like; docs/validations.md explains each."""
+        return code_of(self.name, "validate")
+
+    @property
+    def sentence(self) -> str:
+        """The check and its result on one line, with what to do."""
+        advice = f"; what to do: {self.advice}" if self.advice else ""
+        return f"{self.name}: {self.message}{advice}"
+
+    def fields(self) -> dict[str, Any]:
+        """What an event about it carries besides the sentence."""
+        return {"check": self.name, "check_code": self.code, "severity": self.severity}
 
 
 def worst(validations: Iterable[Validation]) -> Severity:

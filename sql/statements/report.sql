@@ -1,0 +1,25 @@
+-- name: insert_events
+INSERT INTO ops.events (run_id, happened_at, code, name, phase, level, message, fields)
+SELECT $1, e.happened_at, e.code, e.name, e.phase, e.level, e.message, e.fields::jsonb
+  FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+       AS e (happened_at, code, name, phase, level, message, fields);
+
+-- name: events_of
+SELECT happened_at, code, name, phase, level, message, fields ->> 'intuit_tid' AS intuit_tid
+  FROM ops.events WHERE run_id = $1 ORDER BY event_id LIMIT 1000;
+
+-- name: time_split
+-- Where a run's workers spent their time, in seconds. A page is fetched while the one before it is loaded, so the
+-- parts may come to more than the attempts' own time.
+SELECT coalesce(sum(wait_seconds), 0) AS wait, coalesce(sum(fetch_seconds), 0) AS fetch,
+       coalesce(sum(split_seconds), 0) AS split, coalesce(sum(copy_seconds), 0) AS copy,
+       coalesce(sum(merge_seconds), 0) AS merge,
+       coalesce(sum(extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at)), 0)::double precision AS attempts
+  FROM ops.attempts WHERE run_id = $1;
+
+-- name: first_chunk_left
+-- The resume point: the earliest chunk of a run that is not done.
+SELECT c.chunk_id, c.kind, c.window_start, c.window_end, c.status, c.error
+  FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
+ WHERE r.run_id = $1 AND c.status NOT IN ('done', 'superseded')
+ ORDER BY c.kind = 'catch_up', c.window_start LIMIT 1;
