@@ -31,10 +31,10 @@ ROOT = Path(__file__).parents[2]
 INVOICES, CUSTOMERS, ITEMS = 2_500, 700, 300
 
 
-def environment_of(name: str) -> Path:
+def environment_of(name: str, requirements_in: Path = HERE, kept_in: Path = ROOT / ".state" / "clients") -> Path:
     """The client's own virtual environment; the test is skipped, by the client's name, where it can't be installed."""
-    requirements = HERE / f"{name}.txt"
-    folder = ROOT / ".state" / "clients" / f"{name}-py{sys.version_info.major}{sys.version_info.minor}"
+    requirements = requirements_in / f"{name}.txt"
+    folder = kept_in / f"{name}-py{sys.version_info.major}{sys.version_info.minor}"
     installed = folder / "installed.txt"
     if installed.exists() and installed.read_text() == requirements.read_text():
         return folder / "bin"
@@ -49,6 +49,14 @@ def environment_of(name: str) -> Path:
             pytest.skip(f"NOT RUN: {name} can't be installed here: {reasons[-1]}")
     installed.write_text(requirements.read_text())
     return folder / "bin"
+
+
+def test_a_client_that_can_not_be_installed_is_told_by_name_and_not_passed(tmp_path: Path) -> None:
+    (tmp_path / "some-client.txt").write_text(f"{tmp_path}/there-is-no-such-package\n")
+    with pytest.raises(pytest.skip.Exception, match="NOT RUN: some-client can't be installed here: ERROR"):
+        environment_of("some-client", tmp_path, tmp_path / "kept")
+    with pytest.raises(pytest.skip.Exception, match="NOT RUN: some-client"):
+        environment_of("some-client", tmp_path, tmp_path / "kept")
 
 
 @dataclass(frozen=True)
