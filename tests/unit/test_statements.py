@@ -1,4 +1,4 @@
-"""The SQL of `sql/statements/`: each statement has one name and is one statement, and what the code asks for is there."""
+"""The SQL of `sql/statements/`: a name is one statement, and whatever the code asks for is there."""
 
 from __future__ import annotations
 
