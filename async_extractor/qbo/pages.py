@@ -117,6 +117,17 @@ def split_page(entity: Entity, body: bytes) -> SplitPage:
     return _page(items, response.totalCount, page.time)  # type: ignore[attr-defined]
 
 
+_NOT_A_LIST_OF_CHANGES = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    msgspec.ValidationError,
+)
+
+
 def split_changes(entity: Entity, body: bytes) -> ChangedRecords:
     """The deleted records in an answer of change data capture; `TransientFault` when it isn't a whole one."""
     try:
@@ -125,11 +136,11 @@ def split_changes(entity: Entity, body: bytes) -> ChangedRecords:
             raise TransientFault("QuickBooks' list of changes holds a Fault")
         objects = [item for part in parts for item in part.get(entity.query_name, [])]
         deleted = [
-            DeletedRecord(str(item["Id"]), _utc(msgspec.convert(item.get("MetaData", {}), _MetaData).LastUpdatedTime))
+            DeletedRecord(str(item["Id"]), _known(msgspec.convert(item.get("MetaData", {}), _MetaData).LastUpdatedTime))
             for item in objects
-            if item.get("status") == "Deleted"
+            if item.get("status") == "Deleted" and item.get("Id")
         ]
-    except (ValueError, LookupError, TypeError, AttributeError, msgspec.ValidationError) as error:
+    except _NOT_A_LIST_OF_CHANGES as error:
         raise TransientFault(f"QuickBooks' answer is not a list of changes ({type(error).__name__})") from None
     return ChangedRecords(len(objects), deleted)
 
@@ -249,3 +260,8 @@ def _read_record(raw: bytes) -> Record | Unreadable:
 
 def _utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC)
+
+
+def _known(moment: datetime | None) -> datetime | None:
+    """In UTC; None for a time without an offset, whose zone nobody documents."""
+    return None if moment is None or moment.tzinfo is None else _utc(moment)
