@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from async_extractor.entities import ENTITIES
 from async_extractor.qbo.faults import PageFault, TransientFault
-from async_extractor.qbo.pages import Record, Unreadable, split_page
+from async_extractor.qbo.pages import ChangedRecords, DeletedRecord, Record, Unreadable, split_changes, split_page
 from async_extractor.windows import UTC
 
 INVOICES, CUSTOMERS, ITEMS = ENTITIES["invoices"], ENTITIES["customers"], ENTITIES["items"]
@@ -267,3 +267,62 @@ def test_the_slow_way_finds_the_same_records_as_the_fast_one(
     assert fast.server_time == slow.server_time
     # Nothing is lost and nothing is made: the pieces are the page.
     assert sorted([record.raw for record in fast.records] + [bad.raw for bad in fast.unreadable]) == sorted(texts)
+
+
+def changes_of(*objects: dict[str, Any]) -> bytes:
+    listed = {"Invoice": list(objects), "startPosition": 1, "maxResults": len(objects)}
+    return json.dumps({"CDCResponse": [{"QueryResponse": [listed]}], "time": "2026-11-24T02:30:00.123-08:00"}).encode()
+
+
+def stub(record_id: object, updated: object = "2026-11-03T01:30:00-08:00") -> dict[str, Any]:
+    """What change data capture leaves of a deleted record."""
+    return {"Id": record_id, "domain": "QBO", "status": "Deleted", "MetaData": {"LastUpdatedTime": updated}}
+
+
+def test_the_deleted_are_told_from_the_changed_and_all_are_counted() -> None:
+    changed = split_changes(INVOICES, changes_of({"Id": "1", "TotalAmt": 1.5}, stub("7"), stub("9")))
+    moment = datetime(2026, 11, 3, 9, 30, tzinfo=UTC)
+    assert changed == ChangedRecords(3, [DeletedRecord("7", moment), DeletedRecord("9", moment)])
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"CDCResponse":[{"QueryResponse":[{}]}]}', b'{"CDCResponse":[{"QueryResponse":[]}]}']
+)
+def test_no_change_is_no_fault(body: bytes) -> None:
+    assert split_changes(INVOICES, body) == ChangedRecords(0, [])
+
+
+@pytest.mark.parametrize("updated", [None, "2026-11-03T01:30:00"])
+def test_a_deletion_without_a_time_or_without_its_offset_has_no_known_time(updated: object) -> None:
+    assert split_changes(INVOICES, changes_of(stub("7", updated))).deleted == [DeletedRecord("7", None)]
+    assert split_changes(INVOICES, changes_of({"Id": "7", "status": "Deleted"})).deleted == [DeletedRecord("7", None)]
+
+
+@pytest.mark.parametrize("record_id", [None, ""])
+def test_a_deletion_of_nothing_marks_nothing(record_id: object) -> None:
+    assert split_changes(INVOICES, changes_of(stub(record_id), stub("8"))).rows == 2
+    assert [each.id for each in split_changes(INVOICES, changes_of(stub(record_id), stub("8"))).deleted] == ["8"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"<html></html>",
+        b"{}",
+        b'{"CDCResponse":null}',
+        b'{"CDCResponse":[]}',
+        b'{"CDCResponse":[{"QueryResponse":["x"]}]}',
+        b'{"CDCResponse":[{"QueryResponse":[{"Invoice":["x"]}]}]}',
+        b'{"CDCResponse":[{"QueryResponse":[{"Fault":{"Error":[{"code":"10000"}]}}]}]}',
+        b'{"CDCResponse":[{"QueryResponse":[{"fault":{}}]}]}',
+        changes_of(stub("7"))[:-5],
+        changes_of(stub("7", "yesterday")),
+        changes_of(stub("7", "0001-01-01T00:00:00+05:00")),
+        pytest.param(b'{"CDCResponse":' + b"[" * 100_000, id="nested without end"),
+    ],
+)
+def test_what_is_not_a_whole_list_of_changes_is_worth_another_try(body: bytes) -> None:
+    with pytest.raises(TransientFault):
+        split_changes(INVOICES, body)
