@@ -31,9 +31,7 @@ def main() -> int:
     options = parser.parse_args()
     stack = Stack(STATE / "demo")
     if options.down:
-        stack.down()
-        EmbeddedPostgres(STATE / "postgres").destroy()
-        return 0
+        return _take_down(stack)
     console = Console(width=None if sys.stdout.isatty() else 160)
     if stack.folder.exists():
         console.print("Removing what an earlier demo left up ...")
@@ -60,6 +58,16 @@ def main() -> int:
         else:
             stack.down()
         console.print(f"{time.monotonic() - began:.0f} s in all.")
+    return 0
+
+
+def _take_down(stack: Stack) -> int:
+    try:
+        stack.down()
+        EmbeddedPostgres(STATE / "postgres").destroy()
+    except (BackfillError, StackError) as error:
+        print(f"The demo isn't down: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -34,6 +34,7 @@ class StackError(Exception):
 Say = Callable[[str], None]
 
 _SIMULATOR_TIMEOUT_S = 120
+_REMOVAL_TRIES = 10
 
 
 @dataclass
@@ -86,8 +87,13 @@ class Stack:
         for process in self._remembered().values():
             stop_own_process_group(process, self.folder)
         self.postgres.destroy()
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        for _ in range(_REMOVAL_TRIES):
+            # Somebody else may be removing it, too.
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return
+            time.sleep(0.5)
+        raise StackError(f"{self.folder} can't be removed")
 
     def secrets(self) -> MageSecrets:
         """The demo's Mage Secrets, as the blocks read them."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -101,20 +103,54 @@ async def test_a_trigger_that_is_active_afterwards_fails_the_demo(stack: Stack) 
         path.write_text(text)
 
 
-def test_make_demo_leaves_nothing_behind(tmp_path: Path) -> None:
-    # A clone, so that a demo that somebody keeps in this checkout is left alone.
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone, so that a demo that somebody keeps in this checkout is left alone."""
     subprocess.run(["git", "clone", "--quiet", CHECKOUT, tmp_path / "clone"], check=True)
-    clone = tmp_path / "clone"
-    demo = [sys.executable, "-m", "demo"]
-    environ = {**os.environ, "PYTHONPATH": str(clone)}
-    done = subprocess.run(demo, cwd=clone, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "30,000 rows read again, 30,000 unchanged" in done.stdout
+    return tmp_path / "clone"
+
+
+def start_demo(clone: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "demo"],
+        cwd=clone,
+        env={**os.environ, "PYTHONPATH": str(clone)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def left_behind(clone: Path) -> list[str]:
+    """Changed files, state, and processes."""
     status = subprocess.run(["git", "status", "--short"], cwd=clone, capture_output=True, text=True, check=True)
-    assert status.stdout == ""
-    assert not list((clone / ".state").iterdir())
-    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not [command for command in commands if str(clone).encode() in command]
+    commands = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended while we looked
+            commands.append(path.read_text(errors="replace"))
+    state = [str(path) for path in (clone / ".state").iterdir()]
+    return status.stdout.splitlines() + state + [command for command in commands if str(clone) in command]
+
+
+def test_make_demo_leaves_nothing_behind(clone: Path) -> None:
+    demo = start_demo(clone)
+    output, _ = demo.communicate()
+    assert demo.returncode == 0, output[-3000:]
+    assert "30,000 rows read again, 30,000 unchanged" in output
+    assert left_behind(clone) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_demo_that_is_interrupted_leaves_nothing_behind(clone: Path, number: signal.Signals, code: int) -> None:
+    demo = start_demo(clone)
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if "qb_invoices_backfill: running" in line:
+            break
+    demo.send_signal(number)
+    demo.communicate()
+    assert demo.returncode == code
+    assert left_behind(clone) == []
 
 
 def test_taking_down_what_is_not_up_does_nothing(tmp_path: Path) -> None:
