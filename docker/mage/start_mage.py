@@ -1,7 +1,8 @@
 """Starts Mage with its own secrets read from files.
 
-Mage takes its owner's password and its token key from the environment only. They are put there inside this
-process, so that neither `docker inspect` nor /proc/PID/environ shows them.
+Mage takes its owner's password and its token key from the environment only, when its settings are imported. They
+are put there inside this process and just for that, so that neither `docker inspect` nor the environment of any
+process shows them: not of this one, nor of the notebook's kernel that Mage starts.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ def main() -> None:
             # Mage would fall back to a password and a key that everybody knows.
             sys.exit(f"start_mage: {SECRETS / name} is empty; delete it and run `make up`, which creates it anew")
         os.environ[variable] = value
-    from mage_ai.cli.main import app  # noqa: PLC0415 - it reads the environment when imported
+    from mage_ai.settings import server  # noqa: PLC0415 - it reads the environment when imported
+
+    for variable in FROM_FILES:
+        if getattr(server, variable) != os.environ.pop(variable):
+            sys.exit(f"start_mage: Mage didn't take {variable}; another version of Mage reads it elsewhere")
+    from mage_ai.cli.main import app  # noqa: PLC0415
 
     sys.argv = ["mage", "start", os.environ["MAGE_REPO_PATH"], "--host", "0.0.0.0", "--port", "6789"]  # noqa: S104
     app()

@@ -1,0 +1,196 @@
+"""The stack of docker-compose.yml, started for real from a copy of the checkout, under a name of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from demo.mage_server import MageError, MageServer
+
+CHECKOUT = Path(__file__).parents[2]
+# What a user has after `git clone`, as far as the stack needs it.
+COPIED = (
+    *("docker-compose.yml", ".dockerignore", "docker", "sql", "mage_project", "async_extractor", "qbo_simulator"),
+    *("pyproject.toml", "constraints.txt", "README.md", "LICENSE"),
+)
+ENTITIES = {"invoices": "Invoice", "customers": "Customer", "items": "Item"}
+UP_TIMEOUT_S = 600
+RUN_TIMEOUT_S = 420
+
+
+class CommandError(AssertionError):
+    """A command ended with another code than 0; its last lines say why."""
+
+
+class Stack:
+    """One Compose project in a folder of its own, on free ports, with the simulator's profile."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.project = f"qbo-backfill-test-{os.getpid()}"
+        self.ports = {name: _free_port() for name in ("MAGE_PORT", "POSTGRES_PORT", "PGADMIN_PORT")}
+        self.mage = _Mage(
+            project=Path("/home/src/mage_project"), data_dir=folder, log=folder / "unused", port=self.ports["MAGE_PORT"]
+        )
+        for name in COPIED:
+            source = CHECKOUT / name
+            if source.is_dir():
+                leave = shutil.ignore_patterns("__pycache__", "secrets" if name == "docker" else "__pycache__")
+                shutil.copytree(source, folder / name, ignore=leave)
+            else:
+                shutil.copy(source, folder / name)
+        self._make_triggers_due()
+
+    def environ(self) -> dict[str, str]:
+        others = {name: value for name, value in os.environ.items() if not name.startswith(("MAGE_", "COMPOSE_"))}
+        chosen = {"COMPOSE_PROFILES": "simulator", "STACK_TAG": self.project}
+        return {**others, **chosen, **{name: str(port) for name, port in self.ports.items()}}
+
+    def create_secrets(self) -> str:
+        return self._run(["docker/create_secrets.sh"])
+
+    def up(self) -> str:
+        return self.compose("up", "--detach", "--build", "--wait", "--wait-timeout", str(UP_TIMEOUT_S))
+
+    def down(self, *, volumes: bool = False) -> None:
+        self.compose("down", "--timeout", "30", *(["--volumes", "--rmi", "local"] if volumes else []))
+
+    def compose(self, *arguments: str, given: str | bytes | None = None) -> str:
+        return self._run(["docker", "compose", "--project-name", self.project, *arguments], given)
+
+    def execute(self, service: str, *command: str, given: str | bytes | None = None) -> str:
+        return self.compose("exec", "--no-TTY", service, *command, given=given)
+
+    def container(self, service: str) -> str:
+        """The id of a service's container, one that has ended, too."""
+        return self.compose("ps", "--all", "--quiet", service).strip()
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        found: list[dict[str, Any]] = json.loads(self._run(["docker", "inspect", self.container(service)]))
+        return found[0]
+
+    def secret(self, name: str) -> str:
+        """A value of docker/secrets; of a .pgpass line its password."""
+        return (self.folder / "docker" / "secrets" / name).read_text().strip().rpartition(":")[2]
+
+    def secrets(self) -> dict[str, str]:
+        folder = self.folder / "docker" / "secrets"
+        return {path.name: self.secret(path.name) for path in folder.iterdir() if path.name != "passwd"}
+
+    def processes(self, service: str) -> str:
+        """The command lines and the environment of all processes of a service, as root reads them."""
+        script = "for p in /proc/[0-9]*; do cat $p/cmdline $p/environ 2>/dev/null | tr '\\0' '\\n'; done"
+        container = self.container(service)
+        return self._run(["docker", "exec", "--privileged", "--user", "0", container, "sh", "-c", script])
+
+    def psql(self, *commands: str, role: str = "qbo_reader", password: str = "", given: bytes | None = None) -> str:
+        """Commands in one session, from a container of its own, which finds Postgres by its service's name."""
+        files = {"qbo_reader": "reader_password", "qbo_owner": "warehouse_owner_password"}
+        return self._run(
+            [
+                *("docker", "run", "--rm", "--interactive", "--network", f"{self.project}_backfill"),
+                *("--env", "PGPASSWORD", "--entrypoint", "psql", "postgres:17"),
+                *("--host", "postgres", "--username", role, "--dbname", "warehouse", "--no-psqlrc", "--quiet"),
+                *("--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"),
+                *(part for command in commands for part in ("--command", command)),
+            ],
+            given,
+            PGPASSWORD=password or self.secret(files[role]),
+        ).strip()
+
+    def simulator_truth(self, entity: str) -> bytes:
+        """The simulated company's records, one JSON a line."""
+        url = f"http://127.0.0.1:8080/_simulator/truth/{ENTITIES[entity]}"
+        return self.execute("simulator", "curl", "-fsS", url).encode()
+
+    def assert_raw_is_the_truth(self, entity: str) -> int:
+        """Every record of the source beside the one in raw, its whole payload; how many there are."""
+        found = self.psql(
+            "CREATE TEMPORARY TABLE truth (payload jsonb)",
+            # A quote and a delimiter that JSON can't hold: each line is one value as it is.
+            "\\copy truth FROM pstdin WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')",
+            f"""
+            SELECT count(truth.payload), count(*) FILTER (WHERE loaded.id IS NULL),
+                   count(*) FILTER (WHERE truth.payload IS NULL),
+                   count(*) FILTER (WHERE loaded.payload::text <> truth.payload::text)
+              FROM truth FULL JOIN raw.qb_{entity} AS loaded ON loaded.id = truth.payload ->> 'Id'
+            """,
+            role="qbo_owner",
+            given=self.simulator_truth(entity),
+        )
+        source, missing, surplus, different = map(int, found.split("|"))
+        assert source > 0
+        assert (missing, surplus, different) == (0, 0, 0), f"raw.qb_{entity}: {missing=} {surplus=} {different=}"
+        return source
+
+    def wait_for_run(self, pipeline: str, trigger: str) -> dict[str, Any]:
+        """The trigger's newest run when it has completed. AssertionError when it fails or takes too long."""
+        deadline = time.monotonic() + RUN_TIMEOUT_S
+        state = "waiting"
+        while time.monotonic() < deadline:
+            try:
+                runs = self.mage.runs(pipeline, trigger)
+            except (OSError, MageError):  # it is being restarted
+                runs = []
+            if runs:
+                state = str(runs[0]["status"])
+                if state == "completed":
+                    return runs[0]
+                assert state not in ("failed", "cancelled"), f"{pipeline}: {state}: {_blocks(runs[0])}"
+            time.sleep(1)
+        raise AssertionError(f"{pipeline}, {trigger}: still {state} after {RUN_TIMEOUT_S} s")
+
+    def trigger_in_file(self, entity: str) -> str:
+        text = (self.folder / f"mage_project/pipelines/qb_{entity}_backfill/triggers.yaml").read_text()
+        found = re.search(r"^\s+status: (\w+)", text, re.MULTILINE)
+        assert found is not None
+        return found[1]
+
+    def _make_triggers_due(self) -> None:
+        due = (datetime.now(timezone.utc) - timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S")
+        for triggers in self.folder.glob("mage_project/pipelines/*/triggers.yaml"):
+            triggers.write_text(re.sub(r"(?m)^( +start_time:).*$", rf"\1 {due}", triggers.read_text()))
+
+    def _run(self, command: list[str], given: str | bytes | None = None, **environ: str) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self.environ(), **environ},
+            input=given.encode() if isinstance(given, str) else given or b"",
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            lines = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines()[-15:]
+            raise CommandError(f"{' '.join(command[:8])} ... ended with {done.returncode}:\n" + "\n".join(lines))
+        return done.stdout.decode()
+
+
+class _Mage(MageServer):
+    """The composed Mage, by the same API as the demo's."""
+
+    def log_in(self, password: str) -> None:
+        self._token = ""
+        self.password = password
+        self._log_in()
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        return self._call(method, path, body)
+
+
+def _blocks(run: dict[str, Any]) -> str:
+    return json.dumps([(block["block_uuid"], block["status"], block["metrics"]) for block in run["block_runs"]])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,254 @@
+"""`make up` on a machine with nothing, and what a person does with the stack afterwards, in that order."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.error
+
+import pytest
+
+from demo.mage_server import OWNER_EMAIL, MageError
+from tests.compose.composed import ENTITIES, CommandError, Stack
+from tests.compose.pgadmin import PgAdmin
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+SERVICES = ("postgres", "mage", "pgadmin", "simulator")
+A_LONG_RUN = {
+    "fecha_inicio": "2023-01-01",
+    "fecha_fin": "2025-12-31",
+    "chunk": "week",
+    "concurrency": 5,
+    "mode": "reprocess",
+}
+
+# What the images themselves put into their own processes' environment, and nobody else can see. The superuser's
+# password is worthless by then; pgAdmin's opens pgAdmin, which asks for the reader's password again.
+IN_ITS_OWN_CONTAINER = {"postgres": {"postgres_password"}, "pgadmin": {"pgadmin_password"}}
+
+
+def test_every_service_is_ready_and_the_set_up_step_ended_well(stack: Stack) -> None:
+    for service in SERVICES:
+        assert stack.inspect(service)["State"]["Health"]["Status"] == "healthy"
+    assert stack.inspect("setup")["State"]["ExitCode"] == 0
+    for line in stack.compose("logs", "--no-log-prefix", "setup").splitlines():
+        print(line)
+    answered = stack.execute("mage", "qbo-backfill", "secrets", "list", "--json")
+    secrets = json.loads(answered)["secrets"]
+    assert {secret["name"] for secret in secrets if secret["required"] and not secret["stored"]} == set()
+
+
+def test_ports_are_on_loopback_and_nothing_runs_as_root_or_with_rights_it_does_not_need(stack: Stack) -> None:
+    for service in SERVICES:
+        found = stack.inspect(service)
+        bound = [at for ports in (found["NetworkSettings"]["Ports"] or {}).values() for at in ports or []]
+        assert {at["HostIp"] for at in bound} <= {"127.0.0.1"}
+        assert not found["Config"]["User"].startswith(("0", "root"))
+        host = found["HostConfig"]
+        assert host["CapDrop"] == ["ALL"]
+        assert host["Privileged"] is False
+        assert "no-new-privileges:true" in host["SecurityOpt"]
+        assert host["Memory"] > 0
+        assert host["Init"] is True
+        assert host["RestartPolicy"]["Name"] == "unless-stopped"
+        assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
+        assert {"Name": "core", "Hard": 0, "Soft": 0} in host["Ulimits"]
+        assert host["ReadonlyRootfs"] is (service != "pgadmin")
+        print(f"{service}: user {found['Config']['User']}, {host['Memory'] >> 20} MB at most, ports {bound or 'none'}")
+
+
+def test_the_postgres_is_17_with_checksums_and_lz4_and_mage_has_a_database_of_its_own(stack: Stack) -> None:
+    shown = stack.psql(
+        "SELECT current_setting('server_version_num')::int / 10000, current_setting('data_checksums'), "
+        "current_setting('default_toast_compression'), current_setting('timezone')"
+    )
+    assert shown == "17|on|lz4|UTC"
+    schemas = stack.psql(
+        "SELECT string_agg(nspname, ' ' ORDER BY nspname) FROM pg_namespace WHERE nspname !~ '^pg_|^info'"
+    )
+    assert schemas == "ops public raw"
+    with pytest.raises(CommandError, match="permission denied for database"):
+        stack.execute("postgres", "psql", "--username", "qbo_reader", "--dbname", "mage", "--command", "SELECT 1")
+
+
+def test_three_one_time_triggers_load_the_whole_company(stack: Stack) -> None:
+    for entity in ENTITIES:
+        stack.mage.activate(f"qb_{entity}_backfill", f"{entity}_once")
+    for entity in ENTITIES:
+        run = stack.wait_for_run(f"qb_{entity}_backfill", f"{entity}_once")
+        rows = stack.assert_raw_is_the_truth(entity)
+        print(f"qb_{entity}_backfill: {run['status']}, raw.qb_{entity} has all {rows:,} rows of the source")
+
+
+def test_the_triggers_are_disabled_afterwards_in_mage_and_in_their_files(stack: Stack) -> None:
+    for entity in ENTITIES:
+        assert _trigger(stack, entity) == ("inactive", "inactive")
+
+
+def test_psql_in_another_container_finds_the_rows_by_the_services_name(stack: Stack) -> None:
+    print("psql --host postgres --username qbo_reader --dbname warehouse")
+    for entity in ENTITIES:
+        counted = stack.psql(f"SELECT count(*), min(last_updated_utc), max(last_updated_utc) FROM raw.qb_{entity}")
+        print(f"raw.qb_{entity}|{counted}")
+        assert int(counted.split("|")[0]) > 0
+    with pytest.raises(CommandError, match=r"read-only transaction|permission denied"):
+        stack.psql("DELETE FROM raw.qb_items")
+
+
+def test_pgadmin_takes_its_password_and_has_the_server_by_name(stack: Stack) -> None:
+    _use_pgadmin(stack)
+    with pytest.raises(AssertionError, match="refused"):
+        PgAdmin(stack.ports["PGADMIN_PORT"]).log_in(OWNER_EMAIL, "admin")
+
+
+def test_mage_refuses_the_password_that_everybody_knows_and_runs_no_code_from_its_page(stack: Stack) -> None:
+    owners = stack.secret("mage_owner_password")
+    for known in ("admin", "materia"):
+        with pytest.raises(MageError, match="invalid"):
+            stack.mage.log_in(known)
+    with pytest.raises((MageError, urllib.error.HTTPError)):
+        stack.mage.call("GET", "secrets")
+    stack.mage.log_in(owners)
+    for method, path, body in (
+        ("POST", "files", {"file": {"name": "found.py", "dir_path": "custom", "content": "1"}}),
+        ("PUT", "blocks/custom%2Fqb_plan", {"block": {"content": "1"}}),
+        ("POST", "pipelines", {"pipeline": {"name": "found", "type": "python"}}),
+        ("POST", "code_executions", {"code_execution": {"code": "1"}}),
+    ):
+        with pytest.raises(MageError, match="Unauthorized"):
+            stack.mage.call(method, path, body)
+        print(f"Mage refuses {method} {path}")
+
+
+def test_no_secret_is_in_the_configuration_the_environment_a_command_line_or_a_log(stack: Stack) -> None:
+    secrets = {**stack.secrets(), **_qbo_secrets(stack)}
+    places = {
+        ".env": (stack.folder / ".env").read_text(),
+        "docker compose config": stack.compose("config"),
+        "docker compose logs": stack.compose("logs", "--no-color"),
+        "database mage": stack.execute("postgres", "pg_dump", "--username", "postgres", "mage"),
+        "database warehouse": stack.execute("postgres", "pg_dump", "--username", "postgres", "warehouse"),
+        "mage_data": stack.execute("mage", "sh", "-c", "find /home/src/mage_data -type f -exec cat {} +"),
+        "mage_project": stack.execute("mage", "sh", "-c", "find /home/src/mage_project -type f -exec cat {} +"),
+    }
+    for service in (*SERVICES, "setup"):
+        places[f"docker inspect {service}"] = json.dumps(stack.inspect(service))
+    for name, text in places.items():
+        assert len(text) > 10, name
+        assert _found(text, secrets) == set(), name
+    for service in SERVICES:
+        assert _found(stack.processes(service), secrets) <= IN_ITS_OWN_CONTAINER.get(service, set()), service
+    print(f"{len(secrets)} secrets in none of: {', '.join(places)}, processes of {', '.join(SERVICES)}")
+
+
+def test_the_superusers_first_password_opens_nothing(stack: Stack) -> None:
+    with pytest.raises(CommandError, match="password authentication failed"):
+        stack.psql("SELECT 1", role="postgres", password=stack.secret("postgres_password"))
+
+
+@pytest.mark.parametrize("service", ["pgadmin", "simulator", "postgres", "mage"])
+def test_a_service_may_be_restarted_in_the_middle_of_a_run(stack: Stack, service: str) -> None:
+    began = time.monotonic()
+    name = f"while_{service}_restarts"
+    done_before = _begin_a_long_run(stack, name)
+    stack.compose("restart", service)
+    run = stack.wait_for_run("qb_invoices_backfill", name)
+    stack.compose("up", "--detach", "--wait", "--no-recreate", service)
+    rows = stack.assert_raw_is_the_truth("invoices")
+    print(
+        f"{service} restarted after {done_before} chunks: run {run['status']} "
+        f"after {time.monotonic() - began:.0f} s, {rows:,} rows as at the source"
+    )
+
+
+def test_all_is_as_it_was_after_down_and_up(stack: Stack) -> None:
+    before = _what_must_stay(stack)
+    stack.down()
+    assert stack.compose("ps", "--all", "--quiet").strip() == ""
+    began = time.monotonic()
+    stack.up()
+    print(f"up again in {time.monotonic() - began:.0f} s")
+    stack.mage.log_in(stack.secret("mage_owner_password"))
+    assert _what_must_stay(stack) == before
+    # An active trigger fires within Mage's tick of 2 s: these stay as they were.
+    time.sleep(10)
+    assert _what_must_stay(stack) == before
+    _use_pgadmin(stack)
+    stack.mage.create_trigger("qb_items_backfill", "after_up", {**A_LONG_RUN, "chunk": "auto"})
+    assert stack.wait_for_run("qb_items_backfill", "after_up")["status"] == "completed"
+    stack.assert_raw_is_the_truth("items")
+
+
+def _trigger(stack: Stack, entity: str) -> tuple[str, str]:
+    deadline = time.monotonic() + 30
+    while stack.trigger_in_file(entity) != "inactive" and time.monotonic() < deadline:
+        time.sleep(0.5)  # a callback writes it, after the run has ended
+    return stack.mage.trigger(f"qb_{entity}_backfill", f"{entity}_once")["status"], stack.trigger_in_file(entity)
+
+
+def _begin_a_long_run(stack: Stack, name: str) -> int:
+    """A run that reads every week again, well under way; how many of its chunks are done."""
+    newest = int(stack.psql("SELECT max(run_id) FROM ops.runs"))
+    stack.mage.create_trigger("qb_invoices_backfill", name, A_LONG_RUN)
+    deadline = time.monotonic() + 120
+    done = 0
+    while done < 8:
+        assert time.monotonic() < deadline, "the run doesn't get under way"
+        time.sleep(0.5)
+        done = int(
+            stack.psql(
+                "SELECT count(*) FROM ops.run_chunks JOIN ops.chunks USING (chunk_id) "
+                f"WHERE run_id > {newest} AND status = 'done'"
+            )
+        )
+    status = stack.psql("SELECT status FROM ops.runs ORDER BY run_id DESC LIMIT 1")
+    assert status == "running"
+    return done
+
+
+def _what_must_stay(stack: Stack) -> dict[str, object]:
+    """Every row's version, the secrets' encrypted values, the triggers, and how many runs there were."""
+    versions = {
+        entity: stack.psql(f"SELECT count(*), md5(string_agg(id || ':' || xmin, ',' ORDER BY id)) FROM raw.qb_{entity}")
+        for entity in ENTITIES
+    }
+    from_mage = "SELECT md5(string_agg(name || value, ',' ORDER BY name)) FROM secret"
+    encrypted = stack.execute(
+        *("postgres", "psql", "--username", "postgres", "--dbname", "mage", "-At", "--command", from_mage)
+    )
+    names = json.loads(stack.execute("mage", "qbo-backfill", "secrets", "list", "--json"))["secrets"]
+    return {
+        "rows": versions,
+        "secrets": [secret["name"] for secret in names if secret["stored"]],
+        "encrypted": encrypted,
+        "triggers": {entity: _trigger(stack, entity) for entity in ENTITIES},
+        "runs": stack.psql("SELECT count(*), max(run_id) FROM ops.runs"),
+    }
+
+
+def _use_pgadmin(stack: Stack) -> None:
+    pgadmin = PgAdmin(stack.ports["PGADMIN_PORT"])
+    pgadmin.log_in(OWNER_EMAIL, stack.secret("pgadmin_password"))
+    (server,) = pgadmin.servers()
+    assert (server["name"], server["host"], server["username"]) == ("Warehouse, to read", "postgres", "qbo_reader")
+    answer = pgadmin.connect(server, stack.secret("reader_password"))
+    assert answer["data"]["connected"] is True
+    assert answer["data"]["user"]["is_superuser"] is False
+    print(f"pgAdmin: logged in, connected to '{server['name']}' at {server['host']} as {server['username']}")
+
+
+def _qbo_secrets(stack: Stack) -> dict[str, str]:
+    """The tokens and the app's secret as Mage Secrets have them now."""
+    script = (
+        "import json; from async_extractor.secrets import MageSecrets; s = MageSecrets.locate(); "
+        "print(json.dumps({n: s.get(n) for n in ('QBO_CLIENT_SECRET', 'QBO_REFRESH_TOKEN', 'QBO_ACCESS_TOKEN')}))"
+    )
+    values: dict[str, str] = json.loads(stack.execute("mage", "python", "-c", script))
+    values["QBO_ACCESS_TOKEN"] = json.loads(values["QBO_ACCESS_TOKEN"])["token"]
+    return values
+
+
+def _found(text: str, secrets: dict[str, str]) -> set[str]:
+    return {name for name, value in secrets.items() if re.search(re.escape(value), text)}
