@@ -28,6 +28,12 @@ class Database(PostgresAddress):
         return self.url(show_password=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _reports_in_a_folder_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Runs write their reports there, not into the home folder of whoever runs the tests."""
+    os.environ["QBO_BACKFILL_REPORTS"] = str(tmp_path_factory.mktemp("reports"))
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresAddress]:
     """A throwaway server (no fsync) for the session; its superuser's address.
