@@ -101,6 +101,7 @@ EVENTS = (
     Code("QBF-W405", "marked_deleted", "Records were deleted in QuickBooks: marked in raw, their payload kept."),
     Code("QBF-W501", "validated", "A check has its result; its own code is in the field check_code."),
     Code("QBF-I601", "run_finished", "The run's figures."),
+    Code("QBF-I603", "report_written", "The report's files are there; the event names the page."),
     Code(
         "QBF-W602",
         "report_not_written",

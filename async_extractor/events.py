@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import IO, Any, Literal
+from typing import Any, Literal, TextIO
 
 import structlog
 
@@ -70,7 +70,7 @@ class LogListener:
 class JsonLines:
     """Writes each event as one JSON object on a line: timestamp (UTC), level, code, event, phase, message, fields."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._log = structlog.wrap_logger(
             structlog.PrintLogger(stream),
             processors=[

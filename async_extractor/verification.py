@@ -151,6 +151,7 @@ class Verification(Backfill):
         await self._count_requests(run_id)
         await self._ledger.finish_run(run_id, "done", None)
         run, totals = await self._ledger.run(run_id), await self._ledger.totals(run_id)
+        await self._write_report(run_id)
         status = "different" if worst(latest(checks)) == "error" else "repaired" if windows or marked else "equal"
         return VerificationResult(
             run_id=run_id,

@@ -1,0 +1,9 @@
+"""A run's report, for a person who must answer for the data: Markdown, and one HTML file that needs nothing else."""
+
+from async_extractor.report.compose import compose
+from async_extractor.report.figures import RunFigures, gather
+from async_extractor.report.files import reports_folder, write_report
+from async_extractor.report.html import as_html
+from async_extractor.report.markdown import as_markdown
+
+__all__ = ["RunFigures", "as_html", "as_markdown", "compose", "gather", "reports_folder", "write_report"]

@@ -23,3 +23,6 @@ SELECT c.chunk_id, c.kind, c.window_start, c.window_end, c.status, c.error
   FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
  WHERE r.run_id = $1 AND c.status NOT IN ('done', 'superseded')
  ORDER BY c.kind = 'catch_up', c.window_start LIMIT 1;
+
+-- name: environment_of
+SELECT environment FROM ops.company WHERE realm_id = $1 ORDER BY first_seen_at LIMIT 1;

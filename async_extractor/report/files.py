@@ -1,0 +1,37 @@
+"""Where reports are kept: beside Mage's data, never in the repository."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from async_extractor.report.compose import compose
+from async_extractor.report.figures import RunFigures
+from async_extractor.report.html import as_html
+from async_extractor.report.markdown import as_markdown
+
+
+def reports_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """`QBO_BACKFILL_REPORTS`, else `reports` in MAGE_DATA_DIR, else in Mage's own default, `~/.mage_data`."""
+    chosen = environ.get("QBO_BACKFILL_REPORTS")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(environ.get("MAGE_DATA_DIR") or "~/.mage_data").expanduser() / "reports"
+
+
+def write_report(figures: RunFigures, lang: str, folder: Path) -> tuple[Path, Path]:
+    """The run's HTML and Markdown in that folder, replacing those of before; their paths. Raises OSError.
+
+    `run-12-invoices.html`: the same run always has the same name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    report = compose(figures, lang)
+    stem = f"run-{figures.run['run_id']}-{figures.run['entity']}"
+    page, text = folder / f"{stem}.html", folder / f"{stem}.md"
+    for path, content in ((page, as_html(report)), (text, as_markdown(report))):
+        # Whole or not at all: somebody may be looking at the one of before.
+        unfinished = path.with_suffix(f"{path.suffix}.{os.getpid()}")
+        unfinished.write_text(content, encoding="utf-8")
+        unfinished.replace(path)
+    return page, text
