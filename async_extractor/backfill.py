@@ -31,6 +31,7 @@ from async_extractor.qbo.client import PLANNING, TOKEN_TIMEOUT, Patience, QueryC
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
 from async_extractor.qbo.oauth import AccessTokens
 from async_extractor.qbo.query import DATE_FIELDS, Query
+from async_extractor.report import gather, reports_folder, write_report
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
 from async_extractor.settings import Secrets, Settings
@@ -288,7 +289,19 @@ class Backfill:
             f"{rows['quarantined']:,} quarantined, {result.requests['sent']:,} requests, {result.seconds:.1f} s",
             **result.as_dict(),
         )
+        await self._write_report(run_id)
         return result
+
+    async def _write_report(self, run_id: int) -> None:
+        """The report's files; the run is what it is when they can't be written."""
+        figures = await gather(await self._session.live(), run_id)
+        try:
+            page, _ = write_report(figures, self.request.lang, reports_folder())
+        except OSError as error:
+            told = f"the report could not be written ({error}); `qbo-backfill report {run_id}` shows it"
+            self._events.emit("report_not_written", "report", told, level="warning")
+        else:
+            self._events.emit("report_written", "report", f"report: {page}", path=str(page))
 
     async def _cut(self, left: list[Window]) -> tuple[list[Piece], datetime, int]:
         """What is left of the range in pieces, QuickBooks' clock before it was counted, and the count."""
