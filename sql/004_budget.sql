@@ -131,7 +131,7 @@ COMMENT ON FUNCTION ops.clear_the_dead(text, interval) IS 'Takes turns, places a
 --
 -- The moment is the latest of
 --   now; the end of a pause; the next slot of the even pace;
---   nine tenths of the pace after the last turn, so that lost slots are made up for without a burst;
+--   nineteen twentieths of the pace after the last turn, so that lost slots are made up for without a burst;
 --   60 s after the per_minute-th last request has arrived;
 --   1 s after the per_second-th last has arrived. A request that has no answer yet counts as arrived `lateness` after
 --   its moment: senders keep to that, and without it an answer that takes long would cost pace.
@@ -179,7 +179,7 @@ BEGIN
     slot := greatest(budget.next_slot_at, budget.paused_until, clock - interval '5 s');
     moment := greatest(
         clock, slot,
-        (SELECT max(t.moment) + pace * budget.slowdown * 0.9 FROM ops.turns t WHERE t.realm_id = realm),
+        (SELECT max(t.moment) + pace * budget.slowdown * 0.95 FROM ops.turns t WHERE t.realm_id = realm),
         -- The hundredths are for clocks that are read one after the other.
         (SELECT t.arrived_by + interval '60.02 s' FROM ops.turns t
           WHERE t.realm_id = realm ORDER BY t.arrived_by DESC OFFSET per_minute - 1 LIMIT 1),

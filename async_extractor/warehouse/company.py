@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from async_extractor.warehouse.connection import Address, Connection, connect, is_passing, told
-from async_extractor.warehouse.loader import DATABASE_PATIENCE, WarehouseLost
+from async_extractor.warehouse.connection import Address, Connection, breaks_the_connection, connect, is_passing, told
+from async_extractor.warehouse.session import DATABASE_PATIENCE, WarehouseLost
 from async_extractor.warehouse.statements import statement
 
 # A call takes milliseconds; one that takes this long is on a connection that leads nowhere.
@@ -79,7 +79,8 @@ class CompanyConnection:
                         raise
                     if time.monotonic() - began > self._patience:
                         raise WarehouseLost(f"{told(error)}, for {self._patience:.0f} s") from None
-                    self._give_up_connection(error)
+                    if breaks_the_connection(error) and self._connection is not None:
+                        self._connection.terminate()
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, LONGEST_PAUSE)
                 else:
@@ -105,11 +106,6 @@ class CompanyConnection:
             await connection.add_listener(f"qbo_{self.realm_id}", self._heard)
             self._connection = connection
         return self._connection
-
-    def _give_up_connection(self, error: Exception) -> None:
-        if isinstance(error, asyncio.TimeoutError) and self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
         word, _, rest = payload.partition(" ")
