@@ -227,6 +227,7 @@ class Backfill:
             with contextlib.suppress(WarehouseLost, asyncpg.PostgresError):
                 await self._ledger.finish_run(run_id, status, str(ending))
                 await self._count_requests(run_id)
+                await self._write_report(run_id)
             raise ending from None
         await self._count_requests(run_id)
         counts = await self._ledger.chunk_counts(run_id)
@@ -234,6 +235,7 @@ class Backfill:
             return
         reason = await self._why_incomplete(run_id, counts)
         await self._ledger.finish_run(run_id, "incomplete", reason)
+        await self._write_report(run_id)
         raise IncompleteError(reason)
 
     async def validate(self, run_id: int) -> list[Validation]:
