@@ -254,6 +254,10 @@ class Backfill:
             self._events.emit("validated", "validate", check.sentence, level=check.level, **check.fields())
         return checks
 
+    async def has_ended(self, run_id: int) -> bool:
+        """Whether the run was closed, so that extracting for it again needs a plan of its own."""
+        return (await self._ledger.run(run_id))["finished_at"] is not None
+
     async def report(self, run_id: int) -> BackfillResult:
         """Closes the run and says what it came to."""
         counts = await self._ledger.chunk_counts(run_id)

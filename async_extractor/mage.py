@@ -23,8 +23,6 @@ from async_extractor.errors import BackfillError, RequestError
 from async_extractor.events import Event, Listener, LogListener
 from async_extractor.request import BackfillRequest
 from async_extractor.secrets import MageSecrets
-from async_extractor.warehouse.connection import connect_first
-from async_extractor.warehouse.ledger import Ledger
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -74,7 +72,7 @@ def extract(planned: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
 
     async def stage(backfill: Backfill) -> dict[str, Any]:
         run_id = int(planned["run_id"])
-        if await _has_ended(backfill, run_id):
+        if await backfill.has_ended(run_id):
             run_id = await backfill.plan()
         await backfill.extract(run_id)
         return {**planned, "run_id": run_id}
@@ -176,15 +174,6 @@ def _run(variables: Variables, stage: Callable[[Backfill], Awaitable[Result]]) -
         failure = type(error)(str(error))
     # Raised out here, it carries no frames of the event loop into Mage's log and database.
     raise failure
-
-
-async def _has_ended(backfill: Backfill, run_id: int) -> bool:
-    connection = await connect_first(backfill.settings.warehouse)
-    try:
-        run = await Ledger(connection).run(run_id)
-        return run["finished_at"] is not None
-    finally:
-        await connection.close()
 
 
 def _in_a_loop(run: Callable[[], Awaitable[Result]]) -> Result:
