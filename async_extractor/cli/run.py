@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from async_extractor.backfill import Backfill
+from async_extractor.cli.event_lines import event_lines
 from async_extractor.cli.screen import moment, screen
 from async_extractor.errors import BackfillError, IncompleteError
 from async_extractor.events import Event, Listener
@@ -41,6 +42,9 @@ AS_JSON = typer.Option(False, "--json", help="The last line of stdout is one JSO
 NO_LIMITS = typer.Option(False, "--no-limits", help="No budget of requests; in the simulator's environment only")
 PROFILE = typer.Option("", help="Which company's secrets: acme reads ACME_QBO_REALM_ID and fills schema raw_acme")
 
+LANG = typer.Option("en", "--lang", help="The report's language: en or es")
+EVENTS = typer.Option("", "--events", metavar="FILE", help="Every event as a JSON line, appended to FILE; - is stderr")
+
 
 def run(
     entity: str = ENTITY,
@@ -53,19 +57,33 @@ def run(
     as_json: bool = AS_JSON,
     no_limits: bool = NO_LIMITS,
     profile: str = PROFILE,
+    lang: str = LANG,
+    events: str = EVENTS,
 ) -> int:
     """Backfill one entity. Exit 0: all chunks done; 2: bad parameters; 3: chunks left, resumable; 4: configuration."""
+    try:
+        request = BackfillRequest.parse(entity, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, lang)
+    except BackfillError as error:
+        if as_json:
+            print(json.dumps(_refused(entity, error)), flush=True)
+        raise
+    return run_request(request, as_json=as_json, limits=not no_limits, profile=profile, events=events)
+
+
+def run_request(
+    request: BackfillRequest, *, as_json: bool, limits: bool, profile: str, events: str = ""
+) -> int:
+    """The backfill with its progress and its result on the screen; what every command that reads does."""
     # Progress goes to stderr, so that stdout is the result alone.
     console = Console(stderr=True)
     progress: ProgressBar | PlainLines = ProgressBar(console) if console.is_terminal else PlainLines()
     try:
-        request = BackfillRequest.parse(entity, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode)
         secrets = MageSecrets.locate(profile=profile)
-        with progress:
-            result = asyncio.run(_run(request, secrets, progress, limits=not no_limits, profile=profile))
+        with progress, event_lines(events) as more:
+            result = asyncio.run(_run(request, secrets, [progress, *more], limits=limits, profile=profile))
     except BackfillError as error:
         if as_json:
-            print(json.dumps(_refused(entity, error)), flush=True)
+            print(json.dumps(_refused(request.entity.name, error)), flush=True)
         raise
     if not as_json:
         print_result(result, screen())
@@ -77,9 +95,9 @@ def run(
 
 
 async def _run(
-    request: BackfillRequest, secrets: MageSecrets, listener: Listener, *, limits: bool, profile: str
+    request: BackfillRequest, secrets: MageSecrets, listeners: list[Listener], *, limits: bool, profile: str
 ) -> BackfillResult:
-    async with Backfill(request, secrets, [listener], limits=limits, profile=profile) as backfill:
+    async with Backfill(request, secrets, listeners, limits=limits, profile=profile) as backfill:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, backfill.stop, f"stopped by {number.name}")
@@ -89,7 +107,8 @@ async def _run(
             await backfill.validate(run_id)
         except IncompleteError as error:
             # The report below says it in full; the line here is for whoever watches.
-            listener(Event("incomplete", "extract", "warning", str(error)))
+            for listener in listeners:
+                listener(Event("incomplete", "extract", "warning", str(error)))
         return await backfill.report(run_id)
 
 
