@@ -47,13 +47,17 @@ def compose(figures: RunFigures, lang: str, now: datetime | None = None) -> Repo
         why=why,
         what_to_do=what_to_do,
         sections=[
-            Section("totals", texts("totals"), [_totals(figures, texts)]),
-            Section("checks", texts("checks"), list(_checks(figures, texts))),
-            Section("volume", texts("volume"), list(_volume(figures, texts))),
-            Section("time", texts("time"), list(_time(figures, texts))),
-            Section("story", texts("story"), list(_story(figures, texts))),
-            Section("chunks", texts("chunks"), list(_chunks(figures, texts))),
-            Section("about", texts("about"), list(_about(figures, texts))),
+            section
+            for section in (
+                Section("totals", texts("totals"), [_totals(figures, texts)]),
+                Section("checks", texts("checks"), list(_checks(figures, texts))),
+                Section("volume", texts("volume"), list(_volume(figures, texts))),
+                Section("time", texts("time"), list(_time(figures, texts))),
+                Section("story", texts("story"), list(_story(figures, texts))),
+                Section("chunks", texts("chunks"), list(_chunks(figures, texts))),
+                Section("about", texts("about"), list(_about(figures, texts))),
+            )
+            if section.blocks
         ],
         contents=texts("contents"),
         made=texts("made", moment=_moment(now or datetime.now(UTC))),
@@ -61,6 +65,28 @@ def compose(figures: RunFigures, lang: str, now: datetime | None = None) -> Repo
 
 
 def _totals(figures: RunFigures, texts: Texts) -> Figures:
+    compared = next((check.found for check in figures.all_checks if check.name == "source_rows"), None)
+    return _of_run(figures, texts) if compared is None else _of_verification(figures, compared, texts)
+
+
+def _of_verification(figures: RunFigures, compared: dict[str, Any], texts: Texts) -> Figures:
+    number, requests = texts.number, figures.requests
+    return Figures(
+        [
+            (texts("at_source"), number(compared["source"]), ""),
+            (texts("in_raw"), number(compared["raw"]), ""),
+            (texts("compared"), number(compared["compared"]), texts("all_compared") if compared["whole"] else ""),
+            (texts("missing"), number(compared["missing"]), ""),
+            (texts("altered"), number(compared["altered"] + compared["outdated"]), ""),
+            (texts("surplus"), number(compared["surplus"]), ""),
+            (texts("read_again"), number(figures.totals["read"]), ""),
+            (texts("requests"), number(requests["sent"]), ""),
+            (texts("duration"), _duration(figures.seconds, texts), ""),
+        ]
+    )
+
+
+def _of_run(figures: RunFigures, texts: Texts) -> Figures:
     totals, counts, number = figures.totals, figures.counts, texts.number
     rate = totals["read"] / figures.seconds if figures.seconds else 0
     requests = figures.requests
@@ -203,6 +229,8 @@ def _time(figures: RunFigures, texts: Texts) -> Iterator[Block]:
     parts["other"] = max(0.0, seconds["attempts"] - spent)
     total = sum(parts.values())
     attempts = sum(chunk["attempts"] for chunk in figures.chunks)
+    if not attempts:
+        return
     longest = max(parts, key=lambda name: parts[name])
     yield Chart(
         "time",
@@ -260,6 +288,8 @@ def _story(figures: RunFigures, texts: Texts) -> Iterator[Block]:
 
 
 def _chunks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
+    if not figures.chunks and figures.run["mode"] == "verify":
+        return
     left = figures.resume_at
     point = (
         texts("resume_none")
@@ -273,7 +303,13 @@ def _chunks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
     names = ("attempts_column", "requests_column", "read_column", "inserted", "updated", "unchanged")
     yield Table(
         texts("chunks_caption"),
-        [texts("window"), texts("state"), *(texts(name) for name in names), texts("quarantined"), texts("seconds")],
+        [
+            texts("window"),
+            texts("state"),
+            *(_title(texts(name)) for name in names),
+            _title(texts("quarantined")),
+            texts("seconds"),
+        ],
         [
             (
                 _window(chunk, texts),
@@ -321,12 +357,16 @@ def _about(figures: RunFigures, texts: Texts) -> Iterator[Block]:
             (texts("environment"), environment),
             (texts("realm"), run["realm_id"]),
             (
-                texts("requests"),
+                _title(texts("requests")),
                 texts("month_note", number=texts.number(figures.month_requests)),
             ),
             (texts("settings"), ", ".join(f"{name} {value}" for name, value in sorted(run["settings"].items()))),
         ],
     )
+
+
+def _title(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _chunk_tone(chunk: dict[str, Any]) -> Tone:

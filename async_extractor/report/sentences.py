@@ -204,7 +204,7 @@ def _volume(check: Validation, texts: Texts) -> str:
     parts = []
     if found["gaps"]:
         gap = found["gaps"][0]
-        parts.append(f"{texts.number(len(found['gaps']))} huecos, por ejemplo de {gap['first']} a {gap['last']}")
+        parts.append(f"huecos: {texts.number(len(found['gaps']))}, por ejemplo de {gap['first']} a {gap['last']}")
     for kinds, words in (
         ({"empty", "low"}, "días con muy pocas filas"),
         ({"high"}, "días con muchas más filas de lo usual"),

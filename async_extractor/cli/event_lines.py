@@ -1,0 +1,28 @@
+"""`--events FILE`: every event of a command as a JSON line, for log collectors."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from async_extractor.errors import RequestError
+from async_extractor.events import JsonLines, Listener
+
+
+@contextlib.contextmanager
+def event_lines(target: str) -> Iterator[list[Listener]]:
+    """Listeners that write to `target`: none for '', stderr for '-', else a file that is appended to."""
+    if not target:
+        yield []
+        return
+    if target == "-":
+        yield [JsonLines(sys.stderr)]
+        return
+    try:
+        stream = Path(target).expanduser().open("a", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise RequestError(f"events: {target} can't be written ({error.strerror})") from None
+    with stream:
+        yield [JsonLines(stream)]
