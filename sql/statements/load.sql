@@ -1,5 +1,6 @@
 -- name: create_staging
--- A session's own staging: no WAL, empty again after each commit.
+-- A session's own staging: no WAL, empty again after each commit. Uncompressed, and in the row up to 8 KB: a payload
+-- is compressed once, when it enters raw, and not at all when raw has it already.
 CREATE TEMPORARY TABLE IF NOT EXISTS staging (
     id               text        NOT NULL,
     payload          jsonb       NOT NULL,
@@ -7,10 +8,12 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staging (
     sync_token       bigint      NOT NULL,
     line             integer     NOT NULL
 ) ON COMMIT DELETE ROWS;
+ALTER TABLE staging ALTER COLUMN payload SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160);
 
 -- name: merge_page
 -- The page in staging becomes rows of raw. Newest wins: by LastUpdatedTime, then SyncToken; of equal
--- versions with another payload the one just read. A row that raw already has is left out before the
+-- versions with another payload the one just read. Payloads are compared as stored, byte by byte: number scale
+-- counts (jsonb's own <> takes 639.00 for 639.0), and neither has to be made text. A row that raw already has is left out before the
 -- INSERT, because ON CONFLICT would lock it, and a lock writes WAL. In order of id, so that two
 -- sessions which merge the same rows wait for each other instead of deadlocking. A record that was marked
 -- deleted is alive again only when it was read ($7, QuickBooks' clock) after it was marked.
@@ -25,7 +28,7 @@ WITH newest AS (
         OR t.deleted_at_utc < $7
         OR (coalesce(n.last_updated_utc, '-infinity'), n.sync_token) > (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
         OR ((coalesce(n.last_updated_utc, '-infinity'), n.sync_token) = (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
-            AND n.payload::text <> t.payload::text)
+            AND record_image_ne(ROW(n.payload), ROW(t.payload)))
      ORDER BY id
 ), merged AS (
     INSERT INTO raw.{table} AS t (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,
