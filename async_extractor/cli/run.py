@@ -70,9 +70,7 @@ def run(
     return run_request(request, as_json=as_json, limits=not no_limits, profile=profile, events=events)
 
 
-def run_request(
-    request: BackfillRequest, *, as_json: bool, limits: bool, profile: str, events: str = ""
-) -> int:
+def run_request(request: BackfillRequest, *, as_json: bool, limits: bool, profile: str, events: str = "") -> int:
     """The backfill with its progress and its result on the screen; what every command that reads does."""
     # Progress goes to stderr, so that stdout is the result alone.
     console = Console(stderr=True)
