@@ -8,6 +8,7 @@ import platform
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import datetime, timedelta
 from types import TracebackType
+from typing import Any
 
 import aiohttp
 import asyncpg
@@ -36,6 +37,7 @@ from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
 from async_extractor.settings import Secrets, Settings
 from async_extractor.validation import Validation, Validator
+from async_extractor.validation.reprocessing import hash_of
 from async_extractor.warehouse.budget import SharedGate
 from async_extractor.warehouse.company import CompanyConnection
 from async_extractor.warehouse.connection import Connection, connect_first, is_passing, told
@@ -175,7 +177,7 @@ class Backfill:
                 request.window,
                 request.chunk,
                 request.concurrency,
-                self._versions(),
+                {**self._versions(), **await self._before_reprocessing()},
             )
             chunks = await self._ledger.write_plan(
                 run_id,
@@ -297,6 +299,14 @@ class Backfill:
         )
         await self._write_report(run_id)
         return result
+
+    async def _before_reprocessing(self) -> dict[str, Any]:
+        """What the rows of the range say before they are read again, for the proof that it changed nothing."""
+        request, raw_schema = self.request, self.settings.raw_schema
+        if request.mode != "reprocess":
+            return {}
+        connection = await self._session.live()
+        return await hash_of(connection, request.entity, raw_schema, request.window, request.filter_field)
 
     async def _write_report(self, run_id: int) -> None:
         """The report's files; the run is what it is when they can't be written."""
