@@ -11,6 +11,7 @@ from async_extractor.entities import Entity
 from async_extractor.validation import advice
 from async_extractor.validation.coverage import Coverage, coverage
 from async_extractor.validation.outcome import MOST_NAMED, Validation, named
+from async_extractor.validation.reprocessing import proof
 from async_extractor.validation.seals import Seals
 from async_extractor.validation.volume import Volume, judge
 from async_extractor.warehouse.connection import Connection
@@ -49,6 +50,9 @@ class Validator:
             counted = await self._source_count(realm_id, filter_field, window, await count_at_source())
             same = counted.severity == "ok"
             checks.append(counted)
+        proved = await proof(self._connection, run_id, self._entity, self._raw_schema, window, filter_field)
+        if proved is not None:
+            checks.append(proved)
         checks.append(await self.volume(run_id, realm_id, filter_field, window, same_as_source=same))
         sealed = await Seals(self._connection, self._entity, self._raw_schema).seal_run(run_id)
         checks.append(

@@ -26,3 +26,6 @@ SELECT c.chunk_id, c.kind, c.window_start, c.window_end, c.status, c.error
 
 -- name: environment_of
 SELECT environment FROM ops.company WHERE realm_id = $1 ORDER BY first_seen_at LIMIT 1;
+
+-- name: newest_run
+SELECT max(run_id) FROM ops.runs WHERE realm_id = $1;

@@ -1,0 +1,147 @@
+"""`qbo-backfill quarantine`: the records that raw could not hold."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from async_extractor.cli.reading import as_json, read
+from async_extractor.cli.resume import DRY_RUN
+from async_extractor.cli.retry import request_for
+from async_extractor.cli.run import NO_LIMITS, PROFILE, run_request
+from async_extractor.cli.screen import screen
+from async_extractor.entities import ENTITIES
+from async_extractor.errors import RequestError
+from async_extractor.validation import advice
+from async_extractor.warehouse.connection import Connection
+from async_extractor.warehouse.statements import statement
+from async_extractor.windows import UTC, Window
+
+app = typer.Typer(no_args_is_help=True, help="Records that Postgres can't hold or Intuit can't serve, kept whole.")
+
+ENTITY = typer.Argument(None, metavar="[ENTITY]", help="invoices, customers or items; all without it")
+ALL = typer.Option(False, "--all", help="Those that have arrived since, too")
+AS_JSON = typer.Option(False, "--json", help="One JSON object a line")
+NUMBER = typer.Argument(..., metavar="NUMBER", help="The entry's number, from `quarantine list`")
+NUMBERS = typer.Argument(None, metavar="[NUMBER]...", help="The entries' numbers; all that stand without them")
+
+
+@app.command("list")
+def list_entries(
+    entity: str = ENTITY, everything: bool = ALL, json_lines: bool = AS_JSON, profile: str = PROFILE
+) -> None:
+    """What is in quarantine, and why."""
+    if entity is not None and entity not in ENTITIES:
+        raise RequestError(f"entity: {entity!r} is not one of {', '.join(ENTITIES)}")
+
+    async def look(connection: Connection, realm_id: str) -> list[dict[str, Any]]:
+        rows = await connection.fetch(statement("list_quarantine"), realm_id, entity, everything)
+        return [dict(row) for row in rows]
+
+    entries = read(look, profile)
+    if json_lines:
+        for entry in entries:
+            print(as_json(entry))
+        return
+    if not entries:
+        print("Nothing is in quarantine.")
+        return
+    table = Table(title="Quarantine (UTC)", title_justify="left")
+    for name in ("number", "entity", "Id", "bytes", "since", "state", "why"):
+        table.add_column(name, overflow="fold")
+    for entry in entries:
+        table.add_row(
+            str(entry["quarantine_id"]),
+            entry["entity"],
+            entry["record_id"] or "none",
+            "not served" if entry["bytes"] is None else f"{entry['bytes']:,}",
+            f"{entry['quarantined_at'].astimezone(UTC):%Y-%m-%d %H:%M}",
+            "arrived since" if entry["resolved_at"] else "stands",
+            entry["reason"],
+        )
+    screen().print(table, markup=False, highlight=False)
+    print(
+        "Look at one with `qbo-backfill quarantine show NUMBER`; read them again with `qbo-backfill quarantine retry`."
+    )
+
+
+@app.command()
+def show(number: int = NUMBER, json_lines: bool = AS_JSON, profile: str = PROFILE) -> None:
+    """One entry: why it is here, the request that brought it, and the record as Intuit sent it."""
+
+    async def look(connection: Connection, realm_id: str) -> dict[str, Any] | None:
+        row = await connection.fetchrow(statement("show_quarantine"), realm_id, number)
+        return None if row is None else dict(row)
+
+    entry = read(look, profile)
+    if entry is None:
+        raise RequestError(f"NUMBER: there is no entry {number}; `qbo-backfill quarantine list --all` shows them")
+    entry["request_payload"] = json.loads(entry["request_payload"])
+    if json_lines:
+        print(as_json(entry))
+        return
+    record = entry.pop("record")
+    for name, value in entry.items():
+        print(f"{name:16} {as_json(value) if isinstance(value, dict) else value}")
+    print("record, as Intuit sent it:" if record is not None else "record: Intuit could not send it")
+    if record is not None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(record + b"\n")
+
+
+def _closing(ids: list[int]) -> Callable[[Connection, str], Awaitable[None]]:
+    async def close(connection: Connection, _realm_id: str) -> None:
+        await connection.execute(statement("close_quarantine"), ids)
+
+    return close
+
+
+@app.command()
+def retry(
+    numbers: list[int] = NUMBERS,
+    dry_run: bool = DRY_RUN,
+    json_lines: bool = AS_JSON,
+    no_limits: bool = NO_LIMITS,
+    profile: str = PROFILE,
+) -> int:
+    """Read the chunks of these entries again: what has been corrected in QuickBooks arrives, the rest comes back here.
+
+    Exit 0: the chunks were read; 3: some are left.
+    """
+    wanted = list(numbers) if numbers else None
+
+    async def look(connection: Connection, realm_id: str) -> list[dict[str, Any]]:
+        return [dict(row) for row in await connection.fetch(statement("quarantine_windows"), realm_id, wanted)]
+
+    entries = read(look, profile)
+    missing = sorted(set(wanted or ()) - {entry["quarantine_id"] for entry in entries})
+    if missing:
+        raise RequestError(f"NUMBER: no entry {missing[0]} stands; `qbo-backfill quarantine list` shows those that do")
+    chunks = {entry["chunk_id"]: {**entry, "status": "done"} for entry in entries if entry["window_end"] is not None}
+    if not chunks:
+        print(as_json({"retried": 0}) if json_lines else "Nothing to retry: nothing is in quarantine.", flush=True)
+        return 0
+    code = 0
+    for chunk in chunks.values():
+        window = Window(chunk["window_start"], chunk["window_end"])
+        ids = [entry["quarantine_id"] for entry in entries if entry["chunk_id"] == chunk["chunk_id"]]
+        what = f"{len(ids)} entries: {chunk['entity']} by {chunk['filter_field']} in {window}"
+        if dry_run:
+            print(
+                as_json({"entries": ids, "window": str(window), "dry_run": True})
+                if json_lines
+                else f"Would read {what}."
+            )
+            continue
+        if not json_lines:
+            print(
+                f"Reading again for {what} ({advice.run(chunk['entity'], window, chunk['filter_field'], 'reprocess')})."
+            )
+        read(_closing(ids), profile)
+        code = run_request(request_for(chunk), as_json=json_lines, limits=not no_limits, profile=profile)
+    return code

@@ -1,0 +1,73 @@
+"""How commands look into the warehouse: a connection for as long as they need it, and no traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import asyncpg
+
+from async_extractor.errors import ConfigurationError, RequestError
+from async_extractor.secrets import MageSecrets
+from async_extractor.settings import warehouse_address
+from async_extractor.warehouse.connection import Connection, connect_first, told
+from async_extractor.warehouse.schema import bring_up_to_date
+from async_extractor.windows import UTC, iso
+
+T = TypeVar("T")
+
+
+def read(work: Callable[[Connection, str], Awaitable[T]], profile: str = "") -> T:
+    """What `work` returns, given a connection and the company's realm id.
+
+    The schema is brought up to date first, so that a new program can look into an old database.
+    """
+
+    async def main() -> T:
+        secrets = MageSecrets.locate(profile=profile)
+        realm_id = secrets.require("QBO_REALM_ID").strip()
+        connection = await connect_first(warehouse_address(secrets))
+        try:
+            await bring_up_to_date(connection, f"raw_{profile}" if profile else "raw")
+            return await work(connection, realm_id)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise ConfigurationError(told(error)) from None
+        finally:
+            await connection.close(timeout=5)
+
+    return asyncio.run(main())
+
+
+def as_json(value: object) -> str:
+    """One line of JSON; times as ISO in UTC."""
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == int(value) else float(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value)
+
+
+def day_or_moment(name: str, text: str) -> tuple[datetime, datetime]:
+    """The UTC day, or the second, that a text means: `[start, end)`; RequestError with the parameter's name."""
+    try:
+        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace("z", "+00:00"))
+    except ValueError:
+        raise RequestError(f"{name}: {text!r} is not an ISO date (2024-03-05) or timestamp with an offset") from None
+    if len(text.strip()) == len("2024-03-05"):
+        start = moment.replace(tzinfo=UTC)
+        return start, start.replace(hour=23, minute=59, second=59)
+    if moment.tzinfo is None:
+        raise RequestError(f"{name}: {text!r} has a time but no offset; add Z for UTC")
+    return moment.astimezone(UTC), moment.astimezone(UTC).replace(microsecond=999999)

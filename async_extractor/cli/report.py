@@ -1,0 +1,88 @@
+"""`qbo-backfill report`: a run's report, on the screen or as a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from async_extractor.cli.reading import as_json, read
+from async_extractor.cli.run import PROFILE
+from async_extractor.errors import RequestError
+from async_extractor.report import RunFigures, as_html, as_markdown, compose, gather
+from async_extractor.report.texts import LANGUAGES
+from async_extractor.warehouse.connection import Connection
+from async_extractor.warehouse.statements import statement
+
+RUN = typer.Argument(None, metavar="[RUN]", help="The run's number; the newest without it")
+LANG = typer.Option("en", "--lang", help="en or es")
+HTML = typer.Option("", "--html", metavar="FILE", help="Write the page there instead of printing the text")
+MARKDOWN = typer.Option("", "--markdown", metavar="FILE", help="Write the text there instead of printing it")
+AS_JSON = typer.Option(False, "--json", help="The figures as one JSON object")
+
+
+def report(
+    run: int = RUN,
+    lang: str = LANG,
+    html: str = HTML,
+    markdown: str = MARKDOWN,
+    json_object: bool = AS_JSON,
+    profile: str = PROFILE,
+) -> None:
+    """A run's report: verdict, what to do, figures, checks, volume, where the time went."""
+    if lang not in LANGUAGES:
+        raise RequestError(f"lang: {lang!r} is not one of {', '.join(LANGUAGES)}")
+    figures = read(lambda connection, realm_id: _figures(connection, realm_id, run), profile)
+    made = compose(figures, lang)
+    for target, text in ((html, as_html), (markdown, as_markdown)):
+        if target:
+            _write("html" if text is as_html else "markdown", target, text(made))
+    if json_object:
+        print(as_json(_plain(figures, made.verdict)))
+    elif not html and not markdown:
+        sys.stdout.write(as_markdown(made))
+
+
+async def _figures(connection: Connection, realm_id: str, run: int | None) -> RunFigures:
+    if run is None:
+        run = await connection.fetchval(statement("newest_run"), realm_id)
+        if run is None:
+            raise RequestError("RUN: there is no run yet; begin with `qbo-backfill run`")
+    return await gather(connection, run)
+
+
+def _write(name: str, target: str, text: str) -> None:
+    try:
+        Path(target).expanduser().write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"{name}: {target} can't be written ({error.strerror})") from None
+    print(f"Written: {target}", file=sys.stderr)
+
+
+def _plain(figures: RunFigures, verdict: str) -> dict[str, object]:
+    return {
+        "run_id": figures.run["run_id"],
+        "entity": figures.run["entity"],
+        "status": figures.run["status"],
+        "mode": figures.run["mode"],
+        "verdict": verdict,
+        "severity": figures.severity,
+        "error": figures.run["error"],
+        "window": {"start": figures.window.start, "end": figures.window.end},
+        "chunks": figures.counts,
+        "rows": {k: figures.totals[k] for k in ("read", "inserted", "updated", "unchanged", "quarantined")},
+        "pages": figures.totals["pages"],
+        "bytes": figures.totals["bytes"],
+        "requests": figures.requests,
+        "seconds": round(figures.seconds, 3),
+        "seconds_by_part": figures.seconds_by_part,
+        "resume_at": figures.resume_at,
+        "checks": [
+            {"name": c.name, "code": c.code, "severity": c.severity, "message": c.message, "advice": c.advice}
+            for c in figures.checks
+        ],
+        "chunk_table": list(figures.chunks),
+        "days": [{"day": day, "rows": rows} for day, rows in figures.days],
+        "events": list(figures.events),
+    }
