@@ -7,7 +7,20 @@ import sys
 import click
 import typer
 
-from async_extractor.cli import postgres, run, secrets, simulator, status, verify, warehouse
+from async_extractor.cli import (
+    postgres,
+    quarantine,
+    report,
+    reprocess,
+    resume,
+    retry,
+    run,
+    secrets,
+    simulator,
+    status,
+    verify,
+    warehouse,
+)
 from async_extractor.errors import BackfillError
 
 app = typer.Typer(
@@ -20,7 +33,12 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("resume")(resume.resume)
+app.command("retry")(retry.retry)
+app.command("reprocess")(reprocess.reprocess)
 app.command("verify")(verify.verify)
+app.command("report")(report.report)
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(warehouse.app, name="warehouse")
