@@ -144,10 +144,14 @@ async def test_a_refresh_token_is_exchanged_in_a_form_with_the_apps_credentials(
     assert request["allow_redirects"] is False
 
 
-async def test_twenty_workers_without_a_token_cause_one_exchange(process: Process, intuit: Intuit) -> None:
+async def test_twenty_workers_without_a_token_cause_one_exchange(
+    process: Process, intuit: Intuit, store: Store
+) -> None:
     tokens = process()
     assert set(await asyncio.gather(*(tokens.current() for _ in range(20)))) == {"eyJhbGciOi.access-token-0001"}
     assert len(intuit.asked) == 1
+    # One of them waits for the store; the others hold up no thread.
+    assert store.log.count("locked") == 1
 
 
 async def test_twenty_workers_whose_token_was_refused_cause_one_exchange(process: Process, intuit: Intuit) -> None:
