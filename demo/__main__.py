@@ -74,11 +74,12 @@ def _take_down(stack: Stack) -> int:
 def _say_where(stack: Stack, console: Console) -> None:
     warehouse = stack.warehouse
     console.rule("left up; `make clean` or `python -m demo --down` ends it")
-    environment = f"MAGE_DATA_DIR={stack.mage.data_dir} MAGE_REPO_PATH={stack.project}"
+    environment = f"MAGE_DATA_DIR={stack.mage_data} MAGE_REPO_PATH={stack.project}"
     for line in (
         f"Mage       {stack.mage.address}   login {OWNER_EMAIL} / {stack.mage.password}",
         f"Postgres   {warehouse.url(show_password=True)}",
         f"Simulator  {stack.simulator_url}",
+        f"Reports    {stack.reports}",
         "For qbo-backfill to read the same secrets:",
         f"export {environment} MAGE_DATABASE_CONNECTION_URL='{stack.mage.database_url}'",
     ):

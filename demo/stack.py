@@ -55,6 +55,8 @@ class Stack:
         self.folder = folder.absolute()
         self.company = company or Company()
         self.project = self.folder / "mage_project"
+        self.mage_data = self.folder / "mage_data"
+        self.reports = self.mage_data / "reports"
         self.postgres = EmbeddedPostgres(self.folder / "postgres")
         self.warehouse: PostgresAddress
         self.mage: MageServer
@@ -72,7 +74,7 @@ class Stack:
         say("Mage's project and secrets")
         self._copy_project()
         url = f"postgresql+psycopg2://{mages.user}:{mages.password}@{mages.host}:{mages.port}/{mages.dbname}"
-        self.mage = MageServer(self.project, self.folder / "mage_data", self.folder / "mage.log", database_url=url)
+        self.mage = MageServer(self.project, self.mage_data, self.folder / "mage.log", database_url=url)
         self._store_secrets(self._wait_for(simulator))
         say("Mage")
         self._start_mage()
@@ -97,7 +99,7 @@ class Stack:
 
     def secrets(self) -> MageSecrets:
         """The demo's Mage Secrets, as the blocks read them."""
-        environ = {"MAGE_REPO_PATH": str(self.project), "MAGE_DATA_DIR": str(self.mage.data_dir)}
+        environ = {"MAGE_REPO_PATH": str(self.project), "MAGE_DATA_DIR": str(self.mage_data)}
         if self.mage.database_url:
             environ["MAGE_DATABASE_CONNECTION_URL"] = self.mage.database_url
         return MageSecrets.locate(environ)

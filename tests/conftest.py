@@ -34,6 +34,14 @@ def _reports_in_a_folder_of_their_own(tmp_path_factory: pytest.TempPathFactory) 
     os.environ["QBO_BACKFILL_REPORTS"] = str(tmp_path_factory.mktemp("reports"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A run in this process, which has no MAGE_DATA_DIR, must not leave its report in somebody's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QBO_BACKFILL_REPORTS", str(tmp_path_factory.mktemp("reports")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresAddress]:
     """A throwaway server (no fsync) for the session; its superuser's address.
