@@ -52,6 +52,7 @@ KNOWN_SECRETS = {
         KnownSecret("POSTGRES_DB", "Its database"),
         KnownSecret("POSTGRES_USER", "The role that the extractor logs in as"),
         KnownSecret("POSTGRES_PASSWORD", "That role's password"),
+        KnownSecret("POSTGRES_PASSWORD_NEXT", "Its next one, while `secrets rotate` changes it", required=False),
         KnownSecret(
             "QBO_ACCESS_TOKEN",
             "The current access token and its expiry; written by the refresh, never by hand",

@@ -11,6 +11,9 @@ from async_extractor.qbo.endpoints import Endpoints
 from async_extractor.qbo.oauth import Client, TokenStore
 from async_extractor.warehouse.connection import Address
 
+# The second one is there while the first is being rotated; see rotation.py.
+PASSWORDS = ("POSTGRES_PASSWORD", "POSTGRES_PASSWORD_NEXT")
+
 
 class Secrets(TokenStore, Protocol):
     """What a run needs of Mage Secrets."""
@@ -68,4 +71,5 @@ def warehouse_address(secrets: Secrets) -> Address:
         database=secrets.require("POSTGRES_DB").strip(),
         user=secrets.require("POSTGRES_USER").strip(),
         password=secrets.require("POSTGRES_PASSWORD"),
+        newer_passwords=lambda: [value for name in PASSWORDS if (value := secrets.get(name))],
     )

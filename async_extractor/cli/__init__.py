@@ -14,6 +14,7 @@ from async_extractor.cli import (
     reprocess,
     resume,
     retry,
+    rotate,
     run,
     secrets,
     simulator,
@@ -39,6 +40,7 @@ app.command("reprocess")(reprocess.reprocess)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
 app.add_typer(quarantine.app, name="quarantine")
+secrets.app.command("rotate")(rotate.rotate)
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(warehouse.app, name="warehouse")

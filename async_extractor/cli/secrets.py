@@ -36,7 +36,7 @@ def set_secret(name: str = Name, any_name: bool = Any_, if_missing: bool = IfMis
     if if_missing and name in secrets.names():
         typer.echo(f"{name} is stored already.")
         return
-    value = _read_value(name)
+    value = read_value(name)
     _check(name, value)
     secrets.set(name, value)
     typer.echo(f"{name} is stored ({secrets.where}).")
@@ -85,7 +85,7 @@ def _known_names(profile: str) -> str:
     return f"Known{prefix}: {', '.join(KNOWN_SECRETS)}."
 
 
-def _read_value(name: str) -> str:
+def read_value(name: str) -> str:
     if sys.stdin.isatty():
         return str(typer.prompt(name, hide_input=True, default="", show_default=False, err=True))
     value = sys.stdin.read()

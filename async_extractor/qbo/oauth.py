@@ -23,6 +23,8 @@ from async_extractor.qbo.faults import AuthorizationFault, TransientFault, redac
 
 REFRESH_TOKEN = "QBO_REFRESH_TOKEN"  # noqa: S105 - the names of secrets, not their values
 ACCESS_TOKEN = "QBO_ACCESS_TOKEN"  # noqa: S105
+CLIENT_ID = "QBO_CLIENT_ID"
+CLIENT_SECRET = "QBO_CLIENT_SECRET"  # noqa: S105
 
 # Refreshed this long before it ends, or at a quarter of its life where that is shorter.
 EARLY_SECONDS = 300.0
@@ -124,7 +126,7 @@ class AccessTokens:
             stored = _read(await asyncio.to_thread(held.get, ACCESS_TOKEN))
             if stored and stored.refresh == _mark(refresh) and stored.usable() and stored.token != refused:
                 return stored
-            answer = await self._ask(refresh)
+            answer = await self._ask(refresh, await self._client_now(held))
             renewed = answer.refresh_token or refresh
             fresh = _Stored(
                 token=answer.access_token,
@@ -147,10 +149,16 @@ class AccessTokens:
         )
         return fresh
 
-    async def _ask(self, refresh: str) -> _Answer:
+    async def _client_now(self, held: HeldSecrets) -> Client:
+        """The app's credentials as they are stored now: they may have been rotated since this run began."""
+        client_id = await asyncio.to_thread(held.get, CLIENT_ID)
+        secret = await asyncio.to_thread(held.get, CLIENT_SECRET)
+        return Client((client_id or self._client.id).strip(), (secret or self._client.secret).strip())
+
+    async def _ask(self, refresh: str, client: Client) -> _Answer:
         for attempt in range(1, TOKEN_TRIES + 1):
             try:
-                return await self._ask_once(refresh)
+                return await self._ask_once(refresh, client)
             except TransientFault as fault:
                 if attempt == TOKEN_TRIES:
                     raise
@@ -158,12 +166,12 @@ class AccessTokens:
                 await asyncio.sleep(0.5 * 2**attempt)
         raise AssertionError("unreachable: the last try returns or raises")
 
-    async def _ask_once(self, refresh: str) -> _Answer:
+    async def _ask_once(self, refresh: str, client: Client) -> _Answer:
         try:
             async with self._session.post(
                 self._url,
                 data={"grant_type": "refresh_token", "refresh_token": refresh},
-                auth=aiohttp.BasicAuth(self._client.id, self._client.secret),
+                auth=aiohttp.BasicAuth(client.id, client.secret),
                 headers={"Accept": "application/json"},
                 allow_redirects=False,
             ) as response:

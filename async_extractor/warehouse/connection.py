@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +18,17 @@ Connection = Any
 
 @dataclass(frozen=True)
 class Address:
-    """Where the warehouse is, and as whom. The password is kept out of repr."""
+    """Where the warehouse is, and as whom. The password is kept out of repr.
+
+    `newer_passwords` is called when the password is refused: it may have been rotated since it was read.
+    """
 
     host: str
     port: int
     database: str
     user: str
     password: str = field(repr=False)
+    newer_passwords: Callable[[], Sequence[str]] = field(default=tuple, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.user}@{self.host}:{self.port}/{self.database}"
@@ -50,16 +56,10 @@ _SESSION = {
 
 async def connect(address: Address) -> Connection:
     """A new connection with the codecs that the load needs; raises what asyncpg raises."""
-    connection = await asyncpg.connect(
-        host=address.host,
-        port=address.port,
-        database=address.database,
-        user=address.user,
-        password=address.password,
-        timeout=CONNECT_SECONDS,
-        command_timeout=None,
-        server_settings=_SESSION,
-    )
+    try:
+        connection = await _connect(address, address.password)
+    except asyncpg.InvalidPasswordError:
+        connection = await _connect_with_a_newer_password(address)
     # jsonb as bytes both ways: the payload is never decoded here. Version 1 is the format's first byte.
     await connection.set_type_codec(
         "jsonb",
@@ -69,6 +69,27 @@ async def connect(address: Address) -> Connection:
         format="binary",
     )
     return connection
+
+
+async def _connect(address: Address, password: str) -> Connection:
+    return await asyncpg.connect(
+        host=address.host,
+        port=address.port,
+        database=address.database,
+        user=address.user,
+        password=password,
+        timeout=CONNECT_SECONDS,
+        command_timeout=None,
+        server_settings=_SESSION,
+    )
+
+
+async def _connect_with_a_newer_password(address: Address) -> Connection:
+    for password in await asyncio.to_thread(address.newer_passwords):
+        if password != address.password:
+            with contextlib.suppress(asyncpg.InvalidPasswordError):
+                return await _connect(address, password)
+    raise asyncpg.InvalidPasswordError(f'password authentication failed for user "{address.user}"')
 
 
 def _jsonb_out(value: bytes) -> bytes:
