@@ -19,6 +19,7 @@ from async_extractor.cli.run import (
 )
 from async_extractor.request import BackfillRequest
 
+
 def reprocess(
     entity: str = ENTITY,
     fecha_inicio: str = FECHA_INICIO,
