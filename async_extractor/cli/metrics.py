@@ -1,0 +1,38 @@
+"""`qbo-backfill metrics`: OpenMetrics text for Prometheus."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from async_extractor.cli.reading import as_json, read
+from async_extractor.cli.run import PROFILE
+from async_extractor.errors import RequestError
+from async_extractor.metrics import as_text, collect
+
+OUT = typer.Option("", "--out", metavar="FILE", help="Replace FILE at once, for node_exporter's textfile collector")
+AS_JSON = typer.Option(False, "--json", help="One JSON object a sample instead")
+
+
+def metrics(out: str = OUT, json_lines: bool = AS_JSON, profile: str = PROFILE) -> None:
+    """What ops knows as OpenMetrics text: rows, requests, chunks, checks, where the time went."""
+    families = read(lambda connection, _realm: collect(connection), profile)
+    if json_lines:
+        for family in families:
+            for labels, value in family.samples:
+                print(as_json({"name": family.name, "kind": family.kind, "labels": labels, "value": value}))
+        return
+    text = as_text(families)
+    if not out:
+        sys.stdout.write(text)
+        return
+    target = Path(out).expanduser()
+    unfinished = target.with_name(target.name + ".unfinished")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(target)
+    except OSError as error:
+        raise RequestError(f"out: {out} can't be written ({error.strerror})") from None
+    print(f"Written: {out}", file=sys.stderr)
