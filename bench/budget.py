@@ -163,14 +163,14 @@ def access_token(simulator: SimulatorProcess) -> str:
 
 
 def poorest_minute(arrivals: Sequence[float]) -> float:
-    """Requests in the poorest whole minute after the first; of the last whole part of one when there is none.
+    """Requests in the poorest whole minute after the first; of a part of it, scaled, when there is no whole one.
 
     Every minute that ends with a request is looked at, not only those by the clock.
     """
     first, last = arrivals[0], arrivals[-1]
     if last - first < 120:
         if last - first <= 60:
-            raise ValueError("nothing was asked after the first minute")
+            return len(arrivals)
         part = [moment for moment in arrivals if moment > first + 60]
         return len(part) * 60 / (last - first - 60)
     poorest, begin = float("inf"), 0

@@ -121,7 +121,7 @@ BEGIN
     END LOOP;
     DELETE FROM ops.waiting w
      WHERE w.realm_id = realm
-       AND (NOT ops.is_alive(w.backend_pid, w.backend_start) OR w.asked_at < now_ - interval '5 s');
+       AND (NOT ops.is_alive(w.backend_pid, w.backend_start) OR w.asked_at < now_ - interval '2 s');
 END $$;
 COMMENT ON FUNCTION ops.clear_the_dead(text, interval) IS 'Takes turns, places and tickets back from holders that are gone.';
 
@@ -162,13 +162,12 @@ BEGIN
         places := 1;
     END IF;
     SELECT places - count(*) INTO free FROM ops.turns t WHERE t.realm_id = realm AND t.arrived_by = 'infinity';
-    IF held IS NULL THEN
-        SELECT free - count(*) INTO free FROM ops.waiting w
-         WHERE w.realm_id = realm AND w.backend_pid <> pg_backend_pid()
-           AND w.ticket < coalesce((SELECT mine.ticket FROM ops.waiting mine
-                                     WHERE mine.realm_id = realm AND mine.backend_pid = pg_backend_pid()), w.ticket + 1);
-    END IF;
-    IF free <= 0 THEN
+    IF free <= 0 OR (held IS NULL AND EXISTS (
+            SELECT FROM ops.waiting w
+             WHERE w.realm_id = realm AND w.backend_pid <> pg_backend_pid()
+               AND w.ticket < coalesce((SELECT mine.ticket FROM ops.waiting mine
+                                         WHERE mine.realm_id = realm AND mine.backend_pid = pg_backend_pid()), w.ticket + 1)))
+    THEN
         INSERT INTO ops.waiting (realm_id, backend_pid, backend_start) VALUES (realm, pg_backend_pid(), started)
         ON CONFLICT ON CONSTRAINT waiting_pkey DO UPDATE SET asked_at = excluded.asked_at;
         RETURN;
@@ -193,6 +192,9 @@ BEGIN
     VALUES (realm, take_turn.moment, pg_backend_pid(), started)
     RETURNING t.turn_id INTO turn;
     PERFORM ops.count_request(realm, 1);
+    IF free > 1 THEN
+        PERFORM ops.call_the_next(realm);
+    END IF;
 END $$;
 COMMENT ON FUNCTION ops.take_turn(text, integer, integer, integer, interval, bigint) IS 'Hands out the company''s next turn and the moment from which it may be used; a null turn when no place in flight is free.';
 
@@ -202,7 +204,6 @@ CREATE FUNCTION ops.end_turn(turn bigint, realm text, status integer) RETURNS vo
 LANGUAGE plpgsql AS $$
 DECLARE
     began timestamptz;
-    next_one record;
 BEGIN
     PERFORM FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
     IF status IS NULL THEN
@@ -230,17 +231,12 @@ COMMENT ON FUNCTION ops.return_turn(bigint, text, integer) IS 'A turn was not us
 
 CREATE FUNCTION ops.call_the_next(realm text) RETURNS void
 LANGUAGE plpgsql AS $$
-DECLARE
-    next_pid integer;
 BEGIN
-    FOR next_pid IN SELECT w.backend_pid FROM ops.waiting w
-                     WHERE w.realm_id = realm AND ops.is_alive(w.backend_pid, w.backend_start)
-                     ORDER BY w.ticket LIMIT 2
-    LOOP
-        PERFORM pg_notify('qbo_' || realm, 'place ' || next_pid);
-    END LOOP;
+    PERFORM pg_notify('qbo_' || realm, 'place ' || w.backend_pid) FROM ops.waiting w
+      WHERE w.realm_id = realm AND ops.is_alive(w.backend_pid, w.backend_start)
+      ORDER BY w.ticket LIMIT 1;
 END $$;
-COMMENT ON FUNCTION ops.call_the_next(text) IS 'Tells the first in the queue that a place is free, and the second that it may be.';
+COMMENT ON FUNCTION ops.call_the_next(text) IS 'Tells the first in the queue that a place is free.';
 
 CREATE FUNCTION ops.pause_company(realm text, seconds double precision) RETURNS integer
 LANGUAGE plpgsql AS $$
