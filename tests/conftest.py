@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from async_extractor.embedded_postgres import EmbeddedPostgres, PostgresAddress
 from tests.support.commands import CommandLine, new_mage
+from tests.support.databases import administer
 
 _numbers = itertools.count(1)
 
@@ -65,9 +65,9 @@ def postgres_server() -> Iterator[PostgresAddress]:
 def database(postgres_server: PostgresAddress) -> Iterator[Database]:
     """A fresh, empty database for one test, dropped afterwards whoever is still connected."""
     name = f"test_{next(_numbers)}"
-    _administer(postgres_server, f"CREATE DATABASE {name}")
+    administer(postgres_server, f"CREATE DATABASE {name}")
     yield Database(postgres_server.host, postgres_server.port, postgres_server.user, postgres_server.password, name)
-    _administer(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    administer(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -82,12 +82,3 @@ def mage_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command_line(tmp_path: Path, mage_template: Path) -> CommandLine:
     """`qbo-backfill` with a Mage Secrets store of its own, in SQLite."""
     return new_mage(tmp_path, mage_template)
-
-
-def _administer(server: PostgresAddress, statement: str) -> None:
-    connection = psycopg2.connect(server.url(show_password=True))
-    try:
-        connection.autocommit = True
-        connection.cursor().execute(statement)
-    finally:
-        connection.close()

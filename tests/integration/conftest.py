@@ -10,21 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from async_extractor.embedded_postgres import PostgresAddress
 from async_extractor.secrets import MageSecrets
 from tests.support.commands import CommandLine
+from tests.support.databases import administer
 
 CHECKOUT = Path(__file__).parents[2]
-MIGRATE = """
-import os
-from mage_ai.settings.repo import set_repo_path
-set_repo_path(os.environ['MAGE_REPO_PATH'])
-from mage_ai.orchestration.db.database_manager import database_manager
-database_manager.run_migrations()
-"""
 
 
 @dataclass(frozen=True)
@@ -74,20 +67,26 @@ def _new_home(folder: Path, database_url: str | None = None) -> MageHome:
     return MageHome(environ)
 
 
+def _set_up(home: MageHome) -> None:
+    """Mage's own migrations; the first secret makes them run."""
+    home.secrets.set("FIRST", "1")
+    home.secrets.delete("FIRST")
+
+
 @pytest.fixture(scope="session")
 def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = _new_home(tmp_path_factory.mktemp("migrated"))
-    home.output(MIGRATE)
+    _set_up(home)
     return Path(home.environ["MAGE_DATA_DIR"]) / "mage_project" / "mage-ai.db"
 
 
 @pytest.fixture(scope="session")
 def _migrated_postgres(postgres_server: PostgresAddress, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    _administer(postgres_server, "CREATE DATABASE migrated_mage")
+    administer(postgres_server, "CREATE DATABASE migrated_mage")
     home = _new_home(tmp_path_factory.mktemp("migrated"), _url(postgres_server, "migrated_mage"))
-    home.output(MIGRATE)
+    _set_up(home)
     yield "migrated_mage"
-    _administer(postgres_server, "DROP DATABASE migrated_mage WITH (FORCE)")
+    administer(postgres_server, "DROP DATABASE migrated_mage WITH (FORCE)")
 
 
 @pytest.fixture
@@ -108,19 +107,10 @@ def mage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MageHome]:
         return
     server: PostgresAddress = request.getfixturevalue("postgres_server")
     template = request.getfixturevalue("_migrated_postgres")
-    _administer(server, f"CREATE DATABASE mage_test TEMPLATE {template}")
+    administer(server, f"CREATE DATABASE mage_test TEMPLATE {template}")
     yield _new_home(tmp_path, _url(server, "mage_test"))
-    _administer(server, "DROP DATABASE mage_test WITH (FORCE)")
+    administer(server, "DROP DATABASE mage_test WITH (FORCE)")
 
 
 def _url(server: PostgresAddress, dbname: str) -> str:
     return f"postgresql+psycopg2://{server.user}:{server.password}@{server.host}:{server.port}/{dbname}"
-
-
-def _administer(server: PostgresAddress, statement: str) -> None:
-    connection = psycopg2.connect(server.url(show_password=True))
-    try:
-        connection.autocommit = True
-        connection.cursor().execute(statement)
-    finally:
-        connection.close()
