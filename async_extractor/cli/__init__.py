@@ -8,6 +8,7 @@ import click
 import typer
 
 from async_extractor.cli import (
+    metrics,
     postgres,
     quarantine,
     report,
@@ -19,6 +20,7 @@ from async_extractor.cli import (
     secrets,
     simulator,
     status,
+    triggers,
     verify,
     warehouse,
 )
@@ -40,6 +42,8 @@ app.command("reprocess")(reprocess.reprocess)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(triggers.app, name="triggers")
+app.command("metrics")(metrics.metrics)
 secrets.app.command("rotate")(rotate.rotate)
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(postgres.app, name="postgres")
