@@ -127,6 +127,7 @@ class Backfill:
                 )
             )
             tokens = AccessTokens(session, settings.endpoints.token, settings.client, self._secrets, self._events)
+            stack.push_async_callback(tokens.close)
             gate = await stack.enter_async_context(self._gate())
             self._client = QueryClient(
                 session,

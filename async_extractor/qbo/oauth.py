@@ -4,6 +4,10 @@ Intuit rotates the refresh token (about daily), kills the old value, and takes a
 for an attack. So: one refresh at a time over all processes, under the store's exclusive lock; inside
 it the tokens are read again, since another process may have just refreshed; the new refresh token is
 stored durably before the new access token is used.
+
+What is left is a process that is killed between sending the old value and storing the new one: Intuit has
+rotated it then, and nobody has the new one. That span is the endpoint's answer and a few milliseconds of
+ours, about once a day; each refresh tells it in its event.
 """
 
 from __future__ import annotations
@@ -12,14 +16,15 @@ import asyncio
 import hashlib
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 import aiohttp
 import msgspec
 
+from async_extractor.errors import ConfigurationError
 from async_extractor.events import Events
-from async_extractor.qbo.faults import AuthorizationFault, TransientFault, redact
+from async_extractor.qbo.faults import AuthorizationFault, TransientFault
+from async_extractor.qbo.token_endpoint import REAUTHORISE, Client, TokenAnswer, TokenEndpoint
 
 REFRESH_TOKEN = "QBO_REFRESH_TOKEN"  # noqa: S105 - the names of secrets, not their values
 ACCESS_TOKEN = "QBO_ACCESS_TOKEN"  # noqa: S105
@@ -29,11 +34,8 @@ CLIENT_SECRET = "QBO_CLIENT_SECRET"  # noqa: S105
 # Refreshed this long before it ends, or at a quarter of its life where that is shorter.
 EARLY_SECONDS = 300.0
 TOKEN_TRIES = 3
-
-REAUTHORISE = (
-    "reauthorise the company: run `qbo-backfill auth login`, or store a new refresh token with "
-    "`qbo-backfill secrets set QBO_REFRESH_TOKEN`"
-)
+# So long a rotated refresh token is tried to be stored: without it the company must be reauthorised.
+STORING_SECONDS = 300.0
 
 
 class HeldSecrets(Protocol):
@@ -50,33 +52,59 @@ class TokenStore(Protocol):
     def exclusive(self) -> AbstractContextManager[HeldSecrets]: ...
 
 
-class _Stored(msgspec.Struct):
-    """QBO_ACCESS_TOKEN's JSON. `refresh` tells which refresh token it belongs to (a hash, not the token)."""
+class StoredTokens(msgspec.Struct, kw_only=True):
+    """QBO_ACCESS_TOKEN's JSON. Moments in seconds since 1970, None where Intuit has not said.
+
+    `refresh` tells which refresh token it belongs to (a hash, not the token), `refresh_since` since when that has been
+    the company's; `refresh_ends_at` is its end unless it is used before, `consent_ends_at` that of the consent.
+    """
 
     token: str
     expires_at: float
     early: float
     refresh: str
+    refreshed_at: float | None = None
+    refresh_since: float | None = None
+    refresh_ends_at: float | None = None
+    consent_ends_at: float | None = None
+
+    @classmethod
+    def of(cls, answer: TokenAnswer, refresh_token: str, before: StoredTokens | None) -> StoredTokens:
+        """What is to be stored of an answer; `before` is what was stored until then."""
+        now, mark = time.time(), mark_of(refresh_token)
+        same = before if before is not None and before.refresh == mark else None
+        consent = same or before
+        return cls(
+            token=answer.access_token or "",
+            expires_at=now + answer.expires_in,
+            early=min(EARLY_SECONDS, answer.expires_in / 4),
+            refresh=mark,
+            refreshed_at=now,
+            refresh_since=same.refresh_since if same else now,
+            refresh_ends_at=_from(now, answer.refresh_expires_in, same.refresh_ends_at if same else None),
+            consent_ends_at=_from(now, answer.consent_expires_in, consent.consent_ends_at if consent else None),
+        )
+
+    @classmethod
+    def read(cls, text: str | None) -> StoredTokens | None:
+        """What is stored; None when that is nothing, or nothing that can be read."""
+        try:
+            return msgspec.json.decode(text, type=cls) if text else None
+        except msgspec.DecodeError:
+            return None
+
+    def json(self) -> str:
+        return msgspec.json.encode(self).decode()
 
     def usable(self) -> bool:
-        return time.time() < self.expires_at - self.early
-
-
-class _Answer(msgspec.Struct):
-    access_token: str
-    expires_in: float
-    refresh_token: str | None = None
-
-
-@dataclass(frozen=True)
-class Client:
-    """The app's credentials at Intuit."""
-
-    id: str
-    secret: str
+        return bool(self.token) and time.time() < self.expires_at - self.early
 
     def __repr__(self) -> str:
-        return "Client(...)"
+        return "StoredTokens(...)"
+
+
+def _from(now: float, seconds: float | None, otherwise: float | None) -> float | None:
+    return otherwise if seconds is None else now + seconds
 
 
 class AccessTokens:
@@ -90,13 +118,18 @@ class AccessTokens:
         store: TokenStore,
         events: Events,
     ) -> None:
-        self._session = session
-        self._url = token_url
+        self._endpoint = TokenEndpoint(session, token_url)
         self._client = client
         self._store = store
         self._events = events
         self._lock = asyncio.Lock()
-        self._current: _Stored | None = None
+        self._current: StoredTokens | None = None
+        self._exchanging: asyncio.Future[StoredTokens] | None = None
+
+    async def close(self) -> None:
+        """Waits for an exchange under way, whose caller may be gone: its answer must be stored."""
+        if self._exchanging is not None and not self._exchanging.done():
+            await asyncio.wait([self._exchanging])
 
     async def current(self) -> str:
         """A token that is valid for some time yet; AuthorizationFault or TransientFault when there is none."""
@@ -113,41 +146,74 @@ class AccessTokens:
             if self._current is not None and self._current.usable() and self._current.token != refused:
                 return self._current.token
             # A cancelled task must not leave between Intuit's answer and its storing.
-            self._current = await asyncio.shield(self._exchange(refused))
+            self._exchanging = asyncio.ensure_future(self._exchange(refused))
+            self._current = await asyncio.shield(self._exchanging)
             return self._current.token
 
-    async def _exchange(self, refused: str | None) -> _Stored:
+    async def _exchange(self, refused: str | None) -> StoredTokens:
         lock = self._store.exclusive()
         held = await asyncio.to_thread(lock.__enter__)
         try:
             refresh = await asyncio.to_thread(held.get, REFRESH_TOKEN)
             if not refresh:
                 raise AuthorizationFault(f"{REFRESH_TOKEN} is not in Mage Secrets; {REAUTHORISE}")
-            stored = _read(await asyncio.to_thread(held.get, ACCESS_TOKEN))
-            if stored and stored.refresh == _mark(refresh) and stored.usable() and stored.token != refused:
+            stored = StoredTokens.read(await asyncio.to_thread(held.get, ACCESS_TOKEN))
+            if stored and stored.refresh == mark_of(refresh) and stored.usable() and stored.token != refused:
                 return stored
-            answer = await self._ask(refresh, await self._client_now(held))
+            client = await self._client_now(held)
+            asked = time.perf_counter()
+            answer = await self._ask(refresh, client)
+            answered = time.perf_counter()
             renewed = answer.refresh_token or refresh
-            fresh = _Stored(
-                token=answer.access_token,
-                expires_at=time.time() + answer.expires_in,
-                early=min(EARLY_SECONDS, answer.expires_in / 4),
-                refresh=_mark(renewed),
-            )
-            values = {ACCESS_TOKEN: msgspec.json.encode(fresh).decode()}
+            fresh = StoredTokens.of(answer, renewed, stored)
+            values = {ACCESS_TOKEN: fresh.json()}
             if renewed != refresh:
                 values[REFRESH_TOKEN] = renewed
-            await asyncio.to_thread(held.put, values)
+            not_stored: ConfigurationError | None = None
+            try:
+                await asyncio.to_thread(held.put, values)
+            except ConfigurationError as error:
+                not_stored = error
+            kept = time.perf_counter()
         finally:
             await asyncio.to_thread(lock.__exit__, None, None, None)
+        if not_stored is not None:
+            await self._store_later(refresh, values, not_stored)
+        if answer.access_token is None:
+            raise TransientFault("Intuit's token endpoint gave no access token", tid=answer.tid)
         self._events.emit(
             "token_refreshed",
             "auth",
             "access token refreshed" + (", the refresh token was rotated and stored" if renewed != refresh else ""),
             seconds_valid=round(answer.expires_in),
             rotated=renewed != refresh,
+            exchange_ms=round((answered - asked) * 1000, 1),
+            stored_ms=round((kept - answered) * 1000, 1),
         )
         return fresh
+
+    async def _store_later(self, refresh: str, values: dict[str, str], error: ConfigurationError) -> None:
+        """The store failed while it was held: as soon as it is back, unless somebody stored another token meanwhile."""
+
+        def store() -> None:
+            with self._store.exclusive() as held:
+                if held.get(REFRESH_TOKEN) == refresh:
+                    held.put(values)
+
+        began, pause = time.monotonic(), 0.2
+        while True:
+            self._events.emit("token_not_stored", "auth", f"storing the new tokens again: {error}", level="warning")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+            try:
+                await asyncio.to_thread(store)
+            except ConfigurationError as again:
+                error = again
+                if time.monotonic() - began > STORING_SECONDS:
+                    break
+            else:
+                return
+        raise AuthorizationFault(f"the new refresh token could not be stored ({error}): {REAUTHORISE}")
 
     async def _client_now(self, held: HeldSecrets) -> Client:
         """The app's credentials as they are stored now: they may have been rotated since this run began."""
@@ -155,10 +221,10 @@ class AccessTokens:
         secret = await asyncio.to_thread(held.get, CLIENT_SECRET)
         return Client((client_id or self._client.id).strip(), (secret or self._client.secret).strip())
 
-    async def _ask(self, refresh: str, client: Client) -> _Answer:
+    async def _ask(self, refresh: str, client: Client) -> TokenAnswer:
         for attempt in range(1, TOKEN_TRIES + 1):
             try:
-                return await self._ask_once(refresh, client)
+                return await self._endpoint.refresh(refresh, client)
             except TransientFault as fault:
                 if attempt == TOKEN_TRIES:
                     raise
@@ -166,47 +232,7 @@ class AccessTokens:
                 await asyncio.sleep(0.5 * 2**attempt)
         raise AssertionError("unreachable: the last try returns or raises")
 
-    async def _ask_once(self, refresh: str, client: Client) -> _Answer:
-        try:
-            async with self._session.post(
-                self._url,
-                data={"grant_type": "refresh_token", "refresh_token": refresh},
-                auth=aiohttp.BasicAuth(client.id, client.secret),
-                headers={"Accept": "application/json"},
-                allow_redirects=False,
-            ) as response:
-                body = await response.read()
-                tid = response.headers.get("intuit_tid", "")
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            raise TransientFault(f"Intuit's token endpoint can't be reached ({type(error).__name__})") from None
-        if response.status == 200:
-            try:
-                return msgspec.json.decode(body, type=_Answer)
-            except msgspec.DecodeError:
-                raise TransientFault("Intuit's token endpoint gave an answer without tokens", tid=tid) from None
-        text = redact(body[:300].decode("utf-8", "replace"))
-        if response.status >= 500 or response.status == 429:
-            raise TransientFault(f"Intuit's token endpoint answered HTTP {response.status}", tid=tid)
-        if "invalid_client" in text:
-            raise AuthorizationFault(
-                "Intuit refuses the app's credentials (invalid_client): check QBO_CLIENT_ID and QBO_CLIENT_SECRET "
-                "against the app's Keys page at Intuit",
-                tid=tid,
-            )
-        if "invalid_grant" in text:
-            raise AuthorizationFault(
-                f"Intuit refuses the refresh token (invalid_grant), it is old, revoked or another app's: {REAUTHORISE}",
-                tid=tid,
-            )
-        raise AuthorizationFault(f"Intuit's token endpoint answered HTTP {response.status}; {REAUTHORISE}", tid=tid)
 
-
-def _read(text: str | None) -> _Stored | None:
-    try:
-        return msgspec.json.decode(text, type=_Stored) if text else None
-    except msgspec.DecodeError:
-        return None
-
-
-def _mark(refresh_token: str) -> str:
+def mark_of(refresh_token: str) -> str:
+    """A short hash that tells refresh tokens apart and gives none away."""
     return hashlib.sha256(refresh_token.encode()).hexdigest()[:16]

@@ -19,9 +19,11 @@ import aiohttp
 import pytest
 from aioresponses import CallbackResult, aioresponses
 
+from async_extractor.errors import ConfigurationError
 from async_extractor.events import Event, Events
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
-from async_extractor.qbo.oauth import ACCESS_TOKEN, REFRESH_TOKEN, AccessTokens, Client
+from async_extractor.qbo.oauth import ACCESS_TOKEN, REFRESH_TOKEN, AccessTokens
+from async_extractor.qbo.token_endpoint import Client
 from tests.unit.virtual_time import Clock, VirtualTimePolicy
 
 URL = "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer"
@@ -41,6 +43,7 @@ class Store:
         self.values = {REFRESH_TOKEN: FIRST_REFRESH}
         self.log: list[str] = []
         self.refuses_to_store = False
+        self.out_of_reach_for = 0
         self._lock = threading.Lock()
 
     def get(self, name: str) -> str | None:
@@ -57,6 +60,9 @@ class Store:
     def put(self, values: dict[str, str]) -> None:
         assert self._lock.locked()
         assert threading.current_thread() is not threading.main_thread(), "a blocking call on the event loop"
+        if self.out_of_reach_for > 0:
+            self.out_of_reach_for -= 1
+            raise ConfigurationError("Mage's database can't be used")
         if self.refuses_to_store:
             raise OSError("disk full")
         self.values.update(values)
@@ -418,7 +424,9 @@ async def test_what_is_told_of_a_refresh_holds_no_token(process: Process, intuit
     token = await process().current()
     (event,) = told
     assert event.message == "access token refreshed, the refresh token was rotated and stored"
-    assert event.fields == {"seconds_valid": 3600, "rotated": True}
+    assert set(event.fields) == {"seconds_valid", "rotated", "exchange_ms", "stored_ms"}
+    assert event.fields["seconds_valid"] == 3600
+    assert event.fields["rotated"] is True
     for secret in (token, FIRST_REFRESH, intuit.valid_refresh, SECRET):
         assert secret not in repr(event)
 
@@ -426,3 +434,79 @@ async def test_what_is_told_of_a_refresh_holds_no_token(process: Process, intuit
 def test_the_apps_credentials_are_not_in_their_repr() -> None:
     assert repr(Client("client-id", SECRET)) == str(Client("client-id", SECRET)) == "Client(...)"
     assert SECRET not in f"{[Client('client-id', SECRET)]}"
+
+
+async def test_a_rotated_token_is_stored_as_soon_as_a_store_that_was_away_is_back(
+    process: Process, intuit: Intuit, store: Store, told: list[Event]
+) -> None:
+    intuit.rotates = True
+    store.out_of_reach_for = 4
+    assert await process().current() == "eyJhbGciOi.access-token-0001"
+    assert store.values[REFRESH_TOKEN] == intuit.valid_refresh
+    assert [event.name for event in told] == ["token_not_stored"] * 4 + ["token_refreshed"]
+
+
+async def test_a_token_that_somebody_stored_meanwhile_is_not_overwritten(
+    process: Process, intuit: Intuit, store: Store
+) -> None:
+    intuit.rotates = True
+    store.out_of_reach_for = 1
+    renewal = asyncio.ensure_future(process().current())
+    while store.out_of_reach_for:  # noqa: ASYNC110 - it happens in a thread
+        await asyncio.sleep(0.01)
+    store.values[REFRESH_TOKEN] = "RT1-set-by-hand-after-a-reconnect"
+    await renewal
+    assert store.values[REFRESH_TOKEN] == "RT1-set-by-hand-after-a-reconnect"
+
+
+async def test_a_store_that_stays_away_ends_the_run_and_says_how_to_reauthorise(
+    process: Process, intuit: Intuit, store: Store
+) -> None:
+    intuit.rotates = True
+    store.out_of_reach_for = 10_000
+    with pytest.raises(AuthorizationFault, match=r"could not be stored .* reauthorise the company"):
+        await process().current()
+
+
+async def test_a_rotated_token_that_comes_without_an_access_token_is_kept(
+    process: Process, endpoint: aioresponses, store: Store
+) -> None:
+    endpoint.post(URL, payload={"refresh_token": "RT1-rotated-and-nothing-else"})
+    with pytest.raises(TransientFault, match="no access token"):
+        await process().current()
+    assert store.values[REFRESH_TOKEN] == "RT1-rotated-and-nothing-else"
+    endpoint.post(
+        URL, payload={"access_token": "eyJ.later", "expires_in": "3600", "x_refresh_token_expires_in": "soon"}
+    )
+    assert await process().current() == "eyJ.later"
+
+
+async def test_closing_waits_until_the_answer_under_way_is_stored(
+    process: Process, intuit: Intuit, store: Store
+) -> None:
+    intuit.rotates = True
+    tokens = process()
+    worker = asyncio.ensure_future(tokens.current())
+    await intuit.reached.wait()
+    worker.cancel()
+    await tokens.close()
+    assert store.values[REFRESH_TOKEN] == intuit.valid_refresh != FIRST_REFRESH
+
+
+async def test_what_intuit_says_of_ends_is_stored_and_a_rotation_begins_a_new_age(
+    process: Process, intuit: Intuit, store: Store, clock: Clock
+) -> None:
+    tokens = process()
+    began = clock.wall()
+    refused = await tokens.current()
+    first = json.loads(store.values[ACCESS_TOKEN])
+    assert first["refresh_since"] == pytest.approx(began, abs=1)
+    assert first["refresh_ends_at"] == pytest.approx(began + 8726400, abs=1)
+    await asyncio.sleep(5000)
+    refused = await tokens.after_refusal(refused)
+    second = json.loads(store.values[ACCESS_TOKEN])
+    assert second["refresh_since"] == first["refresh_since"]
+    assert second["refreshed_at"] == pytest.approx(began + 5000, abs=2)
+    intuit.rotates = True
+    await tokens.after_refusal(refused)
+    assert json.loads(store.values[ACCESS_TOKEN])["refresh_since"] > second["refresh_since"] + 4000
