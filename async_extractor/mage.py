@@ -177,16 +177,34 @@ def _run(variables: Variables, stage: Callable[[Backfill], Awaitable[Result]]) -
 
 
 def _in_a_loop(run: Callable[[], Awaitable[Result]]) -> Result:
+    """In a thread and an event loop of its own, because in this one there may be a loop already.
+
+    Mage's notebook ("play" on the Edit page) runs blocks inside a loop, which can't wait for another one. And a
+    scheduler that died, as it does when its database restarts, is forked anew from inside the server's loop: there
+    `asyncio.run`, which Mage has patched by nest_asyncio, would go on with the server's loop, in both processes.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(_in_a_new_loop, run).result()
+
+
+def _in_a_new_loop(run: Callable[[], Awaitable[Result]]) -> Result:
     async def main() -> Result:
         return await run()
 
+    async def end() -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await loop.shutdown_asyncgens()
+        await loop.shutdown_default_executor()
+
+    loop = asyncio.new_event_loop()
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(main())
-    # Mage's notebook ("play" on the Edit page) runs blocks inside a loop, which can't wait for another one.
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, main()).result()
+        return loop.run_until_complete(main())
+    finally:
+        loop.run_until_complete(end())
+        loop.close()
 
 
 def _listener(variables: Variables) -> Listener:
