@@ -171,7 +171,7 @@ class Stack:
         if done.returncode != 0:
             lines = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines()[-15:]
             raise CommandError(f"{' '.join(command[:8])} ... ended with {done.returncode}:\n" + "\n".join(lines))
-        return done.stdout.decode()
+        return done.stdout.decode(errors="replace")
 
 
 class _Mage(MageServer):

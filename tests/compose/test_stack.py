@@ -182,10 +182,13 @@ def test_all_is_as_it_was_after_down_and_up(stack: Stack) -> None:
 
 
 def _trigger(stack: Stack, entity: str) -> tuple[str, str]:
-    deadline = time.monotonic() + 30
-    while stack.trigger_in_file(entity) != "inactive" and time.monotonic() < deadline:
-        time.sleep(0.5)  # a callback writes it, after the run has ended
-    return stack.mage.trigger(f"qb_{entity}_backfill", f"{entity}_once")["status"], stack.trigger_in_file(entity)
+    """Its status in Mage's database and in its file; both are written some moments after the run has ended."""
+    deadline = time.monotonic() + 60
+    while True:
+        status = stack.mage.trigger(f"qb_{entity}_backfill", f"{entity}_once")["status"], stack.trigger_in_file(entity)
+        if status == ("inactive", "inactive") or time.monotonic() > deadline:
+            return status
+        time.sleep(0.5)
 
 
 def _begin_a_long_run(stack: Stack, name: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
 
-# The server's part is a loop patched by nest_asyncio, as Mage's is, with work of its own waiting; the child's is a block.
+# The server has a loop patched by nest_asyncio, as Mage's is, with work of its own waiting; its child runs a block.
 FORKED_INSIDE_A_LOOP = """
 import asyncio, os, sys
 import nest_asyncio
