@@ -8,6 +8,7 @@ import click
 import typer
 
 from async_extractor.cli import (
+    browse,
     metrics,
     postgres,
     quarantine,
@@ -44,6 +45,7 @@ app.command("report")(report.report)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(triggers.app, name="triggers")
 app.command("metrics")(metrics.metrics)
+app.command("browse")(browse.browse)
 secrets.app.command("rotate")(rotate.rotate)
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(postgres.app, name="postgres")
