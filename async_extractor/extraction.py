@@ -15,8 +15,9 @@ from async_extractor.qbo.faults import AuthorizationFault, QboFault, Unavailable
 from async_extractor.qbo.query import DATE_FIELDS, LAST_UPDATED, LOOK_BACK, MOST_CHANGES, ChangesSince
 from async_extractor.qbo.reader import Page, WindowReader
 from async_extractor.warehouse.ledger import Chunk
-from async_extractor.warehouse.loader import Cost, LostChunk, PageToLoad, Refused, WorkerSession, rows_of
+from async_extractor.warehouse.loader import LostChunk, PageToLoad, Refused, WorkerSession, rows_of
 from async_extractor.windows import SECOND, UTC, whole_second_up
+from async_extractor.worker_time import WorkerTime
 
 # Chunks that fail one after the other, none done between, before the run is ended: it isn't the chunks then.
 MOST_FAILURES_IN_A_ROW = 10
@@ -85,9 +86,10 @@ class Extraction:
     async def _do(self, session: WorkerSession, chunk: Chunk) -> None:
         self._held.add(chunk.chunk_id)
         reader = WindowReader(self._client, self._entity, self._events)
+        worker_time = WorkerTime(reader.spent)
         self._events.emit("chunk_started", "extract", f"{chunk} begun", chunk_id=chunk.chunk_id, attempt=chunk.attempt)
         try:
-            finished = await self._read(session, chunk, reader)
+            finished = await self._read(session, chunk, reader, worker_time)
         except LostChunk:
             self._events.emit(
                 "chunk_lost",
@@ -99,10 +101,10 @@ class Extraction:
             session.drop()
             await session.close()
         except (AuthorizationFault, UnavailableFault):
-            await session.finish("released", _cost(reader))
+            await session.finish("released", worker_time.take())
             raise
         except QboFault as fault:
-            await session.finish("failed", _cost(reader), error=str(fault), tid=fault.tid)
+            await session.finish("failed", worker_time.take(), error=str(fault), tid=fault.tid)
             self._events.emit(
                 "chunk_failed",
                 "extract",
@@ -125,16 +127,16 @@ class Extraction:
         finally:
             self._held.discard(chunk.chunk_id)
 
-    async def _read(self, session: WorkerSession, chunk: Chunk, reader: WindowReader) -> bool:
+    async def _read(self, session: WorkerSession, chunk: Chunk, reader: WindowReader, worker_time: WorkerTime) -> bool:
         """The chunk's pages into raw. True when it is done, False when it was released on the way."""
         rows = 0
         last_seen = chunk.window_start
-        async with _one_ahead(self._pages(chunk, reader)) as pages:
+        async with _one_ahead(self._pages(chunk, reader), worker_time) as pages:
             async for page in pages:
                 if chunk.window_end is None:
                     last_seen = max(last_seen, _now(page))
                 window_end = chunk.window_end or whole_second_up(last_seen) + SECOND
-                loaded = await session.load(_to_load(page, chunk.window_start, window_end), _cost(reader))
+                loaded = await session.load(_to_load(page, chunk.window_start, window_end), worker_time.take())
                 rows += loaded.read
                 self._events.emit(
                     "page_loaded",
@@ -151,12 +153,12 @@ class Extraction:
                     quarantined=loaded.quarantined,
                 )
                 if self._stop.is_set():
-                    await session.finish("released", _cost(reader))
+                    await session.finish("released", worker_time.take())
                     return False
         if chunk.kind == "catch_up" and self._entity.can_be_deleted:
-            await self._mark_deleted(session, chunk, reader)
+            await self._mark_deleted(session, chunk, reader, worker_time)
         caught_up_to = None if chunk.window_end else whole_second_up(last_seen) + SECOND
-        await session.finish("done", _cost(reader), window_end=caught_up_to)
+        await session.finish("done", worker_time.take(), window_end=caught_up_to)
         self._events.emit(
             "chunk_done",
             "load",
@@ -167,11 +169,14 @@ class Extraction:
         )
         return True
 
-    async def _mark_deleted(self, session: WorkerSession, chunk: Chunk, reader: WindowReader) -> None:
+    async def _mark_deleted(
+        self, session: WorkerSession, chunk: Chunk, reader: WindowReader, worker_time: WorkerTime
+    ) -> None:
         """Asks for the records that were deleted lately, which no query shows, and marks them in raw."""
         month = datetime.now(UTC) - LOOK_BACK
         for since in (month, max(chunk.window_start, month)):
-            changed = await self._client.changes(ChangesSince(self._entity, since), reader.spent)
+            with worker_time.waiting():
+                changed = await self._client.changes(ChangesSince(self._entity, since), reader.spent)
             if changed.rows < MOST_CHANGES:
                 break
         else:
@@ -202,13 +207,17 @@ class Extraction:
 
 
 @contextlib.asynccontextmanager
-async def _one_ahead(pages: AsyncIterator[Page]) -> AsyncIterator[AsyncIterator[Page]]:
+async def _one_ahead(pages: AsyncIterator[Page], worker_time: WorkerTime) -> AsyncIterator[AsyncIterator[Page]]:
     """The same pages, the next one being fetched while one is loaded."""
     upcoming = asyncio.ensure_future(_next(pages))
 
     async def ahead() -> AsyncIterator[Page]:
         nonlocal upcoming
-        while (page := await upcoming) is not None:
+        while True:
+            with worker_time.waiting():
+                page = await upcoming
+            if page is None:
+                return
             upcoming = asyncio.ensure_future(_next(pages))
             yield page
 
@@ -241,10 +250,6 @@ def _to_load(page: Page, window_start: datetime, window_end: datetime) -> PageTo
         ],
         tid=page.tid,
     )
-
-
-def _cost(reader: WindowReader) -> Cost:
-    return Cost(**vars(reader.spent.take()))
 
 
 def _now(page: Page) -> datetime:

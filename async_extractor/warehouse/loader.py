@@ -79,7 +79,11 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Cost:
-    """What reading has cost since the last page, as `ops.attempts` counts it."""
+    """What reading has cost since the last page, as `ops.attempts` counts it.
+
+    Wait, fetch and split are what the worker stood still for; `overlapped_seconds` is the rest of them, which went on
+    while the page before was loaded.
+    """
 
     requests: int = 0
     retries: int = 0
@@ -88,6 +92,7 @@ class Cost:
     wait_seconds: float = 0.0
     fetch_seconds: float = 0.0
     split_seconds: float = 0.0
+    overlapped_seconds: float = 0.0
 
 
 class WorkerSession:
@@ -316,6 +321,7 @@ class WorkerSession:
             cost.split_seconds,
             loaded.copy_seconds,
             loaded.merge_seconds,
+            cost.overlapped_seconds,
         )
 
     async def _prepare(self, connection: Connection) -> None:

@@ -88,7 +88,7 @@ UPDATE ops.attempts
        rows_read = rows_read + $7, rows_inserted = rows_inserted + $8, rows_updated = rows_updated + $9,
        rows_unchanged = rows_unchanged + $10, rows_quarantined = rows_quarantined + $11, bytes_read = bytes_read + $12,
        wait_seconds = wait_seconds + $13, fetch_seconds = fetch_seconds + $14, split_seconds = split_seconds + $15,
-       copy_seconds = copy_seconds + $16, merge_seconds = merge_seconds + $17
+       copy_seconds = copy_seconds + $16, merge_seconds = merge_seconds + $17, overlapped_seconds = overlapped_seconds + $18
  WHERE chunk_id = $1 AND attempt = $2;
 
 -- name: finish_attempt
