@@ -23,6 +23,7 @@ from async_extractor.qbo.pages import Record, split_page
 from async_extractor.qbo.query import LAST_UPDATED, MOST_ROWS, Query
 from async_extractor.warehouse.connection import Address, connect
 from async_extractor.warehouse.schema import bring_up_to_date
+from bench.processes import cpu_seconds
 
 COLUMNS = (
     "id",
@@ -79,6 +80,8 @@ async def copy_all(address: Address, records: list[Record], connections: int) ->
         for number, r in enumerate(records)
     ]
     share = -(-len(rows) // connections)
+    server = [connection.get_server_pid() for connection in opened]
+    before = sum(map(cpu_seconds, server))
     began, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(
         *(
@@ -89,6 +92,7 @@ async def copy_all(address: Address, records: list[Record], connections: int) ->
         )
     )
     spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu, "rows": len(rows)}
+    spent["server_cpu_seconds"] = sum(map(cpu_seconds, server)) - before
     for connection in opened:
         await connection.close()
     return spent

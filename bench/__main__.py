@@ -1,0 +1,54 @@
+"""`python -m bench [--quick] [PART ...]`: measures, prints which goals are met, writes evidence/bench/."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import budget
+from bench.outcome import FOLDER, Part
+from bench.processes import BenchError
+from bench.stage import stage
+
+PARTS = ("floor", "scale", "memory", "concurrency", "tuning", "peers")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit 0 when all goals are met, 1 when one is missed, 2 when something could not be measured."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["budget"]:
+        return budget.main(given[1:])
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all of them, or `budget` alone")
+    parser.add_argument("--quick", action="store_true", help="small sizes, few rounds: minutes, and rougher figures")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="where the files go (evidence/bench)")
+    options = parser.parse_args(given)
+    unknown = [name for name in options.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is not one of {', '.join(PARTS)}, budget")
+    code = 0
+    with stage() as on:
+        for name in options.parts or PARTS:
+            module = importlib.import_module(f"bench.{name}")
+            began = time.monotonic()
+            try:
+                part: Part = module.measure(on, **module.options(options.quick))
+            except BenchError as error:
+                print(f"{name}: could not be measured: {error}", file=sys.stderr, flush=True)
+                code = 2
+                continue
+            part.write(options.out)
+            print(f"\n{part.title} ({time.monotonic() - began:.0f} s)")
+            for goal in part.goals:
+                print(f"  {goal.line()}", flush=True)
+                code = code or (0 if goal.met else 1)
+    print(f"\nwritten to {options.out}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
