@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from async_extractor.qbo.client import Patience
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import backfill, in_raw, secrets_for, simulate, truth
 
+# Busier than the scenario `busy`, which touches one row a page.
 BUSY = {"edits": {"touch": 4, "insert": 1, "void": 0.5, "delete": 0.5, "inactivate": 0.5}}
 
 
@@ -32,7 +34,7 @@ def check(before: dict[str, Any], after: dict[str, Any], raw: dict[str, Any]) ->
 
 @pytest.mark.parametrize("entity", ["invoices", "customers"])
 @pytest.mark.parametrize("field", ["last_updated", "created", "txn_date"])
-@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize("concurrency", [pytest.param(1, marks=pytest.mark.long), 8])
 @pytest.mark.parametrize("order_by", ["honoured", "ignored"])
 async def test_no_row_is_lost_while_the_books_change(
     database: Any, entity: str, field: str, concurrency: int, order_by: str
@@ -51,7 +53,7 @@ async def test_no_row_is_lost_while_the_books_change(
         check(before, await truth(simulator, entity), await in_raw(database, entity))
 
 
-@pytest.mark.parametrize("chunk", ["week", "P1M", "P1Y"])
+@pytest.mark.parametrize("chunk", [pytest.param("week", marks=pytest.mark.long), "P1M", "P1Y"])
 async def test_no_chunk_size_loses_a_row(database: Any, chunk: str) -> None:
     config = SimulatorConfig(seed=12, invoices=3_000, years=1, limits=False)
     async with Simulator(config) as simulator:
@@ -62,7 +64,7 @@ async def test_no_chunk_size_loses_a_row(database: Any, chunk: str) -> None:
         check(before, await truth(simulator, "invoices"), await in_raw(database, "invoices"))
 
 
-@pytest.mark.parametrize("rows", [1_000, 1_001, 5_000])
+@pytest.mark.parametrize("rows", [pytest.param(1_000, marks=pytest.mark.long), 1_001, 5_000])
 @pytest.mark.parametrize("order_by", ["honoured", "ignored"])
 @pytest.mark.parametrize("field", ["last_updated", "created", "txn_date"])
 async def test_thousands_of_rows_of_one_second_all_arrive(database: Any, rows: int, order_by: str, field: str) -> None:
@@ -100,3 +102,24 @@ async def test_thousands_of_rows_of_one_second_that_are_being_edited_all_arrive(
         result = await backfill(secrets_for(simulator, database), "invoices", chunk="P1Y", concurrency=3)
         assert result.status == "done", result.error
         check(before, await truth(simulator, "invoices"), await in_raw(database, "invoices"))
+
+
+@pytest.mark.parametrize("scenario", ["busy", "busy,storm", "busy,poisoned", "busy,rotation-strict"])
+async def test_the_scenarios_by_name_lose_no_row(database: Any, scenario: str) -> None:
+    config = SimulatorConfig(seed=13, invoices=2_500, years=1, limits=False)
+    quick = Patience(first_pause=0.01, longest_pause=0.1)
+    quick_throttle = {"limits": {"retry_after": "present", "retry_after_seconds": 0}}
+    async with Simulator(config) as simulator:
+        before = await truth(simulator, "invoices")
+        await simulate(simulator, "faults", {"scenario": scenario, "switches": quick_throttle})
+        poisoned = simulator.service.poisoned.get("Invoice", frozenset())
+        secrets = secrets_for(simulator, database)
+        result = await backfill(secrets, "invoices", patience=quick)
+        if result.status != "done":
+            result = await backfill(secrets, "invoices", patience=quick)
+        assert result.status == "done", result.error
+        after = await truth(simulator, "invoices")
+        raw = await in_raw(database, "invoices")
+        lost = (before.keys() & after.keys()) - raw.keys()
+        assert len(lost) == result.rows["quarantined"] == len(poisoned)
+        check({i: record for i, record in before.items() if i not in lost}, after, raw)

@@ -1,0 +1,218 @@
+"""SIGKILL at a step that is known: the step is held by a lock of the test's own, the process is killed in it,
+and the next run ends equal to the source."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from async_extractor.embedded_postgres import EmbeddedPostgres
+from qbo_simulator import Simulator, SimulatorConfig
+from tests.support.backfilling import backfill, in_raw, secrets_for, simulate, truth
+from tests.support.commands import CommandLine, store
+
+CONFIG = SimulatorConfig(seed=31, invoices=2_500, years=1, limits=False)
+
+
+@contextlib.asynccontextmanager
+async def held(database: Any, *statements: str) -> AsyncIterator[asyncpg.Connection]:
+    """A transaction that holds what the statements lock, until the block ends."""
+    connection = await asyncpg.connect(database.dsn)
+    transaction = connection.transaction()
+    await transaction.start()
+    for statement in statements:
+        await connection.execute(statement)
+    try:
+        yield connection
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
+async def until_somebody_waits(database: Any, query_like: str) -> None:
+    """Until a session of the command waits for a lock in such a statement."""
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            waiting = await connection.fetchval(
+                """SELECT count(*) FROM pg_stat_activity
+                    WHERE application_name = 'qbo-backfill' AND wait_event_type = 'Lock' AND query ILIKE $1""",
+                query_like,
+            )
+            if waiting:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"nobody came to wait in {query_like}")
+    finally:
+        await connection.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        await asyncio.sleep(0.02)
+
+
+async def killed_in(command_line: CommandLine, database: Any, query_like: str, *arguments: str) -> None:
+    process = command_line.start(*command_line.backfill_arguments("invoices", *arguments))
+    try:
+        await until_somebody_waits(database, query_like)
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+
+
+async def finishes_equal(command_line: CommandLine, database: Any, simulator: Simulator) -> None:
+    ended = await asyncio.to_thread(command_line.run, *command_line.backfill_arguments("invoices"))
+    assert ended.code == 0, ended.stderr
+    assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+
+
+@pytest.mark.parametrize("lock", ["ROW EXCLUSIVE", "ACCESS EXCLUSIVE"])
+async def test_killed_between_copy_and_merge_and_in_the_merge(
+    command_line: CommandLine, database: Any, lock: str
+) -> None:
+    """SHARE lets the merge read and stops it at its INSERT; ACCESS EXCLUSIVE stops it before it reads, after COPY."""
+    mode = "SHARE" if lock == "ROW EXCLUSIVE" else "ACCESS EXCLUSIVE"
+    async with Simulator(CONFIG) as simulator:
+        store(command_line, simulator, database)
+        await backfill(secrets_for(simulator, database), "items")
+        async with held(database, f"LOCK TABLE raw.qb_invoices IN {mode} MODE"):
+            await killed_in(command_line, database, "%The page in staging becomes rows of raw%")
+        assert await in_raw(database, "invoices") == {}
+        await finishes_equal(command_line, database, simulator)
+
+
+async def test_killed_while_the_chunk_is_marked_done(command_line: CommandLine, database: Any) -> None:
+    async with Simulator(CONFIG) as simulator:
+        store(command_line, simulator, database)
+        await backfill(secrets_for(simulator, database), "items")
+        async with held(database, "LOCK TABLE ops.attempts IN SHARE MODE"):
+            await killed_in(command_line, database, "%ops.claim_chunk%")
+        await finishes_equal(command_line, database, simulator)
+
+
+async def test_killed_in_planning(command_line: CommandLine, database: Any) -> None:
+    async with Simulator(CONFIG) as simulator:
+        store(command_line, simulator, database)
+        await backfill(secrets_for(simulator, database), "items")
+        async with held(database, "LOCK TABLE ops.chunks IN SHARE MODE") as connection:
+            await killed_in(command_line, database, "%ops.chunks%")
+            planned = "SELECT count(*) FROM ops.run_chunks JOIN ops.runs USING (run_id) WHERE entity = 'invoices'"
+            assert await connection.fetchval(planned) == 0
+        await finishes_equal(command_line, database, simulator)
+
+
+async def test_killed_in_the_migration(command_line: CommandLine, database: Any) -> None:
+    async with Simulator(CONFIG) as simulator:
+        store(command_line, simulator, database)
+        # The schema raw is made by the first file, and another transaction is just making one of that name.
+        async with held(database, "CREATE SCHEMA raw"):
+            await killed_in(command_line, database, "%CREATE SCHEMA IF NOT EXISTS raw%")
+        await finishes_equal(command_line, database, simulator)
+
+
+@pytest.mark.parametrize("grace_seconds", [0, 600])
+async def test_killed_between_the_tokens_answer_and_its_storing(
+    command_line: CommandLine, database: Any, tmp_path: Path, grace_seconds: int
+) -> None:
+    """Where the old value is dead at once nothing can save the connection, and the next run says so; where it
+    lives on for a while the next run recovers."""
+    config = SimulatorConfig(
+        invoices=200,
+        years=1,
+        limits=False,
+        switches={"tokens": {"rotate_after_seconds": 0, "grace_seconds": grace_seconds}},
+    )
+    async with Simulator(config) as simulator:
+        store(command_line, simulator, database)
+        mage = sqlite3.connect(tmp_path / "data" / "mage_project" / "mage-ai.db", isolation_level=None)
+        mage.execute("BEGIN IMMEDIATE")  # nobody else can write to Mage's database now
+        process = command_line.start(*command_line.backfill_arguments("invoices"))
+        await until(lambda: simulator.service.ledger.summary(log=False)["refreshes"] > 0)
+        await asyncio.sleep(0.3)  # the answer is there and waits to be stored
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+        mage.execute("ROLLBACK")
+        mage.close()
+        ended = await asyncio.to_thread(command_line.run, *command_line.backfill_arguments("invoices"))
+        if grace_seconds:
+            assert ended.code == 0, ended.stderr
+            assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+        else:
+            assert ended.code == 4
+            assert "invalid_grant" in ended.stderr
+            assert "qbo-backfill auth login" in ended.stderr
+            assert ended.stderr.splitlines()[-1].startswith("qbo-backfill: ")
+
+
+async def test_a_server_that_is_restarted_under_the_run_costs_no_row(database: Any, tmp_path_factory: Any) -> None:
+    folder = tmp_path_factory.mktemp("own_server")
+    server = EmbeddedPostgres(folder / "postgres", throwaway=True)
+    address = await asyncio.to_thread(server.up)
+    try:
+        config = SimulatorConfig(seed=32, invoices=8_000, years=1, limits=False, latency_ms=120)
+        async with Simulator(config) as simulator:
+            secrets = secrets_for(simulator, address)
+            run = asyncio.ensure_future(backfill(secrets, "invoices", chunk="P3M", concurrency=2))
+            connection = await asyncpg.connect(address.url(show_password=True))
+            await connection.close()
+            await until(lambda: simulator.service.ledger.summary(log=False)["rows"].get("Invoice", 0) >= 4_000)
+            assert not run.done()
+            await asyncio.to_thread(server.down)
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(server.up)
+            result = await run
+            assert result.status == "done", result.error
+
+            class There:
+                dsn = address.url(show_password=True)
+
+            assert await in_raw(There, "invoices") == await truth(simulator, "invoices")
+    finally:
+        await asyncio.to_thread(server.destroy)
+
+
+async def test_rows_round_both_changes_of_pacific_time_fall_into_their_own_hour(database: Any) -> None:
+    """In March the hour from 02:00 doesn't exist, in November the one from 01:00 comes twice; UTC has no such hours."""
+    moments = [f"2025-03-09T{h:02}:59:59-08:00" for h in (0, 1)] + [f"2025-03-09T{h:02}:00:00-07:00" for h in (3, 4)]
+    moments += [f"2025-11-02T01:{m}:00-07:00" for m in ("00", "59")] + [
+        f"2025-11-02T01:{m}:00-08:00" for m in ("00", "59")
+    ]
+    moments += ["2024-02-29T12:00:00-08:00", "2024-12-31T15:59:59-08:00", "2024-12-31T16:00:00-08:00"]
+    records = [
+        {
+            "payload": f'{{"Id":"{n}","SyncToken":"0","TxnDate":"{m[:10]}","MetaData":'
+            f'{{"CreateTime":"{m}","LastUpdatedTime":"{m}"}}}}'
+        }
+        for n, m in enumerate(moments, 700_001)
+    ]
+    async with Simulator(SimulatorConfig(invoices=0, years=1, limits=False)) as simulator:
+        await simulate(simulator, "load", {"entity": "Invoice", "records": records})
+        secrets = secrets_for(simulator, database)
+        for start, end in (("2025-03-09", "2025-03-09"), ("2025-11-02", "2025-11-02"), ("2024-02-29", "2024-03-01")):
+            result = await backfill(secrets, "invoices", start, end, chunk="PT1H")
+            assert result.status == "done"
+        # A bare fecha_fin includes its day to the last second of UTC and not one more.
+        year = await backfill(secrets, "invoices", "2024-12-01", "2024-12-31")
+        assert year.rows["inserted"] == 1
+        await backfill(secrets, "invoices", "2025-01-01", "2025-01-01")
+        assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+    connection = await asyncpg.connect(database.dsn)
+    outside = await connection.fetchval(
+        """SELECT count(*) FROM raw.qb_invoices
+            WHERE extract_window_end_utc - extract_window_start_utc = interval '1 hour'
+              AND date_trunc('hour', last_updated_utc) <> extract_window_start_utc"""
+    )
+    await connection.close()
+    assert outside == 0
