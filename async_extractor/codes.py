@@ -29,6 +29,12 @@ EVENTS = (
         "Intuit's token endpoint gave no answer; the refresh is tried again.",
         "Nothing, unless it goes on: then look at Intuit's status page.",
     ),
+    Code(
+        "QBF-W103",
+        "token_not_stored",
+        "The rotated refresh token could not be stored in Mage Secrets yet; it is tried again.",
+        "Make Mage's database writable; until then the new token is in this process only.",
+    ),
     Code("QBF-I201", "planned", "The range was cut into chunks in the ledger."),
     Code(
         "QBF-W202",

@@ -62,6 +62,7 @@ def event_meaning(name: str, texts: Texts) -> str:
 _EVENTS = {
     "token_refreshed": "Se emitió un nuevo token de acceso; el refresh token rotado ya está guardado.",
     "token_retry": "El servidor de tokens de Intuit no respondió; se vuelve a intentar.",
+    "token_not_stored": "El refresh token rotado todavía no se pudo guardar en Mage Secrets; se reintenta.",
     "budget_not_shared": "La cuota compartida no se pudo usar en Postgres; este proceso toma una parte segura.",
     "chunk_failed": "Un tramo no se pudo leer; los demás siguen.",
     "chunk_lost": "Otro trabajador tomó el tramo; nada se escribe dos veces.",

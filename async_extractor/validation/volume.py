@@ -2,8 +2,9 @@
 
 A day is held against the same weekday of the eight weeks before and after it: companies write few
 invoices on Sundays and more each year, and a bound over all days would see neither. Counts are compared
-by their square roots, whose spread doesn't grow with the count; the middle is the median and the spread
-the median of the distances from it (MAD), so that the odd day itself doesn't move the bound.
+by their square roots, whose spread doesn't grow with the count; the middle is the median of the weekday,
+and the spread the median distance (MAD) that all days of these weeks have from theirs, so that the odd day
+itself doesn't move the bound.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ FEWEST_NEIGHBOURS = 4
 MAD_TO_SIGMA = 1.4826
 # A Poisson count's square root has a standard deviation of a half, whatever the count: no day is steadier.
 LEAST_SIGMA = 0.5
-# Standard deviations. By chance alone one day in some thousands is farther off.
-THRESHOLD = 3.5
+# Standard deviations. By chance alone one day in ten years or so is farther off.
+THRESHOLD = 4.0
 # Rows that should have come in a stretch of empty days: by chance it stays empty once in 20,000 times.
 EXPECTED_IN_A_GAP = 10.0
 
@@ -98,8 +99,16 @@ def judge(rows_by_day: Mapping[date, int], until: date | None = None) -> Volume:
     end = max(last, until) if until is not None else last
     days = [first + timedelta(days=number) for number in range((end - first).days + 1)]
     counts = {day: rows_by_day.get(day, 0) for day in days}
-    odd = [found for day in days if (found := _judge_day(day, counts, first, end)) is not None]
-    gaps = _gaps(days, counts)
+    around = {day: _around(day, first, end) for day in days}
+    usual = {day: median([counts[other] for other in near]) for day, near in around.items() if near}
+    distances = _distances(days, counts, around)
+    odd = [
+        found
+        for at, day in enumerate(days)
+        if len(around[day]) >= FEWEST_NEIGHBOURS
+        and (found := _judge_day(day, counts, around[day], distances[day], _sigma(days, at, distances))) is not None
+    ]
+    gaps = _gaps(days, counts, usual)
     inside = {day for gap in gaps for day in days if gap.first <= day <= gap.last}
     return Volume(
         sum(counts.values()),
@@ -110,19 +119,28 @@ def judge(rows_by_day: Mapping[date, int], until: date | None = None) -> Volume:
     )
 
 
-def _judge_day(day: date, counts: Mapping[date, int], first: date, end: date) -> OddDay | None:
-    around = _around(day, first, end)
-    if len(around) < FEWEST_NEIGHBOURS:
+def _distances(
+    days: Sequence[date], counts: Mapping[date, int], around: Mapping[date, Sequence[date]]
+) -> dict[date, float]:
+    """How far the square root of each day's count is from the median of its weekday around it."""
+    roots = {day: math.sqrt(counts[day]) for day in days}
+    return {day: roots[day] - median([roots[other] for other in around[day]] or [roots[day]]) for day in days}
+
+
+def _sigma(days: Sequence[date], at: int, distances: Mapping[date, float]) -> float:
+    """The usual distance in the weeks around a day, as a standard deviation."""
+    near = days[max(0, at - 7 * WEEKS_AROUND) : at + 7 * WEEKS_AROUND + 1]
+    return max(MAD_TO_SIGMA * median(abs(distances[day]) for day in near), LEAST_SIGMA)
+
+
+def _judge_day(
+    day: date, counts: Mapping[date, int], around: Sequence[date], distance: float, sigma: float
+) -> OddDay | None:
+    if abs(distance) < THRESHOLD * sigma:
         return None
     others = [counts[other] for other in around]
     usual = median(others)
     spread = median(abs(count - usual) for count in others)
-    roots = [math.sqrt(count) for count in others]
-    middle = median(roots)
-    sigma = max(MAD_TO_SIGMA * median(abs(root - middle) for root in roots), LEAST_SIGMA)
-    distance = (math.sqrt(counts[day]) - middle) / sigma
-    if abs(distance) < THRESHOLD:
-        return None
     kind: Kind = "empty" if counts[day] == 0 else "high" if distance > 0 else "low"
     return OddDay(day, counts[day], kind, usual, spread, min(*around, day), max(*around, day))
 
@@ -142,39 +160,47 @@ def _around(day: date, first: date, end: date) -> list[date]:
     return found
 
 
-def _gaps(days: Sequence[date], counts: Mapping[date, int]) -> list[Gap]:
-    """Stretches of empty days in which rows should have come, by the mean of the days that have rows around them."""
+def _gaps(days: Sequence[date], counts: Mapping[date, int], usual: Mapping[date, float]) -> list[Gap]:
+    """Stretches of empty days in which rows should have come."""
     gaps: list[Gap] = []
-    total, number = sum(counts.values()), len(days)
     start: int | None = None
     for at, day in enumerate([*days, None]):
         empty = day is not None and counts[day] == 0
         if empty and start is None:
             start = at
         elif not empty and start is not None:
-            length = at - start
-            near = [counts[days[i]] for i in range(max(0, start - 60), min(number, at + 60)) if not start <= i < at]
-            rate = sum(near) / len(near) if near else total / number
-            expected = rate * length
-            # Weekends are empty in many companies: a gap is longer than what is usual before it.
-            if expected >= EXPECTED_IN_A_GAP and length > _longest_usual(days, counts, start, at):
+            expected = _expected(days, counts, usual, start, at)
+            # A single day is an odd day of its own.
+            if at - start > 1 and expected >= EXPECTED_IN_A_GAP:
                 gaps.append(Gap(days[start], days[at - 1], expected))
             start = None
     return gaps
 
 
-def _longest_usual(days: Sequence[date], counts: Mapping[date, int], start: int, end: int) -> int:
-    """The median of the empty stretches in the 120 days around: two where weekends are free."""
-    stretches: list[int] = []
-    length = 0
-    for at in range(max(0, start - 120), min(len(days), end + 120)):
-        if start <= at < end or counts[days[at]] > 0:
-            if length:
-                stretches.append(length)
-            length = 0
-        else:
-            length += 1
-    return int(median(stretches)) if stretches else 1
+def _expected(
+    days: Sequence[date], counts: Mapping[date, int], usual: Mapping[date, float], start: int, end: int
+) -> float:
+    """Rows that should have come on `days[start:end]`: what their weekdays usually have.
+
+    In a company of less than a row a day, by the mean of a year around, if the stretch is far longer than the
+    others of that year.
+    """
+    by_weekday = sum(usual.get(day, 0.0) for day in days[start:end])
+    if by_weekday >= EXPECTED_IN_A_GAP:
+        return by_weekday
+    near = [counts[days[at]] for at in range(max(0, start - 182), min(len(days), end + 182)) if not start <= at < end]
+    a_day = sum(near) / len(near) if near else 0.0
+    if a_day >= 1 or end - start <= 3 * _longest_empty(near):
+        return by_weekday
+    return max(by_weekday, (end - start) * a_day)
+
+
+def _longest_empty(counts: Sequence[int]) -> int:
+    longest = length = 0
+    for rows in counts:
+        length = 0 if rows else length + 1
+        longest = max(longest, length)
+    return longest
 
 
 def _number(value: float) -> str:
