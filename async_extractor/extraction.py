@@ -56,8 +56,9 @@ class Extraction:
                 worker.result()
         finally:
             self._stop.set()
-            # The others finish their page and release their chunk, rather than being cut off in it.
-            await asyncio.wait(workers)
+            # The others finish their page and release their chunk, rather than being cut off in it. What they
+            # raise is what the first one raised.
+            await asyncio.gather(*workers, return_exceptions=True)
 
     async def _work(self, run_id: int) -> None:
         session = self._new_session()

@@ -136,6 +136,11 @@ class Consent:
         """Seconds until the consent itself ends, which no refresh moves."""
         return int(self._consented + CONSENT_LIFETIME - self._clock.now())
 
+    @property
+    def exchanging(self) -> bool:
+        """Whether a refresh is under way."""
+        return bool(self._in_exchange)
+
     # Use and end
 
     def is_live(self, access_token: str) -> bool:

@@ -125,6 +125,8 @@ class AccessTokens:
         self._lock = asyncio.Lock()
         self._current: StoredTokens | None = None
         self._exchanging: asyncio.Future[StoredTokens] | None = None
+        # The refresh token that was refused, by its mark: Intuit takes a second exchange of it for an attack.
+        self._refused: tuple[str, AuthorizationFault] | None = None
 
     async def close(self) -> None:
         """Waits for an exchange under way, whose caller may be gone: its answer must be stored."""
@@ -160,6 +162,8 @@ class AccessTokens:
             stored = StoredTokens.read(await asyncio.to_thread(held.get, ACCESS_TOKEN))
             if stored and stored.refresh == mark_of(refresh) and stored.usable() and stored.token != refused:
                 return stored
+            if self._refused is not None and self._refused[0] == mark_of(refresh):
+                raise self._refused[1]
             client = await self._client_now(held)
             asked = time.perf_counter()
             answer = await self._ask(refresh, client)
@@ -225,6 +229,10 @@ class AccessTokens:
         for attempt in range(1, TOKEN_TRIES + 1):
             try:
                 return await self._endpoint.refresh(refresh, client)
+            except AuthorizationFault as fault:
+                if fault.code == "invalid_grant":
+                    self._refused = (mark_of(refresh), fault)
+                raise
             except TransientFault as fault:
                 if attempt == TOKEN_TRIES:
                     raise

@@ -84,12 +84,14 @@ class TokenEndpoint:
             raise AuthorizationFault(
                 "Intuit refuses the app's credentials (invalid_client): check QBO_CLIENT_ID and QBO_CLIENT_SECRET "
                 "against the app's Keys page at Intuit",
+                code="invalid_client",
                 tid=tid,
             )
         if "invalid_grant" in text:
             what = "authorization code" if "code" in form else "refresh token"
             raise AuthorizationFault(
                 f"Intuit refuses the {what} (invalid_grant), it is old, revoked or another app's: {REAUTHORISE}",
+                code="invalid_grant",
                 tid=tid,
             )
         raise AuthorizationFault(f"Intuit's token endpoint answered HTTP {response.status}; {REAUTHORISE}", tid=tid)

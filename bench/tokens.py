@@ -1,0 +1,189 @@
+"""One token for three processes that are killed at any moment: `python -m bench.tokens`.
+
+The simulator rotates the refresh token at every use, kills the old value at once and revokes everything when it
+comes again; access tokens live 4 s. A process is killed at any moment but one: between the request that makes Intuit
+rotate the token and the storing of the answer, where nothing on this side could help. How long that span is,
+is measured. Printed: kills, rotations, the refusals that Intuit's side saw, and the span.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from async_extractor.secrets import MageSecrets
+from qbo_simulator import Simulator, SimulatorConfig
+from qbo_simulator.simulator import run_in_thread
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@dataclass
+class Tormented:
+    """What came of it. Milliseconds: `exchange` from asking to the answer, `storing` from the answer to its commit."""
+
+    seconds: float
+    kills: int = 0
+    spared: int = 0
+    rotations: int = 0
+    refused: int = 0
+    used: int = 0
+    rejected: int = 0
+    faults: list[str] = field(default_factory=list)
+    exchange_ms: list[float] = field(default_factory=list)
+    storing_ms: list[float] = field(default_factory=list)
+
+    def line(self) -> str:
+        def spread(values: list[float]) -> str:
+            if not values:
+                return "not measured"
+            return f"median {statistics.median(values):.1f} ms, most {max(values):.1f} ms"
+
+        return (
+            f"{self.kills} kills in {self.seconds:.0f} s ({self.spared} moments inside the span were let pass): "
+            f"{self.rotations} rotations, {self.refused} refusals, {self.used:,} tokens used, {self.rejected} of them "
+            f"rejected, {len(self.faults)} faults; exchange {spread(self.exchange_ms)}; "
+            f"answer to storing {spread(self.storing_ms)}"
+        )
+
+
+class User:
+    """A process of bench.token_user, and what it says."""
+
+    def __init__(self, simulator: Simulator, environ: Mapping[str, str], hear: Callable[[str], None]) -> None:
+        address = simulator.address()
+        command = [f"{address['url']}/oauth2/v1/tokens/bearer", str(address["url"]), str(address["realm_id"])]
+        self.process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
+            [sys.executable, "-m", "bench.token_user", *command],
+            cwd=CHECKOUT,
+            env={**os.environ, **environ},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, args=(hear,), daemon=True)
+        self._reader.start()
+
+    def _read(self, hear: Callable[[str], None]) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            hear(line)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def torment(
+    environ: Mapping[str, str], seconds: float, *, processes: int = 3, kill_every: float = 1.0, seed: int = 1
+) -> Tormented:
+    """`environ` names a Mage whose secrets this fills. Kills and replaces processes for so many seconds."""
+    chance = random.Random(seed)  # noqa: S311 - who is killed and when
+    found = Tormented(seconds)
+    config = SimulatorConfig(
+        invoices=10,
+        customers=10,
+        items=10,
+        access_token_seconds=4,
+        limits=False,
+        switches={"tokens": {"rotate_after_seconds": 0, "grace_seconds": 0, "reuse": "revokes-all"}},
+    )
+    with run_in_thread(config) as simulator:
+        secrets = MageSecrets.locate(environ)
+        for name, value in credentials(simulator).items():
+            secrets.set(name, value)
+        hear = Listener(found)
+        users = [User(simulator, environ, hear) for _ in range(processes)]
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(chance.uniform(0, 2 * kill_every))
+            number = chance.randrange(processes)
+            if users[number].process.poll() is not None:
+                break  # it ended by a fault, and has said so
+            os.kill(users[number].process.pid, signal.SIGSTOP)
+            if outside_the_span(simulator, secrets):
+                users[number].kill()
+                found.kills += 1
+                users[number] = User(simulator, environ, hear)
+            else:
+                found.spared += 1
+                os.kill(users[number].process.pid, signal.SIGCONT)
+        for user in users:
+            # The last ones may be in it, too; what they lose nobody needs any more.
+            user.kill()
+        tokens = simulator.service.ledger.tokens
+        found.rotations, found.refused = tokens["rotated"], tokens["invalid_grant"]
+    return found
+
+
+def outside_the_span(simulator: Simulator, secrets: MageSecrets) -> bool:
+    """Whether, with one process stopped, no exchange is under way and what was rotated last is stored."""
+    # A request on its way to the simulator arrives meanwhile.
+    time.sleep(0.05)
+    consent = simulator.service.consent
+    return not consent.exchanging and secrets.get("QBO_REFRESH_TOKEN") == consent.refresh_token
+
+
+def credentials(simulator: Simulator) -> dict[str, str]:
+    address = simulator.address()
+    return {
+        "QBO_CLIENT_ID": str(address["client_id"]),
+        "QBO_CLIENT_SECRET": str(address["client_secret"]),
+        "QBO_REFRESH_TOKEN": str(address["refresh_token"]),
+    }
+
+
+class Listener:
+    """Adds up what the processes say."""
+
+    def __init__(self, found: Tormented) -> None:
+        self._found = found
+        self._lock = threading.Lock()
+
+    def __call__(self, line: str) -> None:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            return  # a line that the kill cut off
+        with self._lock:
+            if said["what"] == "refreshed":
+                self._found.exchange_ms.append(said["exchange_ms"])
+                self._found.storing_ms.append(said["stored_ms"])
+            elif said["what"] == "used":
+                self._found.used += 1
+                self._found.rejected += said["status"] == 401
+            else:
+                self._found.faults.append(said["message"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.tokens", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30, help="(30)")
+    parser.add_argument("--kill-every", type=float, default=1.0, help="seconds between kills, on average (1)")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="bench-tokens-") as folder:
+        project = Path(folder) / "mage_project"
+        (project / "pipelines").mkdir(parents=True)
+        (project / "metadata.yaml").write_text("project_type: standalone\nhelp_improve_mage: false\n")
+        environ = {"MAGE_REPO_PATH": str(project), "MAGE_DATA_DIR": str(Path(folder) / "data")}
+        found = torment(environ, options.minutes * 60, kill_every=options.kill_every)
+    print(found.line())
+    return 1 if found.refused or found.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
