@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from async_extractor.events import Event
 from async_extractor.qbo.client import Patience
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import backfill, in_raw, secrets_for, simulate, truth
@@ -123,3 +124,33 @@ async def test_the_scenarios_by_name_lose_no_row(database: Any, scenario: str) -
         lost = (before.keys() & after.keys()) - raw.keys()
         assert len(lost) == result.rows["quarantined"] == len(poisoned)
         check({i: record for i, record in before.items() if i not in lost}, after, raw)
+
+
+@pytest.mark.parametrize("field", ["last_updated", "txn_date"])
+async def test_rows_edited_before_their_window_is_read_are_caught_by_the_catch_up(database: Any, field: str) -> None:
+    """They have left the window when it is read; nothing but the catch-up chunk finds them."""
+    async with Simulator(SimulatorConfig(seed=14, invoices=1_500, years=1, limits=False)) as simulator:
+        before = await truth(simulator, "invoices")
+        table = simulator.service.company.tables["Invoice"]
+        last = sorted(before, key=lambda i: before[i]["MetaData"]["CreateTime"])[-40:]
+        edited: list[str] = []
+
+        def edit_what_is_unread(event: Event) -> None:
+            if event.name == "page_loaded" and not edited:
+                slots = [slot for slot in map(table.slot_of_id, last) if slot is not None]
+                simulator.service.company.edit(table, slots, simulator.service.now())
+                edited.extend(last)
+
+        result = await backfill(
+            secrets_for(simulator, database),
+            "invoices",
+            "2024-12-01",
+            "2026-01-31",
+            chunk="P1M",
+            concurrency=1,
+            filter_field=field,
+            listeners=[edit_what_is_unread],
+        )
+        assert result.status == "done", result.error
+        assert len(edited) == 40
+        assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
