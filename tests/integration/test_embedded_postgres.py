@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -108,10 +109,19 @@ def test_pg_variables_of_the_caller_change_nothing(postgres: EmbeddedPostgres, m
     assert query(postgres.up(), "SELECT 1") == 1
 
 
+def kill_postmaster(postgres: EmbeddedPostgres) -> None:
+    """SIGKILL, and wait until it is no longer answered: the kernel ends a process when it comes to it."""
+    address = postgres.up()
+    os.kill(postmaster_pid(postgres), signal.SIGKILL)
+    with contextlib.suppress(psycopg2.OperationalError):
+        while True:
+            query(address, "SELECT 1")
+
+
 def test_it_comes_up_again_after_the_postmaster_was_killed(postgres: EmbeddedPostgres) -> None:
     query(postgres.up(), "CREATE TABLE kept AS SELECT 42 AS answer")
     query(postgres.up(), "CHECKPOINT")
-    os.kill(postmaster_pid(postgres), signal.SIGKILL)
+    kill_postmaster(postgres)
     assert query(postgres.up(), "SELECT answer FROM kept") == 42
 
 
