@@ -255,8 +255,8 @@ def _time(figures: RunFigures, texts: Texts) -> Iterator[Block]:
         ],
         numbers=frozenset((1, 2)),
     )
-    if spent > seconds["attempts"] + 0.005:
-        yield Paragraph(texts("overlap", seconds=texts.number(spent - seconds["attempts"], 2)))
+    if seconds["overlapped"] >= 0.01:
+        yield Paragraph(texts("overlap", seconds=texts.number(seconds["overlapped"], 2)))
 
 
 def _story(figures: RunFigures, texts: Texts) -> Iterator[Block]:

@@ -9,11 +9,10 @@ SELECT happened_at, code, name, phase, level, message, fields ->> 'intuit_tid' A
   FROM ops.events WHERE run_id = $1 ORDER BY event_id LIMIT 1000;
 
 -- name: time_split
--- Where a run's workers spent their time, in seconds. A page is fetched while the one before it is loaded, so the
--- parts may come to more than the attempts' own time.
+-- What a run's workers stood still for, in seconds, their time in all, and what went on beside a load.
 SELECT coalesce(sum(wait_seconds), 0) AS wait, coalesce(sum(fetch_seconds), 0) AS fetch,
        coalesce(sum(split_seconds), 0) AS split, coalesce(sum(copy_seconds), 0) AS copy,
-       coalesce(sum(merge_seconds), 0) AS merge,
+       coalesce(sum(merge_seconds), 0) AS merge, coalesce(sum(overlapped_seconds), 0) AS overlapped,
        coalesce(sum(extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at)), 0)::double precision AS attempts
   FROM ops.attempts WHERE run_id = $1;
 
