@@ -325,7 +325,8 @@ class WorkerSession:
         )
 
     async def _prepare(self, connection: Connection) -> None:
-        await connection.execute(statement("create_staging"))
+        for name in ("create_staging", "keep_staging_plain"):
+            await connection.execute(statement(name))
         if self._chunk is None:
             return
         # Our own last session may not have ended yet on the server; somebody else's lasts longer.

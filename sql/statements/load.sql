@@ -1,6 +1,5 @@
 -- name: create_staging
--- A session's own staging: no WAL, empty again after each commit. Uncompressed, and in the row up to 8 KB: a payload
--- is compressed once, when it enters raw, and not at all when raw has it already.
+-- A session's own staging: no WAL, empty again after each commit.
 CREATE TEMPORARY TABLE IF NOT EXISTS staging (
     id               text        NOT NULL,
     payload          jsonb       NOT NULL,
@@ -8,6 +7,9 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staging (
     sync_token       bigint      NOT NULL,
     line             integer     NOT NULL
 ) ON COMMIT DELETE ROWS;
+-- name: keep_staging_plain
+-- Uncompressed, and in the row up to 8 KB: a payload is compressed once, when it enters raw, and not at all when
+-- raw has it already.
 ALTER TABLE staging ALTER COLUMN payload SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160);
 
 -- name: merge_page
