@@ -43,6 +43,7 @@ EVENTS = (
         "Mend the connection or the role's rights (POSTGRES_*); the run is slower, not wrong.",
     ),
     Code("QBF-I203", "repair_begun", "A verification reads windows again and marks rows deleted."),
+    Code("QBF-I313", "extract_begun", "The workers begin; how many chunks are to be read."),
     Code("QBF-I301", "chunk_started", "A worker began a chunk."),
     Code("QBF-I302", "chunk_released", "A chunk was given back on purpose, to be resumed.", "Run the same again."),
     Code(
@@ -90,7 +91,9 @@ EVENTS = (
         "`qbo-backfill verify ... --repair` finds and marks them.",
     ),
     Code("QBF-W312", "more_events", "More events of the kinds above than are kept; their number is told."),
+    Code("QBF-I313", "answered", "QuickBooks answered a request; the event has its status, seconds and bytes."),
     Code("QBF-I401", "page_loaded", "A page is in raw."),
+    Code("QBF-I406", "progress", "How far the run is: chunks, rows, rate, and the time left."),
     Code("QBF-I402", "chunk_done", "All pages of a chunk are in raw, and the ledger says so."),
     Code(
         "QBF-W403",
@@ -165,7 +168,7 @@ _PHASES = {"auth": 1, "plan": 2, "extract": 3, "load": 4, "validate": 5, "report
 
 
 def code_of(name: str, phase: str = "report") -> str:
-    """The code of an event, check or error; `QBF-I300` and the like for an event that has none of its own."""
+    """The code of an event, check or error; `QBF-I313` and the like for an event that has none of its own."""
     known = _BY_NAME.get(name)
     return known.code if known is not None else f"QBF-I{_PHASES[phase]}00"
 

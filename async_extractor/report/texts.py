@@ -131,8 +131,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "merge": ("merge into raw, and commit", "fusión en raw y confirmación"),
     "other": ("everything else", "todo lo demás"),
     "overlap": (
-        "A page is fetched while the one before it is loaded: {seconds} s of fetching went on beside that and cost no time.",
-        "Una página se pide mientras se carga la anterior: {seconds} s de descarga ocurrieron a la par y no costaron tiempo.",
+        "A page is fetched while the one before it is loaded: {seconds} s of fetching cost no time of their own.",
+        "Una página se pide mientras se carga la anterior: {seconds} s de descarga no costaron tiempo propio.",
     ),
     # Events
     "story": ("Retries, throttles and the breaker", "Reintentos, frenos y el cortacircuitos"),
