@@ -212,6 +212,7 @@ class Backfill:
 
         IncompleteError when some are left, ConfigurationError when access is refused.
         """
+        await self._tell_begun(run_id)
         extraction = Extraction(
             self._client,
             self.request.entity,
@@ -300,6 +301,18 @@ class Backfill:
         )
         await self._write_report(run_id)
         return result
+
+    async def _tell_begun(self, run_id: int) -> None:
+        counts, run = await self._ledger.chunk_counts(run_id), await self._ledger.run(run_id)
+        self._events.emit(
+            "extract_begun",
+            "extract",
+            f"run {run_id}: {counts['planned'] - counts['done']:,} chunks to read, "
+            f"{self.request.concurrency} at a time",
+            run_id=run_id,
+            chunks=counts["planned"] - counts["done"],
+            source_count=run["source_count"] if counts["done"] == 0 else None,
+        )
 
     async def _before_reprocessing(self) -> dict[str, Any]:
         """What the rows of the range say before they are read again, for the proof that it changed nothing."""
