@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from async_extractor.backfill import Backfill
 from async_extractor.errors import BackfillError, RequestError
 from async_extractor.events import Event, Listener, LogListener
+from async_extractor.progress import ProgressLines
 from async_extractor.request import BackfillRequest
 from async_extractor.secrets import MageSecrets
 
@@ -165,7 +166,8 @@ def _run(variables: Variables, stage: Callable[[Backfill], Awaitable[Result]]) -
         request = _request(variables)
         profile = str(variables.get("profile") or "")
         secrets = MageSecrets.locate(profile=profile)
-        async with Backfill(request, secrets, [_listener(variables)], profile=profile) as backfill:
+        listener = _listener(variables)
+        async with Backfill(request, secrets, [listener, ProgressLines(listener)], profile=profile) as backfill:
             return await stage(backfill)
 
     try:
@@ -215,6 +217,8 @@ def _listener(variables: Variables) -> Listener:
     def to_mage(event: Event) -> None:
         fields = {f"event_{name}" if name in _MAGES_OWN_FIELDS else name: value for name, value in event.fields.items()}
         plain = json.loads(json.dumps(fields, default=str))
-        getattr(logger, event.level)(event.message, event=event.name, phase=event.phase, **plain)
+        getattr(logger, event.level)(
+            event.message, **{**plain, "event": event.name, "code": event.code, "phase": event.phase}
+        )
 
     return to_mage
