@@ -16,7 +16,7 @@ from async_extractor.qbo.query import DATE_FIELDS, LAST_UPDATED, LOOK_BACK, MOST
 from async_extractor.qbo.reader import Page, WindowReader
 from async_extractor.warehouse.ledger import Chunk
 from async_extractor.warehouse.loader import LostChunk, PageToLoad, Refused, WorkerSession, rows_of
-from async_extractor.windows import SECOND, UTC, whole_second_up
+from async_extractor.windows import SECOND, UTC, iso, whole_second_up
 from async_extractor.worker_time import WorkerTime
 
 # Chunks that fail one after the other, none done between, before the run is ended: it isn't the chunks then.
@@ -109,7 +109,8 @@ class Extraction:
             self._events.emit(
                 "chunk_failed",
                 "extract",
-                f"{chunk} failed: {fault}",
+                f"{chunk} failed: {fault}; to read it again: qbo-backfill retry {self._entity.name} "
+                f"--chunk {iso(chunk.window_start)} --filter-field {self._filter_field}",
                 level="error",
                 chunk_id=chunk.chunk_id,
                 intuit_tid=fault.tid,
