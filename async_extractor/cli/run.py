@@ -25,6 +25,7 @@ from async_extractor.cli.event_lines import event_lines
 from async_extractor.cli.screen import moment, screen
 from async_extractor.errors import BackfillError, IncompleteError
 from async_extractor.events import Event, Listener
+from async_extractor.progress import ProgressLines
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
 from async_extractor.secrets import MageSecrets
@@ -78,7 +79,8 @@ def run_request(request: BackfillRequest, *, as_json: bool, limits: bool, profil
     try:
         secrets = MageSecrets.locate(profile=profile)
         with progress, event_lines(events) as more:
-            result = asyncio.run(_run(request, secrets, [progress, *more], limits=limits, profile=profile))
+            rate = [ProgressLines(progress)] if isinstance(progress, PlainLines) else []
+            result = asyncio.run(_run(request, secrets, [progress, *rate, *more], limits=limits, profile=profile))
     except BackfillError as error:
         if as_json:
             print(json.dumps(_refused(request.entity.name, error)), flush=True)
