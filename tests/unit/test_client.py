@@ -1,42 +1,27 @@
-"""One query until it is answered: what is retried, what pauses everyone, what ends the run, and what it is counted as.
-
-The answers are aioresponses', the breaker and the gate are the real ones, time is virtual.
-"""
+"""One query until it is answered: what is asked again and how often, what ends it, and what it is counted as."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-from aioresponses import CallbackResult, aioresponses
+from aioresponses import aioresponses
 
-from async_extractor.entities import ENTITIES
-from async_extractor.events import Event, Events
-from async_extractor.qbo.breaker import CircuitBreaker
-from async_extractor.qbo.budget import IN_FLIGHT, SPACING, LocalGate
-from async_extractor.qbo.client import MOST_REFRESHES, Patience, QueryClient, Spent
+from async_extractor.qbo.budget import SPACING
+from async_extractor.qbo.client import MOST_REFRESHES, Patience, Spent
 from async_extractor.qbo.faults import (
     AuthorizationFault,
     PageFault,
     QboFault,
     QueryRefusedFault,
     TransientFault,
-    UnavailableFault,
 )
 from async_extractor.qbo.query import LONGEST_GET, Query
+from tests.unit.query_endpoint import ASKED, GOOD, INVOICES, PAGE, PAGE_CANT_BE_SERVED, TOKEN, World
 from tests.unit.virtual_time import Clock, VirtualTimePolicy
-
-API = "http://simulator:8080"
-QUERY = re.compile(r"^http://simulator:8080/v3/company/4620816365/query\b")
-INVOICES = ENTITIES["invoices"]
-ASKED = Query(INVOICES, ("TxnDate >= '2024-01-01'",))
-PAGE = b'{"QueryResponse":{"Invoice":[{"Id":"1","TotalAmt":639.00}],"maxResults":1}}'
-PAGE_CANT_BE_SERVED = '{"Fault":{"Error":[{"Message":"An application error has occurred","code":"10000"}]}}'
-TOKEN = "eyJhbGciOiJkaXIi.access-token-number-%04d"
 
 
 @pytest.fixture
@@ -44,87 +29,11 @@ def event_loop_policy(virtual_policy: VirtualTimePolicy) -> VirtualTimePolicy:
     return virtual_policy
 
 
-class Tokens:
-    """AccessTokens that need no endpoint: a number that each refusal moves on. `troubles` are raised first."""
-
-    def __init__(self) -> None:
-        self.number = 1
-        self.refused: list[str] = []
-        self.troubles: list[QboFault] = []
-        self.refresh_troubles: list[QboFault] = []
-
-    async def current(self) -> str:
-        if self.troubles:
-            raise self.troubles.pop(0)
-        return TOKEN % self.number
-
-    async def after_refusal(self, refused: str) -> str:
-        self.refused.append(refused)
-        if self.refresh_troubles:
-            raise self.refresh_troubles.pop(0)
-        self.number += 1
-        return TOKEN % self.number
-
-
-class World:
-    """A client and all that it stands on."""
-
-    def __init__(self, session: aiohttp.ClientSession, clock: Clock, api: aioresponses) -> None:
-        self.told: list[Event] = []
-        self.clock = clock
-        self.requests: list[dict[str, Any]] = []
-        self.down_until = 0.0
-        self._script: list[dict[str, Any]] = []
-        api.get(QUERY, callback=self._answer, repeat=True)
-        api.post(QUERY, callback=self._answer, repeat=True)
-        self.tokens = Tokens()
-        self.gate = LocalGate()
-        events = Events([self.told.append])
-        self.breaker = CircuitBreaker(events)
-        self.spent = Spent()
-        self.client = QueryClient(
-            session,
-            API,
-            "4620816365",
-            self.tokens,  # type: ignore[arg-type]
-            self.gate,
-            self.breaker,
-            events,
-            Patience(tries=5, page_fault_tries=3, first_pause=0.01, longest_pause=0.1, throttles_in_a_row=4),
-        )
-
-    def answer(self, *answers: dict[str, Any]) -> None:
-        """What the query endpoint answers, one after the other; `after` so many seconds, or by an exception."""
-        self._script += answers
-
-    async def _answer(self, _url: object, **request: Any) -> CallbackResult:
-        self.requests.append({**request, "at": self.clock.now})
-        if self.clock.now < self.down_until:
-            return CallbackResult(status=503)
-        assert self._script, "asked more often than the test has answers"
-        answer = dict(self._script.pop(0))
-        await asyncio.sleep(answer.pop("after", 0))
-        if "exception" in answer:
-            raise answer["exception"]
-        return CallbackResult(**answer)
-
-    async def fetch(self, query: Query = ASKED) -> Any:
-        return await self.client.fetch(query, self.spent)
-
-
 @pytest.fixture
-def api() -> Iterator[aioresponses]:
-    with aioresponses() as mocked:
-        yield mocked
-
-
-@pytest.fixture
-async def world(clock: Clock, api: aioresponses) -> AsyncIterator[World]:
-    async with aiohttp.ClientSession() as session:
-        yield World(session, clock, api)
-
-
-GOOD: dict[str, Any] = {"body": PAGE, "headers": {"intuit_tid": "1-good"}}
+async def world(clock: Clock) -> AsyncIterator[World]:
+    with aioresponses() as api:
+        async with aiohttp.ClientSession() as session:
+            yield World(session, clock, api)
 
 
 async def test_an_answer_is_its_page_with_the_request_that_brought_it(world: World) -> None:
@@ -140,7 +49,7 @@ async def test_an_answer_is_its_page_with_the_request_that_brought_it(world: Wor
     }
     assert (world.spent.requests, world.spent.retries, world.spent.throttled) == (1, 0, 0)
     assert world.spent.bytes_read == len(PAGE)
-    assert world.told == []
+    assert world.worth_reading == []
 
 
 async def test_a_request_carries_the_query_the_version_and_the_token_and_follows_no_redirect(world: World) -> None:
@@ -259,51 +168,6 @@ async def test_halves_of_a_page_that_cant_be_served_are_given_up_sooner(world: W
     assert world.spent.requests == 2
 
 
-async def test_a_429_with_retry_after_pauses_so_long_and_then_succeeds(world: World) -> None:
-    world.answer({"status": 429, "headers": {"Retry-After": "7"}}, GOOD)
-    assert (await world.fetch()).page.rows == 1
-    assert 7 <= world.clock.now < 8
-    assert (world.spent.requests, world.spent.retries, world.spent.throttled) == (2, 1, 1)
-    assert world.breaker.state == "closed"
-
-
-async def test_a_429_without_retry_after_pauses_a_minute(world: World) -> None:
-    world.answer({"status": 429}, GOOD)
-    await world.fetch()
-    assert 60 <= world.clock.now < 64
-
-
-async def test_a_429_pauses_everyone(world: World) -> None:
-    world.answer({"status": 429}, *[GOOD] * 30)
-    began: list[float] = []
-
-    async def another() -> None:
-        await asyncio.sleep(2)
-        await world.client.fetch(ASKED, Spent())
-        began.append(world.clock.now)
-
-    await asyncio.gather(world.fetch(), *(another() for _ in range(15)))
-    assert min(began) >= 60
-    assert len(world.requests) == 17
-
-
-async def test_a_429_that_never_ends_is_said_to_be_the_monthly_allowance_and_ends_the_run(world: World) -> None:
-    world.answer(*[{"status": 429, "body": "<Error code='3001'/>"}] * 60)
-    with pytest.raises(UnavailableFault, match="monthly allowance") as fault:
-        await world.fetch()
-    assert "it can be resumed" in str(fault.value)
-    assert world.spent.requests == world.spent.throttled == 5
-    assert 4 * 60 <= world.clock.now < 5 * 60
-
-
-async def test_workers_whose_requests_were_under_way_in_the_same_429_pause_once(world: World) -> None:
-    world.answer(*[{"status": 429, "after": 2}] * 5, *[GOOD] * 5)
-    spent = [Spent() for _ in range(5)]
-    await asyncio.gather(*(world.client.fetch(ASKED, each) for each in spent))
-    assert [(each.requests, each.throttled) for each in spent] == [(2, 1)] * 5
-    assert 62 <= world.clock.now < 70
-
-
 async def test_a_401_refreshes_the_token_once_and_sends_the_same_again_without_a_pause(world: World) -> None:
     world.answer({"status": 401, "body": f'{{"fault":{{"error":[{{"detail":"Token expired: {TOKEN % 1}"}}]}}}}'}, GOOD)
     assert (await world.fetch()).page.rows == 1
@@ -361,80 +225,6 @@ async def test_the_connection_can_be_made_sure_of_before_the_first_query(world: 
     assert world.requests == []
 
 
-async def test_every_try_has_its_own_turn_of_the_gate(world: World) -> None:
-    world.answer(*[{"status": 503}, GOOD, {"exception": OSError()}, GOOD, {"status": 504}, GOOD])
-    await asyncio.gather(*(world.client.fetch(ASKED, Spent()) for _ in range(3)))
-    sent = [call["at"] for call in world.requests]
-    assert len(sent) == 6
-    assert all(b - a >= SPACING - 0.001 for a, b in zip(sent, sent[1:], strict=False))
-
-
-async def test_no_more_than_intuit_allows_are_in_flight(world: World) -> None:
-    world.answer(*[{**GOOD, "after": 20}] * 25)
-    await asyncio.gather(*(world.client.fetch(ASKED, Spent()) for _ in range(25)))
-    sent = [call["at"] for call in world.requests]
-    assert max(sum(at <= other < at + 20 for other in sent) for at in sent) == IN_FLIGHT
-
-
-async def test_in_an_outage_the_breaker_opens_and_waiting_requests_hold_no_place_in_flight(world: World) -> None:
-    world.answer(*[{"status": 503}] * 60)
-    await asyncio.gather(*(world.fetch() for _ in range(2)), return_exceptions=True)
-    assert world.breaker.state == "open"
-    waiting = [asyncio.ensure_future(world.fetch()) for _ in range(20)]
-    await asyncio.sleep(1)
-    before = world.clock.now
-    async with world.gate.turn():
-        assert world.clock.now - before < 1
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
-
-
-async def test_an_outage_of_a_minute_is_survived(world: World) -> None:
-    world.down_until = 60
-    world.answer(*[GOOD] * 10)
-    answers = await asyncio.gather(*(world.client.fetch(ASKED, world.spent, Patience()) for _ in range(10)))
-    assert [answer.page.rows for answer in answers] == [1] * 10
-    assert world.spent.requests < 40
-
-
-async def test_an_outage_without_end_ends_the_run_resumable(world: World) -> None:
-    world.down_until = 1e9
-    ends = await asyncio.gather(
-        *(world.client.fetch(ASKED, world.spent, Patience()) for _ in range(10)), return_exceptions=True
-    )
-    assert {type(end) for end in ends} == {UnavailableFault}
-    assert world.clock.now < 1000
-    assert world.spent.requests < 60
-
-
-async def test_a_probe_that_is_cancelled_does_not_hold_the_others_up(world: World) -> None:
-    for _ in range(8):
-        world.breaker.failed(TransientFault("QuickBooks answered HTTP 503"))
-    world.answer({**GOOD, "after": 10_000}, GOOD)
-    probe = asyncio.ensure_future(world.fetch())
-    await asyncio.sleep(20)
-    assert world.breaker.state == "half-open"
-    probe.cancel()
-    await asyncio.gather(probe, return_exceptions=True)
-    at = world.clock.now
-    assert (await world.fetch()).page.rows == 1
-    assert world.clock.now - at < 1
-    assert world.breaker.state == "closed"
-
-
-async def test_a_request_that_is_cancelled_gives_its_place_in_flight_back(world: World) -> None:
-    world.answer(*[{**GOOD, "after": 10_000}] * IN_FLIGHT, GOOD)
-    hanging = [asyncio.ensure_future(world.fetch()) for _ in range(IN_FLIGHT)]
-    await asyncio.sleep(10)
-    for task in hanging:
-        task.cancel()
-    await asyncio.gather(*hanging, return_exceptions=True)
-    at = world.clock.now
-    assert (await world.fetch()).page.rows == 1
-    assert world.clock.now - at < 1
-
-
 async def test_what_was_spent_is_counted_also_when_the_query_fails_and_begins_again_when_taken(world: World) -> None:
     world.answer({"status": 400, "body": "no such thing"}, GOOD)
     with pytest.raises(QueryRefusedFault):
@@ -449,14 +239,14 @@ async def test_what_was_spent_is_counted_also_when_the_query_fails_and_begins_ag
 async def test_each_retry_is_told_with_its_query_and_intuits_transaction_id(world: World) -> None:
     world.answer({"status": 503, "headers": {"intuit_tid": "1-sick"}}, {"exception": asyncio.TimeoutError()}, GOOD)
     await world.fetch()
-    assert [(event.name, event.level, event.fields["attempt"]) for event in world.told] == [
+    assert [(event.name, event.level, event.fields["attempt"]) for event in world.worth_reading] == [
         ("retry", "warning", 1),
         ("retry", "warning", 2),
     ]
-    assert world.told[0].message == "trying again (1): QuickBooks answered HTTP 503 (intuit_tid 1-sick)"
-    assert world.told[0].fields["query"] == ASKED.text()
-    assert world.told[0].fields["intuit_tid"] == "1-sick"
-    assert world.told[1].message == "trying again (2): QuickBooks gave no answer in time"
+    assert world.worth_reading[0].message == "trying again (1): QuickBooks answered HTTP 503 (intuit_tid 1-sick)"
+    assert world.worth_reading[0].fields["query"] == ASKED.text()
+    assert world.worth_reading[0].fields["intuit_tid"] == "1-sick"
+    assert world.worth_reading[1].message == "trying again (2): QuickBooks gave no answer in time"
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 429, 500, 504])
