@@ -66,11 +66,18 @@ def warehouse_address(secrets: Secrets) -> Address:
     port = secrets.require("POSTGRES_PORT").strip()
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
         raise ConfigurationError("POSTGRES_PORT: is not a port number from 1 to 65535")
+    host, database, user = (secrets.require(name).strip() for name in ("POSTGRES_HOST", "POSTGRES_DB", "POSTGRES_USER"))
+    # These are told in errors and logs, so that they must not be a whole URL, with the password in it.
+    if not re.fullmatch(r"[\w.-]+|\[?[0-9a-fA-F:.]+(%\w+)?\]?|/[\w./-]*", host):
+        raise ConfigurationError("POSTGRES_HOST: is not a host's name, an address or a socket's folder")
+    for name, value in (("POSTGRES_DB", database), ("POSTGRES_USER", user)):
+        if "://" in value or "\n" in value:
+            raise ConfigurationError(f"{name}: is not a name; a URL's parts go into one secret each")
     return Address(
-        host=secrets.require("POSTGRES_HOST").strip(),
+        host=host,
         port=int(port),
-        database=secrets.require("POSTGRES_DB").strip(),
-        user=secrets.require("POSTGRES_USER").strip(),
+        database=database,
+        user=user,
         password=secrets.require("POSTGRES_PASSWORD"),
         newer_passwords=lambda: [value for name in PASSWORDS if (value := secrets.get(name))],
     )
