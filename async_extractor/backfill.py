@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import platform
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
@@ -17,17 +17,7 @@ from async_extractor.errors import BackfillError, ConfigurationError, Incomplete
 from async_extractor.events import Diary, Events, Listener
 from async_extractor.extraction import Extraction
 from async_extractor.plan import Piece, cut_into_pieces
-from async_extractor.qbo.breaker import CircuitBreaker
-from async_extractor.qbo.budget import (
-    IN_FLIGHT,
-    PER_MINUTE,
-    PER_SECOND,
-    PIPELINES,
-    Gate,
-    LocalGate,
-    OpenGate,
-    TwoGates,
-)
+from async_extractor.qbo.budget import IN_FLIGHT
 from async_extractor.qbo.client import PLANNING, TOKEN_TIMEOUT, Patience, QueryClient, Spent
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
 from async_extractor.qbo.oauth import AccessTokens
@@ -36,10 +26,9 @@ from async_extractor.report import gather, reports_folder, write_report
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
 from async_extractor.settings import Secrets, Settings
+from async_extractor.sharing import no_limits, shared_limits
 from async_extractor.validation import Validation, Validator
 from async_extractor.validation.reprocessing import hash_of
-from async_extractor.warehouse.budget import SharedGate
-from async_extractor.warehouse.company import CompanyConnection
 from async_extractor.warehouse.connection import Connection, connect_first, is_passing, told
 from async_extractor.warehouse.diary import keep_events
 from async_extractor.warehouse.ledger import Ledger, Series
@@ -128,14 +117,16 @@ class Backfill:
             )
             tokens = AccessTokens(session, settings.endpoints.token, settings.client, self._secrets, self._events)
             stack.push_async_callback(tokens.close)
-            gate = await stack.enter_async_context(self._gate())
+            limits = await stack.enter_async_context(
+                shared_limits(address, settings.realm_id, self._events) if self._limits else no_limits(self._events)
+            )
             self._client = QueryClient(
                 session,
                 settings.endpoints.api,
                 settings.realm_id,
                 tokens,
-                gate,
-                CircuitBreaker(self._events),
+                limits.gate,
+                limits.breaker,
                 self._events,
                 self._patience,
             )
@@ -395,31 +386,6 @@ class Backfill:
                 "Ids are unique only within a company: "
                 "use another database (POSTGRES_DB)"
             )
-
-    @contextlib.asynccontextmanager
-    async def _gate(self) -> AsyncIterator[Gate]:
-        if not self._limits:
-            yield OpenGate()
-            return
-        company = CompanyConnection(self.settings.warehouse, self.settings.realm_id)
-        shared = SharedGate(company, PER_MINUTE, PER_SECOND, IN_FLIGHT)
-        try:
-            await shared.open()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncio.TimeoutError, OSError) as error:
-            await company.close()
-            self._events.emit(
-                "budget_not_shared",
-                "plan",
-                f"the company's budget can't be shared ({told(error)}); "
-                f"this process takes one part in {PIPELINES} of it",
-                level="warning",
-            )
-            yield LocalGate(share=1 / PIPELINES)
-            return
-        try:
-            yield TwoGates(LocalGate(spacing=1 / PER_SECOND), shared)
-        finally:
-            await company.close()
 
     def _new_session(self) -> WorkerSession:
         settings, entity = self.settings, self.request.entity
