@@ -1,4 +1,4 @@
-"""The SQL of `sql/statements/`: a name is one statement, and whatever the code asks for is there."""
+"""The SQL of `sql/statements/`: a name is one statement, is used, and whatever the code asks for is there."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ def test_a_statement_is_one_statement_with_its_parameters_numbered_without_a_gap
     assert ";" not in sql
     numbers = {int(number) for number in re.findall(r"\$(\d+)", sql)}
     assert numbers == set(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_statement_is_used_by_the_code(name: str) -> None:
+    assert re.search(rf"[\"']{name}[\"']", PYTHON), f"nothing in async_extractor names {name}"
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"\bstatement\(\s*\"(\w+)\"", PYTHON))))
