@@ -12,6 +12,7 @@ from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
 from async_extractor.qbo.client import QueryClient, request_json
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, UnavailableFault
+from async_extractor.qbo.page_size import PageSize
 from async_extractor.qbo.query import DATE_FIELDS, LAST_UPDATED, LOOK_BACK, MOST_CHANGES, ChangesSince
 from async_extractor.qbo.reader import Page, WindowReader
 from async_extractor.warehouse.ledger import Chunk
@@ -41,6 +42,7 @@ class Extraction:
         self._new_session = new_session
         self._events = events
         self._stop = stop
+        self._page_size = PageSize()
         self._held: set[int] = set()
         self._failures_in_a_row = 0
 
@@ -86,7 +88,7 @@ class Extraction:
 
     async def _do(self, session: WorkerSession, chunk: Chunk) -> None:
         self._held.add(chunk.chunk_id)
-        reader = WindowReader(self._client, self._entity, self._events)
+        reader = WindowReader(self._client, self._entity, self._events, size=self._page_size)
         worker_time = WorkerTime(reader.spent)
         self._events.emit("chunk_started", "extract", f"{chunk} begun", chunk_id=chunk.chunk_id, attempt=chunk.attempt)
         try:

@@ -28,6 +28,7 @@ from async_extractor.entities import Entity
 from async_extractor.events import Events
 from async_extractor.qbo.client import Answer, Patience, QueryClient, Spent
 from async_extractor.qbo.faults import PageFault, QueryRefusedFault, TransientFault
+from async_extractor.qbo.page_size import PageSize
 from async_extractor.qbo.pages import Record, Unreadable
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS, DateField, Query
 from async_extractor.windows import SECOND, UTC, iso
@@ -95,13 +96,24 @@ class Span:
 
 
 class WindowReader:
-    """Reads one window once. `spent` counts what it costs, failures included."""
+    """Reads one window once. `spent` counts what it costs, failures included.
 
-    def __init__(self, client: QueryClient, entity: Entity, events: Events, page_size: int = MOST_ROWS) -> None:
+    `size` may be shared by several readers, so that what one has learnt of the records' weight serves all.
+    """
+
+    def __init__(
+        self,
+        client: QueryClient,
+        entity: Entity,
+        events: Events,
+        page_size: int = MOST_ROWS,
+        *,
+        size: PageSize | None = None,
+    ) -> None:
         self._client = client
         self._entity = entity
         self._events = events
-        self._page_size = page_size
+        self._size = size or PageSize(page_size)
         self._number = 0
         self._unreadable: set[bytes] = set()
         self.spent = Spent()
@@ -125,7 +137,10 @@ class WindowReader:
         return answer.page.total_count
 
     async def _fetch(self, query: Query, patience: Patience | None = None) -> Answer:
-        return await self._client.fetch(query, self.spent, patience)
+        answer = await self._client.fetch(query, self.spent, patience)
+        if query.what == "*":
+            self._size.saw(len(answer.page.records), sum(len(record.raw) for record in answer.page.records))
+        return answer
 
     async def _walk(self, span: Span, patience: Patience | None = None) -> AsyncIterator[Page]:
         """Page by page along the field, each anchored at the last value of the one before."""
@@ -318,20 +333,23 @@ class WindowReader:
         return found if len(found) == missing else [None] * missing
 
     async def _by_id(self, span: Span, ids: list[str]) -> AsyncIterator[Page]:
-        """The records of these Ids, halving the list where Intuit can't serve it."""
+        """The records of these Ids, halving the list where Intuit can't serve it, or where it is more than a page."""
         query = self._sized(Query(self._entity, (f"Id IN ({', '.join(_quoted(i) for i in ids)})",)))
+        answer = None
         try:
-            answer = await self._fetch(query)
+            if len(ids) <= query.max_results:
+                answer = await self._fetch(query)
         except PageFault as again:
             if len(ids) == 1:
                 yield self._poisoned(ids[0], again, query, span)
                 return
-            middle = len(ids) // 2
-            for half in (ids[:middle], ids[middle:]):
-                async for page in self._by_id(span, half):
-                    yield page
+        if answer is not None:
+            yield self._page(answer, query, answer.page.records)
             return
-        yield self._page(answer, query, answer.page.records)
+        middle = len(ids) // 2
+        for half in (ids[:middle], ids[middle:]):
+            async for page in self._by_id(span, half):
+                yield page
 
     async def _ids(self, base: Query) -> list[str]:
         """The Ids of a query's rows, where QuickBooks gives them without the records; else none."""
@@ -355,7 +373,7 @@ class WindowReader:
         )
 
     def _sized(self, query: Query, position: int = 1) -> Query:
-        return Query(query.entity, query.conditions, query.order, position, self._page_size, query.what)
+        return Query(query.entity, query.conditions, query.order, position, self._size.rows, query.what)
 
     def _page(self, answer: Answer, query: Query, records: list[Record]) -> Page:
         self._number += 1
