@@ -7,7 +7,6 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import asyncpg
 import pytest
@@ -66,7 +65,8 @@ async def test_a_backfill_through_every_kind_of_fault_leaves_no_secret_behind(
     stack: Stack, simulator: Simulator
 ) -> None:
     stack.mage.create_trigger("qb_invoices_backfill", "stormy", EVERYTHING)
-    await _until(lambda: stack.mage.runs("qb_invoices_backfill", "stormy"))
+    while _state(stack, "qb_invoices_backfill", "stormy") == "waiting":
+        await asyncio.sleep(0.1)
     # Answered 401 with the expired token in the body; the refresh that follows gives another one.
     await simulate(simulator, "tokens", {"expire_access": True})
     while _state(stack, "qb_invoices_backfill", "stormy") not in ("completed", "failed"):
@@ -89,13 +89,13 @@ async def test_answers_that_repeat_the_credentials_are_not_passed_on(stack: Stac
             stack.mage.create_trigger(pipeline, f"echo_{year}", dates)
             fired.append((pipeline, f"echo_{year}"))
         for pipeline, trigger in fired:
-            await _until(lambda p=pipeline, t=trigger: _state(stack, p, t) == "failed")
+            await _until_failed(stack, pipeline, trigger)
             assert failures(stack.mage.runs(pipeline, trigger)[0]), "a failure that says nothing helps nobody"
         for mode in ("invalid_grant", "invalid_client", "broken"):
             echo.token_failure = mode
             stack.secrets().delete("QBO_ACCESS_TOKEN")
             stack.mage.create_trigger("qb_items_backfill", mode, EVERYTHING)
-            await _until(lambda m=mode: _state(stack, "qb_items_backfill", m) == "failed")
+            await _until_failed(stack, "qb_items_backfill", mode)
         assert any(ACCESS_TOKEN in text for text in echo.seen)
         assert any(CANARIES["QBO_REFRESH_TOKEN"] in text for text in echo.seen)
     await _nothing_is_found(stack)
@@ -111,7 +111,7 @@ async def test_a_warehouse_that_refuses_or_is_gone_is_told_of_without_its_passwo
     }.items():
         _store(stack, **changed)
         stack.mage.create_trigger("qb_items_backfill", name, EVERYTHING)
-        await _until(lambda n=name: _state(stack, "qb_items_backfill", n) == "failed")
+        await _until_failed(stack, "qb_items_backfill", name)
         ended = _on_the_command_line(stack)
         assert ended.returncode == 4
         assert leaks(ended.stdout + ended.stderr, {**CANARIES, "wrong": wrong}) == set(), name
@@ -151,10 +151,11 @@ def _state(stack: Stack, pipeline: str, trigger: str) -> str:
     return str(runs[0]["status"]) if runs else "waiting"
 
 
-async def _until(condition: Any) -> None:
+async def _until_failed(stack: Stack, pipeline: str, trigger: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+    while (state := _state(stack, pipeline, trigger)) != "failed":
+        assert state != "completed", f"{trigger} was to fail"
+        assert time.monotonic() < deadline, f"{trigger} is still {state}"
         await asyncio.sleep(0.3)
 
 

@@ -24,6 +24,9 @@ A_LONG_RUN = {
     "mode": "reprocess",
 }
 
+# Seconds that only a hung test waits.
+PATIENCE_S = 300
+
 # What the images themselves put into their own processes' environment, and nobody else can see. The superuser's
 # password is worthless by then; pgAdmin's opens pgAdmin, which asks for the reader's password again.
 IN_ITS_OWN_CONTAINER = {"postgres": {"postgres_password"}, "pgadmin": {"pgadmin_password"}}
@@ -183,7 +186,7 @@ def test_all_is_as_it_was_after_down_and_up(stack: Stack) -> None:
 
 def _trigger(stack: Stack, entity: str) -> tuple[str, str]:
     """Its status in Mage's database and in its file; both are written some moments after the run has ended."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         status = stack.mage.trigger(f"qb_{entity}_backfill", f"{entity}_once")["status"], stack.trigger_in_file(entity)
         if status == ("inactive", "inactive") or time.monotonic() > deadline:
@@ -195,7 +198,7 @@ def _begin_a_long_run(stack: Stack, name: str) -> int:
     """A run that reads every week again, well under way; how many of its chunks are done."""
     newest = int(stack.psql("SELECT max(run_id) FROM ops.runs"))
     stack.mage.create_trigger("qb_invoices_backfill", name, A_LONG_RUN)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     done = 0
     while done < 8:
         assert time.monotonic() < deadline, "the run doesn't get under way"
