@@ -55,7 +55,9 @@ def lines(
     parts = [_heading(title, y_name)]
     for tick in _ticks(y_low, y_high, logarithmic):
         _, y = place(x_high, tick)
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#a0aec0" opacity="0.4"/>')
+        parts.append(
+            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#a0aec0" opacity="0.4"/>'
+        )
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_figure(tick)}</text>')
     for x_value in sorted({x for x, _ in points}):
         x, _ = place(x_value, y_low)

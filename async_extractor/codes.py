@@ -91,7 +91,7 @@ EVENTS = (
         "`qbo-backfill verify ... --repair` finds and marks them.",
     ),
     Code("QBF-W312", "more_events", "More events of the kinds above than are kept; their number is told."),
-    Code("QBF-I313", "answered", "QuickBooks answered a request; the event has its status, seconds and bytes."),
+    Code("QBF-I314", "answered", "QuickBooks answered a request; the event has its status, seconds and bytes."),
     Code("QBF-I401", "page_loaded", "A page is in raw."),
     Code("QBF-I406", "progress", "How far the run is: chunks, rows, rate, and the time left."),
     Code("QBF-I402", "chunk_done", "All pages of a chunk are in raw, and the ledger says so."),

@@ -8,6 +8,7 @@ import click
 import typer
 
 from async_extractor.cli import (
+    bench,
     browse,
     metrics,
     postgres,
@@ -46,6 +47,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(triggers.app, name="triggers")
 app.command("metrics")(metrics.metrics)
 app.command("browse")(browse.browse)
+app.command("bench")(bench.bench)
 secrets.app.command("rotate")(rotate.rotate)
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(postgres.app, name="postgres")

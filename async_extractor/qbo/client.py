@@ -280,8 +280,18 @@ class QueryClient:
             try:
                 status, headers, body = await self._send(request, token)
             finally:
-                spent.fetch_seconds += time.perf_counter() - sent
+                seconds = time.perf_counter() - sent
+                spent.fetch_seconds += seconds
             turn.answered(status)
+        self._events.emit(
+            "answered",
+            "extract",
+            f"{status} in {seconds:.3f} s",
+            level="debug",
+            status=status,
+            seconds=seconds,
+            bytes=len(body),
+        )
         return token, status, headers, body
 
     async def _send(self, request: HttpRequest, token: str) -> tuple[int, Mapping[str, str], bytes]:
