@@ -14,7 +14,7 @@ from bench.outcome import FOLDER, Part
 from bench.processes import BenchError
 from bench.stage import stage
 
-PARTS = ("floor", "scale", "memory", "concurrency", "tuning", "peers")
+PARTS = ("floor", "scale", "concurrency", "tuning", "peers")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

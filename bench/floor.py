@@ -20,9 +20,7 @@ def copy_floor(stage: Stage, database: Database, source: SimulatorProcess) -> di
     """The floor once, in an empty database: rows a second, and what the server's processors did for a row."""
     config = stage.folder / "floor.json"
     postgres = asdict(database.address)
-    config.write_text(
-        json.dumps({"postgres": postgres, "simulator": asdict(source), "connections": CONNECTIONS})
-    )
+    config.write_text(json.dumps({"postgres": postgres, "simulator": asdict(source), "connections": CONNECTIONS}))
     config.chmod(0o600)
     wal = database.wal_bytes()
     found: dict[str, float] = json.loads(run_measured([sys.executable, "-m", "bench.copy_floor", str(config)]).stdout)
@@ -38,12 +36,10 @@ def copy_floor(stage: Stage, database: Database, source: SimulatorProcess) -> di
 def end_to_end(
     stage: Stage, database: Database, source: SimulatorProcess, rows: int, mode: str, idle: float
 ) -> dict[str, float]:
-    """A run once. `idle` is what the command takes for nothing, in processor seconds, so that a row's part is a row's."""
+    """A run once. `idle` is what the command takes for nothing, in processor seconds: it is no row's part."""
     database.checkpoint()
     served = cpu_seconds(source.pid)
-    ran = stage.backfill(
-        source, database, "--no-limits", "--concurrency", str(CONNECTIONS), "--mode", mode
-    )
+    ran = stage.backfill(source, database, "--no-limits", "--concurrency", str(CONNECTIONS), "--mode", mode)
     served = cpu_seconds(source.pid) - served
     assert ran.result["rows"]["read"] == rows, ran.result["rows"]
     found = {
@@ -125,11 +121,43 @@ def _part(
     part.tables = [
         Table(
             "Medians",
-            ("", "rows/s", "against the floor", "extractor µs/row", "Postgres µs/row", "simulator µs/row", "WAL bytes/row"),
+            (
+                "",
+                "rows/s",
+                "against the floor",
+                "extractor µs/row",
+                "Postgres µs/row",
+                "simulator µs/row",
+                "WAL bytes/row",
+            ),
             [
-                ("floor", floor["rows_per_second"], 1.0, floor["client_us_per_row"], floor["server_us_per_row"], 0.0, floor["wal_per_row"]),
-                ("first run", first["rows_per_second"], median(ratios), first["client_us_per_row"], first["server_us_per_row"], first["simulator_us_per_row"], first["wal_per_row"]),
-                ("second run", second["rows_per_second"], median([b["rows_per_second"] / a["rows_per_second"] for a, b in zip(floors, seconds, strict=True)]), second["client_us_per_row"], second["server_us_per_row"], second["simulator_us_per_row"], second["wal_per_row"]),
+                (
+                    "floor",
+                    floor["rows_per_second"],
+                    1.0,
+                    floor["client_us_per_row"],
+                    floor["server_us_per_row"],
+                    0.0,
+                    floor["wal_per_row"],
+                ),
+                (
+                    "first run",
+                    first["rows_per_second"],
+                    median(ratios),
+                    first["client_us_per_row"],
+                    first["server_us_per_row"],
+                    first["simulator_us_per_row"],
+                    first["wal_per_row"],
+                ),
+                (
+                    "second run",
+                    second["rows_per_second"],
+                    median([b["rows_per_second"] / a["rows_per_second"] for a, b in zip(floors, seconds, strict=True)]),
+                    second["client_us_per_row"],
+                    second["server_us_per_row"],
+                    second["simulator_us_per_row"],
+                    second["wal_per_row"],
+                ),
             ],
         ),
         Table(

@@ -63,7 +63,8 @@ class Stage:
         with contextlib.closing(psycopg2.connect(server.url(show_password=True))) as connection:
             cursor = connection.cursor()
             cursor.execute("SELECT (regexp_split_to_array(pg_read_file('postmaster.pid'), '\n'))[1]::int, version()")
-            self._postmaster, self.version = cursor.fetchone() or (0, "")
+            found = cursor.fetchone() or (0, "")
+            self._postmaster, self.version = int(found[0]), str(found[1])
         self._mage = _MageHome(folder / "mage")
 
     @contextlib.contextmanager
