@@ -1,0 +1,104 @@
+"""429: the whole company pauses and goes on gently, or the run ends and says what it means."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+
+from qbo_simulator import Simulator, SimulatorConfig
+from tests.support.backfilling import Recorder, backfill, secrets_for, simulate
+from tests.support.commands import CommandLine, store
+
+# Intuit's 60 s would make the tests long; where it gives Retry-After, that is taken.
+SOON = {"retry_after": "present", "retry_after_seconds": 1}
+
+
+def limits(**more: Any) -> dict[str, Any]:
+    return {"limits": {**SOON, **more}}
+
+
+async def test_a_429_pauses_the_company_and_the_run_ends_well(database: Any) -> None:
+    recorder = Recorder()
+    async with Simulator(SimulatorConfig(invoices=500, switches=limits())) as simulator:
+        faults = [{"kind": "throttle", "rate": 1, "after": 6, "times": 2}]
+        await simulate(simulator, "faults", {"switches": {"faults": faults}})
+        result = await backfill(
+            secrets_for(simulator, database),
+            "invoices",
+            "2024-01-01",
+            "2025-12-31",
+            chunk="P1M",
+            concurrency=10,
+            limits=True,
+            listeners=[recorder],
+        )
+        answered = [entry for entry in simulator.service.ledger.entries if entry.kind in ("query", "count")]
+    assert result.status == "done"
+    assert result.requests["throttled"] >= 1
+    assert recorder.named("throttled")
+    first = next(entry.arrived for entry in answered if entry.status == 429)
+    # What had its turn already may be on its way; then nothing for a second.
+    assert not [entry for entry in answered if first + 0.3 < entry.arrived < first + 1]
+
+
+async def test_three_pipelines_at_half_the_quota_find_their_pace(database: Any) -> None:
+    # Another app of the same company takes what is missing of Intuit's limits.
+    half = limits(per_minute=250, per_second=5, in_flight=5)
+    async with Simulator(SimulatorConfig(invoices=300, customers=100, items=50, switches=half)) as simulator:
+        secrets = secrets_for(simulator, database)
+        entities = ("invoices", "customers", "items")
+        results = await asyncio.gather(
+            *(backfill(secrets, entity, "2025-01-01", "2025-12-31", chunk="P1M", limits=True) for entity in entities)
+        )
+        ledger = simulator.service.ledger.summary()
+    assert [result.status for result in results] == ["done"] * 3
+    # It doesn't run into the wall again and again.
+    assert ledger["statuses"].get("429", 0) < 0.2 * sum(ledger["requests"].values())
+
+
+async def test_a_month_s_allowance_that_is_used_up_ends_the_run_and_says_so(database: Any) -> None:
+    async with Simulator(SimulatorConfig(invoices=500, switches=limits(monthly_calls=12))) as simulator:
+        result = await backfill(
+            secrets_for(simulator, database),
+            "invoices",
+            "2024-01-01",
+            "2025-12-31",
+            chunk="P1M",
+            concurrency=10,
+            limits=True,
+        )
+        refused = simulator.service.ledger.statuses[429]
+    assert result.status == "incomplete"
+    assert result.error is not None
+    assert "monthly allowance" in result.error
+    assert "\n" not in result.error
+    # Five pauses with one request each between them, and what was under way at the first.
+    assert refused <= 5 + 10
+    connection = await asyncpg.connect(database.dsn)
+    statuses = await connection.fetch("SELECT DISTINCT status FROM ops.chunks ORDER BY status")
+    await connection.close()
+    assert [row["status"] for row in statuses] == ["done", "planned"]
+
+
+async def test_it_can_be_resumed_when_intuit_counts_anew(database: Any) -> None:
+    async with Simulator(SimulatorConfig(invoices=500, switches=limits(monthly_calls=8))) as simulator:
+        secrets = secrets_for(simulator, database)
+        range_ = ("2025-07-01", "2025-12-31")
+        first = await backfill(secrets, "invoices", *range_, chunk="P1M", concurrency=2, limits=True)
+        assert first.status == "incomplete"
+        await simulate(simulator, "faults", {"switches": {"limits": {"monthly_calls": None}}})
+        assert (await backfill(secrets, "invoices", *range_, chunk="P1M", limits=True)).status == "done"
+
+
+async def test_an_allowance_that_is_used_up_before_the_run_begins_is_one_line_and_3(
+    command_line: CommandLine, database: Any
+) -> None:
+    async with Simulator(SimulatorConfig(invoices=10, switches=limits(monthly_calls=0))) as simulator:
+        store(command_line, simulator, database)
+        dates = ["--fecha-inicio", "2025-01-01", "--fecha-fin", "2025-12-31"]
+        ended = await asyncio.to_thread(command_line.run, "run", "invoices", *dates, "--json")
+    assert ended.code == 3
+    assert "monthly allowance" in ended.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in ended.stderr
