@@ -22,7 +22,7 @@ from datetime import datetime
 from typing import Any
 
 from async_extractor.backfill import Backfill
-from async_extractor.errors import BackfillError
+from async_extractor.errors import BackfillError, IncompleteError
 from async_extractor.plan import cut_into_pieces
 from async_extractor.qbo.client import PLANNING, Spent
 from async_extractor.qbo.faults import PageFault
@@ -31,12 +31,13 @@ from async_extractor.qbo.reader import WindowReader
 from async_extractor.validation import Validation, Validator, advice, findings, latest, worst
 from async_extractor.validation.after_run import ledger_validation
 from async_extractor.validation.bisection import CountsByHour, differing
-from async_extractor.validation.comparison import WRONG, Compared, Comparison, Finding, LookedUp, days_to_read
+from async_extractor.validation.comparison import Compared, Comparison, Finding, LookedUp, days_to_read
 from async_extractor.validation.coverage import Coverage, coverage
 from async_extractor.validation.seals import BrokenSeal, Seals, windows_to_read
+from async_extractor.validation.verified import VerificationResult
 from async_extractor.warehouse.connection import connect
 from async_extractor.warehouse.statements import statement
-from async_extractor.windows import SECOND, UTC, Window, iso
+from async_extractor.windows import SECOND, UTC, Window
 
 # Ids in one lookup; longer statements travel in a POST body.
 IDS_A_LOOKUP = 200
@@ -59,45 +60,6 @@ class Examined:
     covered: Coverage
 
 
-@dataclass(frozen=True)
-class VerificationResult:
-    """`status`: `equal`, `repaired` (equal after a repair), `different`. `found`: the differences before a repair."""
-
-    run_id: int
-    entity: str
-    status: str
-    window: Window
-    found: Compared
-    windows_read: Sequence[Window]
-    marked_deleted: int
-    checks: Sequence[Validation]
-    requests: int
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """The object that `qbo-backfill verify --json` prints. At most 100 Ids of a kind stand in the checks."""
-        by_kind: dict[str, list[str]] = {}
-        for finding in self.found.findings.values():
-            by_kind.setdefault(finding.kind, []).append(finding.id)
-        return {
-            "run_id": self.run_id,
-            "entity": self.entity,
-            "status": self.status,
-            "window": {"start": iso(self.window.start), "end": iso(self.window.end)},
-            "differences": {kind: sorted(ids) for kind, ids in by_kind.items()},
-            "days": [str(day) for day in findings.days_of(f for f in self.found.findings.values() if f.kind in WRONG)],
-            "repaired": {
-                "windows": [{"start": iso(w.start), "end": iso(w.end)} for w in self.windows_read],
-                "marked_deleted": self.marked_deleted,
-            },
-            "checks": [
-                {"name": c.name, "severity": c.severity, "message": c.message, "advice": c.advice} for c in self.checks
-            ],
-            "requests": self.requests,
-            "seconds": round(self.seconds, 3),
-        }
-
-
 class Verification(Backfill):
     """A run that compares, and reads again only to repair. Its stages are those of a backfill but for the plan."""
 
@@ -107,6 +69,7 @@ class Verification(Backfill):
         ConfigurationError or IncompleteError when QuickBooks can't be asked to the end; the run says why.
         """
         request = self.request
+        self._connection = await self._session.live()
         run_id = await self._ledger.insert_run(
             self._series, "verify", request.window, "auto", request.concurrency, {**self._versions(), "deep": deep}
         )
@@ -241,7 +204,7 @@ class Verification(Backfill):
                     quarantined,
                     self._look_up,
                 )
-                while waiting and not self._stop.is_set():
+                while waiting and self._stopped_for is None:
                     task = waiting.pop()
                     reader = WindowReader(self._client, self.request.entity, self._events)
                     try:
@@ -262,6 +225,8 @@ class Verification(Backfill):
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+        if self._stopped_for is not None:
+            raise IncompleteError(f"{self._stopped_for} before all was compared; run the same again")
         return total, clean
 
     async def _look_up(self, ids: Sequence[str]) -> LookedUp:

@@ -11,14 +11,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from async_extractor.cli.run import CONCURRENCY, ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, NO_LIMITS, PROFILE
-from async_extractor.cli.run import PlainLines as Lines
+from async_extractor.cli.run import (
+    CONCURRENCY,
+    ENTITY,
+    FECHA_FIN,
+    FECHA_INICIO,
+    FILTER_FIELD,
+    LANG,
+    NO_LIMITS,
+    PROFILE,
+    PlainLines,
+)
 from async_extractor.cli.screen import screen
 from async_extractor.errors import BackfillError, IncompleteError
 from async_extractor.request import BackfillRequest
 from async_extractor.secrets import MageSecrets
 from async_extractor.validation import Validation
-from async_extractor.verification import Verification, VerificationResult
+from async_extractor.validation.verified import VerificationResult
+from async_extractor.verification import Verification
 
 REPAIR = typer.Option(False, "--repair", help="Read what differs again, and mark deleted what QuickBooks has no more")
 DEEP = typer.Option(
@@ -40,6 +50,7 @@ def verify(
     as_json: bool = AS_JSON,
     no_limits: bool = NO_LIMITS,
     profile: str = PROFILE,
+    lang: str = LANG,
 ) -> int:
     """Compare raw with QuickBooks, name what differs, repair it.
 
@@ -47,10 +58,10 @@ def verify(
     """
     try:
         request = BackfillRequest.parse(
-            entity, fecha_inicio, fecha_fin, concurrency=concurrency, filter_field=filter_field
+            entity, fecha_inicio, fecha_fin, concurrency=concurrency, filter_field=filter_field, lang=lang
         )
         secrets = MageSecrets.locate(profile=profile)
-        verification = Verification(request, secrets, [Lines()], limits=not no_limits, profile=profile)
+        verification = Verification(request, secrets, [PlainLines()], limits=not no_limits, profile=profile)
         result = asyncio.run(_verify(verification, deep=deep, repair=repair))
     except BackfillError as error:
         if as_json:

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from async_extractor.report import formats
 from async_extractor.report.document import (
     Bar,
     Block,
@@ -60,7 +61,7 @@ def compose(figures: RunFigures, lang: str, now: datetime | None = None) -> Repo
             if section.blocks
         ],
         contents=texts("contents"),
-        made=texts("made", moment=_moment(now or datetime.now(UTC))),
+        made=texts("made", moment=formats.exact(now or datetime.now(UTC))),
     )
 
 
@@ -81,7 +82,7 @@ def _of_verification(figures: RunFigures, compared: dict[str, Any], texts: Texts
             (texts("surplus"), number(compared["surplus"]), ""),
             (texts("read_again"), number(figures.totals["read"]), ""),
             (texts("requests"), number(requests["sent"]), ""),
-            (texts("duration"), _duration(figures.seconds, texts), ""),
+            (texts("duration"), formats.duration(figures.seconds, texts), ""),
         ]
     )
 
@@ -104,8 +105,8 @@ def _of_run(figures: RunFigures, texts: Texts) -> Figures:
                 number(requests["sent"]),
                 texts("requests_note", retried=number(requests["retried"]), throttled=number(requests["throttled"])),
             ),
-            (texts("duration"), _duration(figures.seconds, texts), texts("rate_note", rate=number(rate))),
-            (texts("bytes"), _size(totals["bytes"], texts), ""),
+            (texts("duration"), formats.duration(figures.seconds, texts), texts("rate_note", rate=number(rate))),
+            (texts("bytes"), formats.size(totals["bytes"], texts), ""),
         ]
     )
 
@@ -216,7 +217,11 @@ def _chunk_bars(chunks: Sequence[dict[str, Any]], texts: Texts) -> list[Bar]:
     bars = []
     for start in range(0, len(chunks), size):
         group = chunks[start : start + size]
-        label = _window(group[0], texts) if len(group) == 1 else f"{_window(group[0], texts)} +{len(group) - 1}"
+        label = (
+            formats.window(group[0], texts)
+            if len(group) == 1
+            else f"{formats.window(group[0], texts)} +{len(group) - 1}"
+        )
         parts = [sum(chunk[name] for chunk in group) for name in ("rows_inserted", "rows_updated", "rows_unchanged")]
         bars.append(Bar(label, parts))
     return bars
@@ -237,7 +242,7 @@ def _time(figures: RunFigures, texts: Texts) -> Iterator[Block]:
         texts("time"),
         texts(
             "time_told",
-            total=_duration(seconds["attempts"], texts),
+            total=formats.duration(seconds["attempts"], texts),
             attempts=texts("attempts", number=texts.number(attempts)),
             workers=figures.run["concurrency"],
             longest=texts(longest),
@@ -294,7 +299,7 @@ def _chunks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
     point = (
         texts("resume_none")
         if left is None
-        else texts("resume_at", window=_window(left, texts), state=_state(left, texts))
+        else texts("resume_at", window=formats.window(left, texts), state=_state(left, texts))
     )
     yield Paragraph(f"{texts('resume_point')}: {point}")
     if not figures.chunks:
@@ -306,13 +311,13 @@ def _chunks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
         [
             texts("window"),
             texts("state"),
-            *(_title(texts(name)) for name in names),
-            _title(texts("quarantined")),
+            *(formats.title(texts(name)) for name in names),
+            formats.title(texts("quarantined")),
             texts("seconds"),
         ],
         [
             (
-                _window(chunk, texts),
+                formats.window(chunk, texts),
                 _state(chunk, texts),
                 *(texts.number(chunk[name]) for name in columns),
                 texts.number(chunk["rows_quarantined"]),
@@ -328,14 +333,14 @@ def _chunks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
 
 def _about(figures: RunFigures, texts: Texts) -> Iterator[Block]:
     run, window = figures.run, figures.window
-    finished = _moment(run["finished_at"]) if run["finished_at"] else texts("not_finished")
+    finished = formats.exact(run["finished_at"]) if run["finished_at"] else texts("not_finished")
     environment = texts("simulator") if figures.environment == "simulator" else figures.environment
     yield Table(
         texts("about"),
         [texts("name"), texts("value")],
         [
             (texts("entity"), texts.word(run["entity"])),
-            (texts("range_utc"), f"{_moment(window.start)} {texts('to')} {_moment(window.end)}"),
+            (texts("range_utc"), f"{formats.exact(window.start)} {texts('to')} {formats.exact(window.end)}"),
             (
                 texts("range_guayaquil"),
                 " ".join(
@@ -346,9 +351,9 @@ def _about(figures: RunFigures, texts: Texts) -> Iterator[Block]:
                     )
                 ),
             ),
-            (texts("started"), _moment(run["started_at"])),
+            (texts("started"), formats.exact(run["started_at"])),
             (texts("finished"), finished),
-            (texts("as_of"), _moment(run["as_of"]) if run["as_of"] else "-"),
+            (texts("as_of"), formats.exact(run["as_of"]) if run["as_of"] else "-"),
             (texts("source_count"), texts.number(run["source_count"]) if run["source_count"] is not None else "-"),
             (texts("filter_field"), run["filter_field"]),
             (texts("mode"), run["mode"]),
@@ -357,16 +362,12 @@ def _about(figures: RunFigures, texts: Texts) -> Iterator[Block]:
             (texts("environment"), environment),
             (texts("realm"), run["realm_id"]),
             (
-                _title(texts("requests")),
+                formats.title(texts("requests")),
                 texts("month_note", number=texts.number(figures.month_requests)),
             ),
             (texts("settings"), ", ".join(f"{name} {value}" for name, value in sorted(run["settings"].items()))),
         ],
     )
-
-
-def _title(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _chunk_tone(chunk: dict[str, Any]) -> Tone:
@@ -376,37 +377,3 @@ def _chunk_tone(chunk: dict[str, Any]) -> Tone:
 def _state(chunk: dict[str, Any], texts: Texts) -> str:
     name = {"running": "running_state", "failed": "failed_state"}.get(chunk["status"], chunk["status"])
     return texts.word(name) + (f": {chunk['error']}" if chunk["error"] else "")
-
-
-def _window(chunk: dict[str, Any], texts: Texts) -> str:
-    end = _short(chunk["window_end"]) if chunk["window_end"] else texts("now")
-    kind = f" ({texts('catch_up')})" if chunk["kind"] == "catch_up" else ""
-    return f"{_short(chunk['window_start'])} {texts('to')} {end}{kind}"
-
-
-def _short(moment: datetime) -> str:
-    moment = moment.astimezone(UTC)
-    return (
-        f"{moment:%Y-%m-%d}" if (moment.hour, moment.minute, moment.second) == (0, 0, 0) else f"{moment:%Y-%m-%d %H:%M}"
-    )
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _duration(seconds: float, texts: Texts) -> str:
-    if seconds < 60:
-        return f"{texts.number(seconds, 1)} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def _size(number: int, texts: Texts) -> str:
-    value = float(number)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{texts.number(value, 0 if unit == 'B' else 1)} {unit}"
-        value /= 1000
-    return f"{texts.number(value, 1)} GB"

@@ -7,9 +7,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from async_extractor import ConfigurationError, IncompleteError
 from async_extractor.request import BackfillRequest
 from async_extractor.validation import Validation
-from async_extractor.verification import Verification, VerificationResult
+from async_extractor.validation.verified import VerificationResult
+from async_extractor.verification import Verification
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import EVERYTHING, backfill, in_raw, secrets_for, simulate, truth
 
@@ -118,6 +120,8 @@ async def test_a_day_altered_under_the_same_version_is_found_without_reading_eve
         assert sorted(f.id for f in found.found.of("altered")) == sorted(altered)
         repaired = await verify(secrets, repair=True)
         assert repaired.status == "repaired"
+        # What was read again was compared again.
+        assert check(repaired, "source_rows").found["compared"] >= len(altered)
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
         after = await verify(secrets)
         assert (after.status, after.requests) == ("equal", 1)
@@ -295,3 +299,25 @@ async def test_records_in_quarantine_are_not_called_missing(database: Any) -> No
     assert result.status == "equal"
     assert [f.id for f in result.found.of("quarantined")] == ["777001"]
     assert check(result, "source_rows").severity == "warning"
+
+
+async def test_a_verification_that_is_stopped_says_so_instead_of_calling_all_equal(database: Any) -> None:
+    async with Simulator(COMPANY) as simulator:
+        secrets = secrets_for(simulator, database)
+        await backfill(secrets, "invoices")
+        verification = Verification(BackfillRequest.parse("invoices", *EVERYTHING), secrets, limits=False)
+        async with verification:
+            verification.stop("stopped by SIGTERM")
+            with pytest.raises(IncompleteError, match="stopped by SIGTERM before all was compared"):
+                await verification.verify(deep=True)
+        run = await plant(database, "SELECT status FROM ops.runs WHERE mode = 'verify'")
+    assert run == ["incomplete"]
+
+
+async def test_quickbooks_out_of_reach_is_one_line_and_the_run_says_why(database: Any) -> None:
+    async with Simulator(COMPANY) as simulator:
+        secrets = secrets_for(simulator, database)
+        await backfill(secrets, "items")
+    with pytest.raises(ConfigurationError, match="QBO_SIMULATOR_URL"):
+        await verify(secrets, "items")
+    assert await plant(database, "SELECT status FROM ops.runs WHERE mode = 'verify'") == ["incomplete"]
