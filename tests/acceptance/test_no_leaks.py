@@ -154,7 +154,11 @@ def _state(stack: Stack, pipeline: str, trigger: str) -> str:
 
 async def _until_failed(stack: Stack, pipeline: str, trigger: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
+    looked = 0
     while (state := _state(stack, pipeline, trigger)) != "failed":
+        looked += 1
+        if looked % 30 == 0:
+            stack.mage.wait_until_ready()  # with a log-in, which makes Mage's server read its database anew
         assert state != "completed", f"{trigger} was to fail"
         assert time.monotonic() < deadline, f"{trigger} is still {state}"
         await asyncio.sleep(0.3)

@@ -24,6 +24,7 @@ COPIED = (
 ENTITIES = {"invoices": "Invoice", "customers": "Customer", "items": "Item"}
 UP_TIMEOUT_S = 600
 RUN_TIMEOUT_S = 420
+READ_ANEW_S = 10
 
 
 class CommandError(AssertionError):
@@ -137,6 +138,7 @@ class Stack:
         state = "waiting"
         while time.monotonic() < deadline:
             try:
+                self.mage.read_anew()
                 runs = self.mage.runs(pipeline, trigger)
             except (OSError, MageError):  # it is being restarted
                 runs = []
@@ -177,7 +179,19 @@ class Stack:
 class _Mage(MageServer):
     """The composed Mage, by the same API as the demo's."""
 
+    _logged_in_at = 0.0
+
+    def read_anew(self) -> None:
+        """Log in again now and then while waiting.
+
+        Mage's server goes on showing what it has once read for as long as something there still refers to it, for
+        minutes when it is idle; whatever it writes, such as a log-in, makes it read its database again.
+        """
+        if time.monotonic() - self._logged_in_at > READ_ANEW_S:
+            self.log_in(self.password)
+
     def log_in(self, password: str) -> None:
+        self._logged_in_at = time.monotonic()
         self._token = ""
         self.password = password
         self._log_in()

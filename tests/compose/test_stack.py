@@ -188,6 +188,7 @@ def _trigger(stack: Stack, entity: str) -> tuple[str, str]:
     """Its status in Mage's database and in its file; both are written some moments after the run has ended."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
+        stack.mage.read_anew()
         status = stack.mage.trigger(f"qb_{entity}_backfill", f"{entity}_once")["status"], stack.trigger_in_file(entity)
         if status == ("inactive", "inactive") or time.monotonic() > deadline:
             return status
