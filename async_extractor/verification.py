@@ -316,8 +316,11 @@ class Verification(Backfill):
         return windows, marked
 
     async def _count(self, window: Window) -> int:
-        answer = await self._client.fetch(self._counting(window), self._spent, PLANNING)
-        return answer.page.total_count or 0
+        with self._endings(planning=True):
+            answer = await self._client.fetch(self._counting(window), self._spent, PLANNING)
+        if answer.page.total_count is None:
+            raise IncompleteError("QuickBooks answered COUNT(*) without a totalCount; run the same again")
+        return answer.page.total_count
 
     async def _hours(self, window: Window) -> CountsByHour:
         rows = await self._connection.fetch(

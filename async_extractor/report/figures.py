@@ -71,7 +71,6 @@ async def gather(connection: Connection, run_id: int) -> RunFigures:
         return dict(await connection.fetchrow(statement(name), run_id))
 
     left = await rows("first_chunk_left")
-    usage = await connection.fetch(statement("month_usage"), run["realm_id"])
     company = await connection.fetchval(statement("environment_of"), run["realm_id"])
     return RunFigures(
         run={**dict(run), "settings": json.loads(run["settings"])},
@@ -87,5 +86,5 @@ async def gather(connection: Connection, run_id: int) -> RunFigures:
         seconds_by_part={name: float(value) for name, value in (await row("time_split")).items()},
         resume_at=left[0] if left else None,
         environment=company or "",
-        month_requests=usage[0]["requests"] if usage else 0,
+        month_requests=await connection.fetchval(statement("requests_in_runs_month"), run_id),
     )

@@ -67,7 +67,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "{retried} retried, {throttled} throttled (429)",
         "{retried} repetidas, {throttled} frenadas (429)",
     ),
-    "month_note": ("{number} this month for the company", "{number} este mes para la empresa"),
+    "month_note": (
+        "{number} of the company in the month of the run",
+        "{number} de la empresa en el mes de la ejecución",
+    ),
     "duration": ("duration", "duración"),
     "rate_note": ("{rate} rows/s", "{rate} filas/s"),
     "pages": ("pages", "páginas"),

@@ -28,3 +28,10 @@ SELECT environment FROM ops.company WHERE realm_id = $1 ORDER BY first_seen_at L
 
 -- name: newest_run
 SELECT max(run_id) FROM ops.runs WHERE realm_id = $1;
+
+-- name: requests_in_runs_month
+-- What the company has sent in the month (UTC) in which a run began, by whatever run.
+SELECT coalesce(sum(u.requests), 0)::bigint
+  FROM ops.runs r JOIN ops.usage u ON u.realm_id = r.realm_id
+   AND u.month = date_trunc('month', r.started_at AT TIME ZONE 'UTC')::date
+ WHERE r.run_id = $1;
