@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint bench clean
+.PHONY: help install demo up down test test-all test-compose lint bench clean
 
 help:  ## what there is to call
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,15 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install  ## backfill a simulated company through a real Mage; KEEP=1 leaves it up
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
+up:  ## the Docker stack, ready: Mage, Postgres, pgAdmin; COMPOSE_PROFILES=simulator adds a QuickBooks to try
+	@docker/create_secrets.sh
+	@docker compose up --detach --build --wait
+	@docker compose ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
+	@echo "Passwords are in docker/secrets/; docs/docker.md says which opens what."
+
+down:  ## stop the Docker stack; its data stays
+	@docker compose --profile simulator down
+
 lint: install  ## ruff and strict mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -35,6 +44,9 @@ test: lint  ## lint, then every test but the long ones
 
 test-all: lint  ## every test, also those that run for minutes
 	@$(BIN)/python -m pytest
+
+test-compose: install  ## the Docker stack for real: first start, triggers, restarts, rotation, down and up
+	@$(BIN)/python -m pytest tests/compose -v -s
 
 bench: install  ## measure, as ratios, into evidence/bench/
 	@$(BIN)/python -m bench

@@ -52,11 +52,14 @@ class Stack:
 
     def environ(self) -> dict[str, str]:
         others = {name: value for name, value in os.environ.items() if not name.startswith(("MAGE_", "COMPOSE_"))}
-        chosen = {"COMPOSE_PROFILES": "simulator", "STACK_TAG": self.project}
+        chosen = {"COMPOSE_PROFILES": "simulator", "COMPOSE_PROJECT_NAME": self.project, "STACK_TAG": self.project}
         return {**others, **chosen, **{name: str(port) for name, port in self.ports.items()}}
 
     def create_secrets(self) -> str:
         return self._run(["docker/create_secrets.sh"])
+
+    def rotate(self, name: str) -> str:
+        return self._run(["docker/rotate_secret.sh", name])
 
     def up(self) -> str:
         return self.compose("up", "--detach", "--build", "--wait", "--wait-timeout", str(UP_TIMEOUT_S))
@@ -65,7 +68,7 @@ class Stack:
         self.compose("down", "--timeout", "30", *(["--volumes", "--rmi", "local"] if volumes else []))
 
     def compose(self, *arguments: str, given: str | bytes | None = None) -> str:
-        return self._run(["docker", "compose", "--project-name", self.project, *arguments], given)
+        return self._run(["docker", "compose", *arguments], given)
 
     def execute(self, service: str, *command: str, given: str | bytes | None = None) -> str:
         return self.compose("exec", "--no-TTY", service, *command, given=given)

@@ -10,6 +10,7 @@ import urllib.error
 import pytest
 
 from demo.mage_server import OWNER_EMAIL, MageError
+from qbo_simulator import config
 from tests.compose.composed import ENTITIES, CommandError, Stack
 from tests.compose.pgadmin import PgAdmin
 
@@ -164,6 +165,43 @@ def test_a_service_may_be_restarted_in_the_middle_of_a_run(stack: Stack, service
         f"{service} restarted after {done_before} chunks: run {run['status']} "
         f"after {time.monotonic() - began:.0f} s, {rows:,} rows as at the source"
     )
+
+
+def test_every_secret_is_rotated_by_one_command_while_a_run_goes_on(stack: Stack) -> None:
+    before = stack.secrets()
+    done = _begin_a_long_run(stack, "while_secrets_change")
+    for name, given in (
+        ("POSTGRES_PASSWORD", ""),
+        ("QBO_CLIENT_SECRET", config.CLIENT_SECRET),
+        ("QBO_REFRESH_TOKEN", ""),
+    ):
+        print(stack.execute("mage", "qbo-backfill", "secrets", "rotate", name, given=given).strip())
+    rotated = ("mage_pgpass", "warehouse_owner_password", "reader_password", "mage_owner_password", "mage_jwt_secret")
+    for name in rotated:
+        print(stack.rotate(name).strip())
+    stack.compose("up", "--detach", "--wait", "--no-recreate", "mage")
+    stack.mage.log_in(stack.secret("mage_owner_password"))
+    # A server that restarts ends every connection: from now on all is by the new passwords.
+    stack.compose("restart", "postgres")
+    run = stack.wait_for_run("qb_invoices_backfill", "while_secrets_change")
+    rows = stack.assert_raw_is_the_truth("invoices")
+    print(f"rotated after {done} chunks: run {run['status']}, {rows:,} rows as at the source")
+    after = stack.secrets()
+    assert {name for name in before if before[name] != after[name]} == set(rotated)
+    for role, name in (("qbo_reader", "reader_password"), ("qbo_owner", "warehouse_owner_password")):
+        with pytest.raises(CommandError, match="password authentication failed"):
+            stack.psql("SELECT 1", role=role, password=before[name])
+    with pytest.raises(CommandError, match="password authentication failed"):
+        stack.psql("SELECT 1", role="qbo_extractor", password=before["extractor_password"])
+    with pytest.raises(MageError, match="invalid"):
+        stack.mage.log_in(before["mage_owner_password"])
+    stack.mage.log_in(after["mage_owner_password"])
+
+
+def test_a_client_secret_that_is_refused_is_not_stored(stack: Stack) -> None:
+    with pytest.raises(CommandError, match="invalid_client"):
+        stack.execute("mage", "qbo-backfill", "secrets", "rotate", "QBO_CLIENT_SECRET", given="mistyped")
+    assert _qbo_secrets(stack)["QBO_CLIENT_SECRET"] == config.CLIENT_SECRET
 
 
 def test_all_is_as_it_was_after_down_and_up(stack: Stack) -> None:
