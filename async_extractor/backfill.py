@@ -13,10 +13,11 @@ from typing import Any
 import aiohttp
 import asyncpg
 
+from async_extractor.cost import CHECKING, Cost, reading
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
 from async_extractor.events import Diary, Events, Listener
 from async_extractor.extraction import Extraction
-from async_extractor.plan import Piece, cut_into_pieces
+from async_extractor.plan import Piece, Work, cut_into_pieces
 from async_extractor.qbo.budget import IN_FLIGHT
 from async_extractor.qbo.client import PLANNING, TOKEN_TIMEOUT, Patience, QueryClient, Spent
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
@@ -29,6 +30,7 @@ from async_extractor.settings import Secrets, Settings
 from async_extractor.sharing import no_limits, shared_limits
 from async_extractor.validation import Validation, Validator
 from async_extractor.validation.reprocessing import hash_of
+from async_extractor.warehouse.budget import requests_this_month
 from async_extractor.warehouse.connection import Connection, connect_first, is_passing, told
 from async_extractor.warehouse.diary import keep_events
 from async_extractor.warehouse.ledger import Ledger, Series
@@ -146,23 +148,7 @@ class Backfill:
         request = self.request
         await self._ledger.lock_planning(self._series)
         try:
-            known = await self._ledger.chunks_in(self._series, request.window)
-            inside = [c for c in known if request.window.contains(c.window)]
-            failed = [c.chunk_id for c in inside if c.status == "failed"]
-            open_catch_up = await self._ledger.open_catch_up(self._series, request.window)
-            left: list[Window] = []
-            adopted, superseded = failed, []
-            if request.mode == "resume":
-                adopted = [c.chunk_id for c in inside]
-                left = gaps(request.window, (c.window for c in known if c.status == "done" or c in inside))
-            elif request.mode == "reprocess":
-                adopted = [c.chunk_id for c in inside if c.held]
-                superseded = [c.chunk_id for c in inside if not c.held]
-                left = gaps(request.window, (c.window for c in inside if c.held))
-            pieces, as_of, source_count = await self._cut(left) if left else ([], None, None)
-            catch_up_from = as_of if self._needs_catch_up(as_of, pieces) else None
-            if open_catch_up is not None and catch_up_from is None:
-                adopted = [*adopted, open_catch_up]
+            work = await self._work()
             run_id = await self._ledger.insert_run(
                 self._series,
                 request.mode,
@@ -175,28 +161,33 @@ class Backfill:
                 run_id,
                 self._series,
                 request.window,
-                pieces=[(piece.window, piece.rows) for piece in pieces],
-                adopted=adopted,
-                superseded=superseded,
-                catch_up_from=catch_up_from,
-                as_of=as_of,
-                source_count=source_count,
+                pieces=[(piece.window, piece.rows) for piece in work.pieces],
+                adopted=work.adopted,
+                superseded=work.superseded,
+                catch_up_from=work.catch_up_from,
+                as_of=work.as_of,
+                source_count=work.source_count,
             )
         finally:
             await self._ledger.unlock_planning(self._series)
+        cost = await self._cost(work)
         await self._count_requests(run_id)
-        before = sum(c.status == "done" for c in inside)
-        already = f", {before} of them done before" if request.mode == "resume" and before else ""
-        counted = f", {source_count:,} rows at QuickBooks" if source_count is not None else ""
+        already = f", {work.done} of them done before" if request.mode == "resume" and work.done else ""
+        counted = f", {work.source_count:,} rows at QuickBooks" if work.source_count is not None else ""
         self._events.emit(
             "planned",
             "plan",
-            f"run {run_id}: {chunks} chunks of {request.entity.name} in {request.window}{already}{counted}",
+            f"run {run_id}: {chunks} chunks of {request.entity.name} in {request.window}{already}{counted}; {cost}",
             run_id=run_id,
             chunks=chunks,
-            source_count=source_count,
+            source_count=work.source_count,
+            cost=cost.as_dict(),
         )
         return run_id
+
+    async def preview(self) -> Cost:
+        """What `plan` would come to, without writing it. Raises as `plan` does."""
+        return await self._cost(await self._work())
 
     async def extract(self, run_id: int) -> None:
         """Reads and loads the run's chunks.
@@ -324,6 +315,48 @@ class Backfill:
         else:
             self._events.emit("report_written", "report", f"report: {page}", path=str(page))
 
+    async def _work(self) -> Work:
+        """What of the range is to be done: chunks of the ledger, and what no chunk covers, cut into pieces."""
+        request = self.request
+        known = await self._ledger.chunks_in(self._series, request.window)
+        inside = [c for c in known if request.window.contains(c.window)]
+        open_catch_up = await self._ledger.open_catch_up(self._series, request.window)
+        left: list[Window] = []
+        adopted, superseded = [c for c in inside if c.status == "failed"], []
+        if request.mode == "resume":
+            adopted = inside
+            left = gaps(request.window, (c.window for c in known if c.status == "done" or c in inside))
+        elif request.mode == "reprocess":
+            adopted = [c for c in inside if c.held]
+            superseded = [c for c in inside if not c.held]
+            left = gaps(request.window, (c.window for c in inside if c.held))
+        pieces, as_of, source_count = await self._cut(left) if left else ([], None, None)
+        catch_up_from = as_of if self._needs_catch_up(as_of, pieces) else None
+        ids = [c.chunk_id for c in adopted]
+        return Work(
+            pieces=pieces,
+            adopted=ids if open_catch_up is None or catch_up_from is not None else [*ids, open_catch_up],
+            superseded=[c.chunk_id for c in superseded],
+            done=sum(c.status == "done" for c in inside),
+            waiting=[Piece(c.window, c.expected_rows) for c in adopted if c.status != "done"],
+            catches_up=catch_up_from is not None or open_catch_up is not None,
+            catch_up_from=catch_up_from,
+            as_of=as_of,
+            source_count=source_count,
+        )
+
+    async def _cost(self, work: Work) -> Cost:
+        months = await self._session.do(lambda c: requests_this_month(c, self.settings.realm_id))
+        pages = reading(work.pieces, work.source_count) + reading(work.waiting, None)
+        return Cost(
+            counted=self._spent.requests,
+            reading=pages,
+            after=int(work.catches_up) + (CHECKING if pages else 0),
+            rows=work.source_count,
+            chunks=len(work.pieces) + len(work.waiting),
+            spent_this_month=months,
+        )
+
     async def _cut(self, left: list[Window]) -> tuple[list[Piece], datetime, int]:
         """What is left of the range in pieces, QuickBooks' clock before it was counted, and the count."""
         clock: list[datetime] = []
@@ -348,7 +381,7 @@ class Backfill:
             pieces = [
                 piece
                 if piece.window.end <= as_of
-                else Piece(Window(piece.window.start, as_of), None if piece.rows else 0)
+                else Piece(Window(piece.window.start, as_of), 0 if piece.rows == 0 else None)
                 for piece in pieces
                 if piece.window.start < as_of
             ]

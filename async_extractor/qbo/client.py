@@ -252,8 +252,8 @@ class QueryClient:
                     code=fault.code,
                     tid=fault.tid,
                 ) from None
-            tries.refreshed += 1
             await self._tokens.after_refusal(token)
+            tries.refreshed += 1  # only what was refreshed: a token endpoint that is down is an outage, no refusal
             raise
         except QboFault:
             self._breaker.succeeded()

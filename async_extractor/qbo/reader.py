@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
 
 from async_extractor.entities import Entity
 from async_extractor.events import Events
@@ -131,7 +131,7 @@ class WindowReader:
 
     async def count(self, query: Query) -> int:
         """COUNT(*) of a query's rows now."""
-        answer = await self._client.fetch(Query(query.entity, query.conditions, what="COUNT(*)"), self.spent)
+        answer = await self._fetch(Query(query.entity, query.conditions, what="COUNT(*)"))
         if answer.page.total_count is None:
             raise TransientFault("QuickBooks answered COUNT(*) without a totalCount", tid=answer.tid)
         return answer.page.total_count
@@ -150,7 +150,8 @@ class WindowReader:
             try:
                 answer = await self._fetch(query, patience)
             except PageFault as fault:
-                ended = self._ended(span, None)
+                # To QuickBooks' own present: what is edited while the halves are read comes after it.
+                ended = span if span.end else self._ended(span, await self._fetch(self._counting(span)))
                 async for page_ in self._halve(ended, fault):
                     yield page_
                 if span.end is not None:
@@ -164,7 +165,7 @@ class WindowReader:
                 return
             # What has no Id has no place in the order either; it never is the anchor.
             values = [_value(record, span.field) for record in page.records]
-            if not values or None in values or not _in_order(values):
+            if not values or None in values or not _in_order(values) or not await self._begins_with(values, span):
                 self._events.emit(
                     "order_ignored",
                     "extract",
@@ -199,6 +200,14 @@ class WindowReader:
                 continue
             span = Span(span.field, last, span.end, span.conditions)
             at_anchor = {r.id: r.sync_token for r, value in zip(page.records, values, strict=True) if value == last}
+
+    async def _begins_with(self, values: list[datetime | None], span: Span) -> bool:
+        """Whether a page full of one value has no row before it; without the order it looks the same."""
+        first = values[0]
+        assert first is not None
+        return (
+            first != values[-1] or first <= span.start or await self.count(span.until(first).query(self._entity)) == 0
+        )
 
     async def _fit(self, span: Span) -> AsyncIterator[Page]:
         """Halves until each piece is answered with fewer rows than asked for, which is then all of it."""
@@ -251,25 +260,32 @@ class WindowReader:
             expected = await self.count(span.query(self._entity))
             at_first = expected if at_first is None else at_first
             in_this_pass: set[str] = set()
-            async for page in self._positions(span):
-                in_this_pass.update(r.id for r in page.records)
-                fresh = [r for r in page.records if seen.get(r.id) != r.sync_token]
-                seen.update((r.id, r.sync_token) for r in fresh)
-                yield Page(**{**vars(page), "records": fresh})
+            nameless = 0
+            try:
+                async for answer, query in self._positions(span):
+                    in_this_pass.update(r.id for r in answer.page.records)
+                    nameless += len(answer.page.unreadable)
+                    fresh = [r for r in answer.page.records if seen.get(r.id) != r.sync_token]
+                    seen.update((r.id, r.sync_token) for r in fresh)
+                    yield self._page(answer, query, fresh)
+            except PageFault as fault:
+                async for page in self._one_by_one(span, fault):
+                    yield page
+                return
             # Whole: a pass that read all there was when it began, or, where equal rows come in another
             # order each time, passes that together read all there was at first.
-            if len(in_this_pass) == expected or len(seen) == at_first:
+            if len(in_this_pass) + nameless == expected or len(seen) + nameless == at_first:
                 return
         raise TransientFault(
             f"{span}: the rows of this second change faster than they can be read ({MOST_PASSES} passes)"
         )
 
-    async def _positions(self, span: Span) -> AsyncIterator[Page]:
+    async def _positions(self, span: Span, what: Literal["*", "Id"] = "*") -> AsyncIterator[tuple[Answer, Query]]:
         position = 1
         while True:
-            query = self._sized(span.query(self._entity), position)
+            query = replace(self._sized(span.query(self._entity), position), what=what)
             answer = await self._fetch(query)
-            yield self._page(answer, query, answer.page.records)
+            yield answer, query
             if answer.page.rows < query.max_results:
                 return
             position += answer.page.rows
@@ -278,37 +294,48 @@ class WindowReader:
         """The rows of one instant: by Id where QuickBooks tells the Ids, else by position."""
         base = span.query(self._entity)
         total = await self.count(base)
-        ids = await self._ids(base)
+        ids = await self._ids(span)
         if total and len(ids) == total:
             async for page in self._by_id(span, ids):
                 yield page
             return
+        seen: set[str] = set()
         for _ in range(MOST_PASSES):
             served: set[str] = set()
+            nameless = 0
             broken: list[tuple[PageFault, Query]] = []
             for position in range(1, total + 1):
                 query = Query(base.entity, base.conditions, base.order, position, 1)
                 try:
-                    answer = await self._fetch(query)
+                    answer = await self._fetch(query, self._client.patience.when_splitting())
                 except PageFault as single:
                     broken.append((single, query))
                     continue
                 served.update(r.id for r in answer.page.records)
+                nameless += len(answer.page.unreadable)
                 yield self._page(answer, query, answer.page.records)
-            if len(served) + len(broken) == total:
-                names = await self._ids_by_count(base, served, len(broken))
-                for (single_fault, query), name in zip(broken, names, strict=True):
-                    yield self._poisoned(name, single_fault, query, span)
+            seen |= served
+            # What wasn't seen is asked for by Id: where equal rows come in another order each time, a sound
+            # one may be missed because a broken one stood in its place.
+            missing = total - len(seen) - nameless
+            names = await self._ids_by_count(base, seen, missing) if missing > 0 else []
+            if names:
+                async for page in self._by_id(span, names, self._client.patience.when_splitting()):
+                    yield page
+                return
+            if len(served) + nameless + len(broken) == total:
+                for single_fault, query in broken:
+                    yield self._poisoned(None, single_fault, query, span)
                 return
             total = await self.count(base)
         raise TransientFault(f"{span}: its rows change faster than they can be read singly", tid=fault.tid)
 
-    async def _ids_by_count(self, base: Query, served: set[str], missing: int) -> list[str | None]:
-        """The Ids of rows that no page can show, found by halving COUNT(*) over Ids; None where they can't be.
+    async def _ids_by_count(self, base: Query, served: set[str], missing: int) -> list[str]:
+        """The Ids of rows that no page can show, found by halving COUNT(*) over Ids; none where they can't be.
 
         QuickBooks was seen to compare Ids as numbers; where it refuses to, the Ids stay unknown.
         """
-        found: list[str | None] = []
+        found: list[str] = []
         known = sorted(int(i) for i in served if i.isdecimal())
 
         async def search(low: int, high: int, rows: int) -> None:
@@ -330,15 +357,15 @@ class WindowReader:
             await search(0, highest, missing + len(served))
         except (PageFault, QueryRefusedFault):
             found = []
-        return found if len(found) == missing else [None] * missing
+        return found if len(found) == missing else []
 
-    async def _by_id(self, span: Span, ids: list[str]) -> AsyncIterator[Page]:
+    async def _by_id(self, span: Span, ids: list[str], patience: Patience | None = None) -> AsyncIterator[Page]:
         """The records of these Ids, halving the list where Intuit can't serve it, or where it is more than a page."""
         query = self._sized(Query(self._entity, (f"Id IN ({', '.join(_quoted(i) for i in ids)})",)))
         answer = None
         try:
             if len(ids) <= query.max_results:
-                answer = await self._fetch(query)
+                answer = await self._fetch(query, patience)
         except PageFault as again:
             if len(ids) == 1:
                 yield self._poisoned(ids[0], again, query, span)
@@ -348,16 +375,16 @@ class WindowReader:
             return
         middle = len(ids) // 2
         for half in (ids[:middle], ids[middle:]):
-            async for page in self._by_id(span, half):
+            async for page in self._by_id(span, half, patience):
                 yield page
 
-    async def _ids(self, base: Query) -> list[str]:
-        """The Ids of a query's rows, where QuickBooks gives them without the records; else none."""
+    async def _ids(self, span: Span) -> list[str]:
+        """The Ids of a span's rows, where QuickBooks gives them without the records; else none."""
         try:
-            answer = await self._fetch(Query(base.entity, base.conditions, base.order, what="Id"))
+            found = {r.id: None async for answer, _ in self._positions(span, "Id") for r in answer.page.records}
         except (PageFault, QueryRefusedFault):
             return []
-        return [r.id for r in answer.page.records]
+        return list(found)
 
     def _poisoned(self, record_id: str | None, fault: PageFault, query: Query, span: Span) -> Page:
         self._number += 1
@@ -371,6 +398,9 @@ class WindowReader:
             tid=fault.tid,
             server_time=None,
         )
+
+    def _counting(self, span: Span) -> Query:
+        return Query(self._entity, span.query(self._entity).conditions, what="COUNT(*)")
 
     def _sized(self, query: Query, position: int = 1) -> Query:
         return Query(query.entity, query.conditions, query.order, position, self._size.rows, query.what)
@@ -390,14 +420,12 @@ class WindowReader:
             server_time=answer.page.server_time,
         )
 
-    def _ended(self, span: Span, answer: Answer | None) -> Span:
-        """The span with an end, to be halved."""
+    def _ended(self, span: Span, answer: Answer) -> Span:
+        """The span with an end, QuickBooks' present, to be halved."""
         if span.end is not None:
             return span
-        now = (
-            answer.page.server_time if answer and answer.page.server_time else datetime.now(UTC) + timedelta(minutes=5)
-        )
-        return span.until(max(now.astimezone(UTC).replace(microsecond=0) + SECOND, span.start + SECOND))
+        now = (answer.page.server_time or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
+        return span.until(max(now + SECOND, span.start + SECOND))
 
     @staticmethod
     def _after(ended: Span) -> Span:

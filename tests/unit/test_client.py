@@ -259,3 +259,10 @@ async def test_a_token_that_quickbooks_repeats_is_in_no_event_and_no_fault(world
     said = f"{world.told} {fault.value} {fault.value!r} {fault.value.__context__!r}"
     assert token not in said
     assert token[:24] not in said
+
+
+async def test_a_token_endpoint_that_stays_down_is_an_outage_and_no_refusal(world: World) -> None:
+    world.answer(*[{"status": 401}] * 60)
+    world.tokens.refresh_troubles = [TransientFault("Intuit's token endpoint answered HTTP 503")] * 60
+    with pytest.raises(TransientFault, match="token endpoint"):
+        await world.client.fetch(ASKED, world.spent, Patience())
