@@ -11,6 +11,7 @@ from async_extractor.cli import (
     bench,
     browse,
     metrics,
+    plan,
     postgres,
     quarantine,
     report,
@@ -37,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run.run)
+app.command("plan")(plan.plan)
 app.command("status")(status.status)
 app.command("resume")(resume.resume)
 app.command("retry")(retry.retry)

@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from async_extractor.warehouse.company import CompanyConnection
+from async_extractor.warehouse.connection import Connection
+from async_extractor.warehouse.statements import statement
 
 # A request that leaves later than this after its moment gives its turn up for a new one.
 LATEST_SECONDS = 0.1
@@ -114,6 +116,11 @@ class SharedGate:
             self._paused.set()
         elif word == "place" and rest == str(self._company.backend):
             self._place_free.set()
+
+
+async def requests_this_month(connection: Connection, realm_id: str) -> int:
+    """Requests sent for the company in this month (UTC), by all its processes."""
+    return int(await connection.fetchval(statement("requests_this_month"), realm_id))
 
 
 async def _until(event: asyncio.Event, seconds: float) -> bool:

@@ -51,12 +51,13 @@ class Chunk:
 
 @dataclass(frozen=True)
 class KnownChunk:
-    """A window of the ledger that touches a range; `held`: a living worker has it now."""
+    """A window of the ledger that touches a range; `held`: a living worker has it now. `expected_rows` as planned."""
 
     chunk_id: int
     window: Window
     status: str
     held: bool
+    expected_rows: int | None
 
 
 class Ledger:
@@ -114,7 +115,10 @@ class Ledger:
     async def chunks_in(self, series: Series, window: Window) -> list[KnownChunk]:
         rows = await self._rows("chunks_in_range", *series.key, window.start, window.end)
         return [
-            KnownChunk(r["chunk_id"], Window(r["window_start"], r["window_end"]), r["status"], r["held"]) for r in rows
+            KnownChunk(
+                r["chunk_id"], Window(r["window_start"], r["window_end"]), r["status"], r["held"], r["expected_rows"]
+            )
+            for r in rows
         ]
 
     async def open_catch_up(self, series: Series, window: Window) -> int | None:

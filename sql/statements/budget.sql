@@ -14,3 +14,8 @@ SELECT ops.pause_company($1, $2) AS in_a_row;
 -- name: month_usage
 -- A company's requests by month, the newest first.
 SELECT month, requests FROM ops.usage WHERE realm_id = $1 ORDER BY month DESC LIMIT 12;
+
+-- name: requests_this_month
+-- A company's requests in this month (UTC).
+SELECT coalesce(sum(requests), 0)::bigint FROM ops.usage
+ WHERE realm_id = $1 AND month = date_trunc('month', now() AT TIME ZONE 'UTC')::date;

@@ -7,7 +7,7 @@ SELECT pg_advisory_unlock(hashtext('ops.planning'), hashtext($1 || '/' || $2));
 
 -- name: chunks_in_range
 -- The ledger's windows that touch a range. `held` says that a living worker has the chunk now.
-SELECT chunk_id, window_start, window_end, status,
+SELECT chunk_id, window_start, window_end, status, expected_rows,
        status = 'running' AND EXISTS (
            SELECT FROM pg_locks l
             WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())

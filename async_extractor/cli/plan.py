@@ -1,0 +1,53 @@
+"""`qbo-backfill plan`: what a backfill would cost, before it costs it. Nothing is loaded and no run is begun."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+import typer
+
+from async_extractor.backfill import Backfill
+from async_extractor.cli.run import CHUNK, CONCURRENCY, ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, MODE, PROFILE
+from async_extractor.cost import Cost
+from async_extractor.events import Event
+from async_extractor.request import BackfillRequest
+from async_extractor.secrets import MageSecrets
+
+AS_JSON = typer.Option(False, "--json", help="One JSON object on stdout")
+
+
+def plan(
+    entity: str = ENTITY,
+    fecha_inicio: str = FECHA_INICIO,
+    fecha_fin: str = FECHA_FIN,
+    chunk: str = CHUNK,
+    concurrency: str = CONCURRENCY,
+    filter_field: str = FILTER_FIELD,
+    mode: str = MODE,
+    profile: str = PROFILE,
+    as_json: bool = AS_JSON,
+) -> int:
+    """What it would cost in requests, minutes at the quota and share of the month's calls; loads nothing.
+
+    QuickBooks is asked COUNT(*), at least once, unless all of the range is done.
+    """
+    request = BackfillRequest.parse(entity, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode)
+    cost = asyncio.run(_preview(request, MageSecrets.locate(profile=profile), profile))
+    if as_json:
+        print(json.dumps({"entity": entity, "window": str(request.window), **cost.as_dict()}))
+    else:
+        rows = "all of it is done" if cost.rows is None else f"{cost.rows:,} rows at QuickBooks"
+        print(f"{entity} in {request.window}: {rows}, {cost.chunks:,} chunks; {cost}.")
+    return 0
+
+
+async def _preview(request: BackfillRequest, secrets: MageSecrets, profile: str) -> Cost:
+    async with Backfill(request, secrets, [_warnings], profile=profile) as backfill:
+        return await backfill.preview()
+
+
+def _warnings(event: Event) -> None:
+    if event.level in ("warning", "error"):
+        print(f"{event.phase:8} {event.message}", file=sys.stderr, flush=True)
