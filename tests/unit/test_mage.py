@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from async_extractor import mage
+from async_extractor.codes import code_of
 from async_extractor.errors import RequestError
 from async_extractor.events import Event
 
@@ -78,12 +79,16 @@ def test_events_become_rows_of_mages_log_with_their_fields() -> None:
     tell(Event("chunk_done", "load", "info", "chunk 1 done", {"read": 7, "at": date(2024, 1, 1)}))
     tell(Event("chunk_failed", "load", "warning", "it failed", {"error": "why", "message": "a field", "level": 3}))
     assert logger.rows == [
-        ("info", "chunk 1 done", {"event": "chunk_done", "phase": "load", "read": 7, "at": "2024-01-01"}),
+        (
+            "info",
+            "chunk 1 done",
+            {"event": "chunk_done", "code": "QBF-I402", "phase": "load", "read": 7, "at": "2024-01-01"},
+        ),
         (
             "warning",
             "it failed",
-            {"event": "chunk_failed", "phase": "load", "event_error": "why", "event_message": "a field"}
-            | {"event_level": 3},
+            {"event": "chunk_failed", "code": code_of("chunk_failed"), "phase": "load", "event_level": 3}
+            | {"event_error": "why", "event_message": "a field"},
         ),
     ]
 
