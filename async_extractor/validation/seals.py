@@ -50,6 +50,9 @@ class Seals:
 
     async def seal_run(self, run_id: int) -> int:
         """Seals the days that the run wrote to, with those of earlier runs that were cut off; how many."""
+        if not await self.any():
+            # The first run: every day is new, so there is no need to find out which.
+            return await self._write(run_id, await self._figures(None))
         rows = await self._connection.fetch(statement("days_to_seal", **self._table), *self._names, run_id)
         return await self.seal(run_id, [row["day"] for row in rows])
 
@@ -60,18 +63,20 @@ class Seals:
         figures = {figure.day: figure for figure in await self._figures(list(days))}
         nothing = Decimal(0)
         least, most = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-        sealed = [figures.get(day) or DayFigure(day, 0, nothing, least, most) for day in days]
+        return await self._write(run_id, [figures.get(day) or DayFigure(day, 0, nothing, least, most) for day in days])
+
+    async def _write(self, run_id: int, figures: Sequence[DayFigure]) -> int:
         await self._connection.execute(
             statement("write_seals"),
             *self._names,
             run_id,
-            [figure.day for figure in sealed],
-            [figure.rows for figure in sealed],
-            [figure.hash for figure in sealed],
-            [figure.updated_from for figure in sealed],
-            [figure.updated_to for figure in sealed],
+            [figure.day for figure in figures],
+            [figure.rows for figure in figures],
+            [figure.hash for figure in figures],
+            [figure.updated_from for figure in figures],
+            [figure.updated_to for figure in figures],
         )
-        return len(sealed)
+        return len(figures)
 
     async def broken(self) -> list[BrokenSeal]:
         """The sealed days that raw holds otherwise now, in order, and days with rows that no run has sealed."""
