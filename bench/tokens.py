@@ -109,26 +109,42 @@ def torment(
             secrets.set(name, value)
         hear = Listener(found)
         users = [User(simulator, environ, hear) for _ in range(processes)]
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            time.sleep(chance.uniform(0, 2 * kill_every))
-            number = chance.randrange(processes)
-            if users[number].process.poll() is not None:
-                break  # it ended by a fault, and has said so
-            os.kill(users[number].process.pid, signal.SIGSTOP)
-            if outside_the_span(simulator, secrets):
-                users[number].kill()
-                found.kills += 1
-                users[number] = User(simulator, environ, hear)
-            else:
-                found.spared += 1
-                os.kill(users[number].process.pid, signal.SIGCONT)
-        for user in users:
-            # The last ones may be in it, too; what they lose nobody needs any more.
-            user.kill()
+        try:
+            _kill_and_replace(
+                users, lambda: User(simulator, environ, hear), found, simulator, secrets, kill_every, chance
+            )
+        finally:
+            for user in users:
+                # The last ones may be in the span, too; what they lose nobody needs any more.
+                user.kill()
         tokens = simulator.service.ledger.tokens
         found.rotations, found.refused = tokens["rotated"], tokens["invalid_grant"]
     return found
+
+
+def _kill_and_replace(
+    users: list[User],
+    another: Callable[[], User],
+    found: Tormented,
+    simulator: Simulator,
+    secrets: MageSecrets,
+    kill_every: float,
+    chance: random.Random,
+) -> None:
+    end = time.monotonic() + found.seconds
+    while time.monotonic() < end:
+        time.sleep(chance.uniform(0, 2 * kill_every))
+        number = chance.randrange(len(users))
+        if users[number].process.poll() is not None:
+            return  # it ended by a fault, and has said so
+        os.kill(users[number].process.pid, signal.SIGSTOP)
+        if outside_the_span(simulator, secrets):
+            users[number].kill()
+            found.kills += 1
+            users[number] = another()
+        else:
+            found.spared += 1
+            os.kill(users[number].process.pid, signal.SIGCONT)
 
 
 def outside_the_span(simulator: Simulator, secrets: MageSecrets) -> bool:
