@@ -110,7 +110,8 @@ def _part(
         f"The same {rows:,} invoices (3.4 KB each), {len(floors)} rounds in turn on one server with default, durable "
         f"settings: plain `COPY` from memory over {CONNECTIONS} connections straight into an empty table like "
         f"`raw.qb_invoices`; then `qbo-backfill run --concurrency {CONNECTIONS} --no-limits` from a simulator that is "
-        "already up; then the same again in mode reprocess, over unchanged data (after a VACUUM, which is the first run's). Rows a second of a run are from its "
+        "already up; then the same again in mode reprocess, over unchanged data (after a VACUUM, "
+        "which is the first run's). Rows a second of a run are from its "
         "first chunk begun to its last done: planning, start and validation are counted apart. The simulator, the "
         "extractor and Postgres share the machine's cores, so the last column is what a row costs each of them. "
         "The server's figure for a run holds its planning and validation too.",
