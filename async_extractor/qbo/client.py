@@ -162,7 +162,7 @@ class QueryClient:
                 jitter=patience.first_pause,
             ),
             before_sleep=lambda state: self._tell_retry(state, asked),
-            sleep=self._sleep_between(tries),
+            sleep=self._sleep_between(tries, spent),
             reraise=True,
         )
         return await retrying(self._try_once, asked, split, spent, tries)
@@ -195,10 +195,11 @@ class QueryClient:
             return len(tries.faults) < patience.tries
         return False
 
-    def _sleep_between(self, tries: _Tries) -> Any:
+    def _sleep_between(self, tries: _Tries, spent: Spent) -> Any:
         async def sleep(seconds: float) -> None:
             # A 429 has already paused the gate, and a refreshed token needs no pause.
             if tries.faults:
+                spent.wait_seconds += seconds
                 await asyncio.sleep(seconds)
 
         return sleep
