@@ -81,8 +81,7 @@ class MageServer:
         with self.log.open("ab") as log:
             server = subprocess.Popen(
                 [
-                    Path(sys.executable).with_name("mage"),
-                    "start",
+                    *(sys.executable, "-m", "async_extractor.mage_launch"),
                     self.project,
                     "--host",
                     "127.0.0.1",  # Mage's default name, localhost, would listen on every address

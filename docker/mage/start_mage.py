@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+from async_extractor import mage_launch
+
 SECRETS = Path(os.environ.get("SECRETS_DIR", "/run/secrets"))
 FROM_FILES = {
     "DEFAULT_OWNER_PASSWORD": "mage_owner_password",
@@ -33,10 +35,7 @@ def main() -> None:
     for variable in FROM_FILES:
         if getattr(server, variable) != os.environ.pop(variable):
             sys.exit(f"start_mage: Mage didn't take {variable}; another version of Mage reads it elsewhere")
-    from mage_ai.cli.main import app  # noqa: PLC0415
-
-    sys.argv = ["mage", "start", os.environ["MAGE_REPO_PATH"], "--host", "0.0.0.0", "--port", "6789"]  # noqa: S104
-    app()
+    mage_launch.start(Path(os.environ["MAGE_REPO_PATH"]), "--host", "0.0.0.0", "--port", "6789")  # noqa: S104
 
 
 if __name__ == "__main__":
