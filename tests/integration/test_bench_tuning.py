@@ -22,6 +22,7 @@ class Kept(Database):
         return self.ask(query)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_way_that_was_tried_loads_the_same_rows_and_writes_none_again() -> None:
     with run_as_process("--invoices", "1500", "--no-limits", "--log-format", "none") as process, stage() as on:
