@@ -199,7 +199,8 @@ def _volume(check: Validation, texts: Texts) -> str:
     found = check.found
     if "lost" in found:
         lost = texts.number(found["lost"])
-        return f"raw tiene {lost} filas menos que al terminar la ejecución anterior, y aquí nada borra filas"
+        where = ". No son de este rango" if check.severity == "warning" else ""
+        return f"raw tiene {lost} filas menos que al terminar la ejecución anterior, y aquí nada borra filas{where}"
     if not found["first_day"]:
         return "no hay filas en el rango"
     parts = []

@@ -127,7 +127,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "part": ("Part", "Parte"),
     "seconds": ("Seconds", "Segundos"),
     "share": ("Share", "Parte del total"),
-    "wait": ("waiting for the budget, the breaker or a pause", "espera por cuota, cortacircuitos o pausa"),
+    "wait": (
+        "waiting for the budget, the breaker, or before another try",
+        "espera por cuota, cortacircuitos o antes de reintentar",
+    ),
     "fetch": ("network: Intuit's answers", "red: respuestas de Intuit"),
     "split": ("splitting pages into records", "separar páginas en registros"),
     "copy": ("COPY into staging", "COPY a la tabla de paso"),

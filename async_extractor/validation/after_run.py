@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -17,6 +18,15 @@ from async_extractor.validation.volume import Volume, judge
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import DAY, UTC, Window
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Rows that raw had after an earlier run and hasn't now, and the command that looks for them."""
+
+    rows: int
+    run_id: int
+    repair: str
 
 
 class Validator:
@@ -101,11 +111,18 @@ class Validator:
         table_rows = int(await self._connection.fetchval(statement("count_table", **self._table)))
         before = await self._connection.fetchrow(statement("rows_after_last_run"), realm_id, self._entity.name, run_id)
         last_day = (min(window.end, datetime.now(UTC)) - DAY).date()
-        lost = before["table_rows"] - table_rows if before is not None else 0
+        lost = None
+        if before is not None and before["table_rows"] > table_rows:
+            range_before = Window(before["range_start"], before["range_end"])
+            lost = Lost(
+                before["table_rows"] - table_rows,
+                before["run_id"],
+                advice.verify(self._entity.name, range_before, before["filter_field"], repair=True),
+            )
         return volume_validation(
             judge(by_day, last_day if filter_field != "txn_date" else None),
             table_rows=table_rows,
-            lost=(lost, before["run_id"]) if before is not None and lost > 0 else None,
+            lost=lost,
             same_as_source=same_as_source,
             repair=advice.verify(self._entity.name, window, filter_field, repair=True),
         )
@@ -278,11 +295,11 @@ def volume_validation(
     volume: Volume,
     *,
     table_rows: int,
-    lost: tuple[int, int] | None,
+    lost: Lost | None,
     same_as_source: bool,
     repair: str,
 ) -> Validation:
-    """What the days say, as a check's result. `lost`: rows that raw had after an earlier run, and that run."""
+    """What the days say, as a check's result."""
     high = [day for day in volume.odd if day.kind == "high"]
     other = [day for day in volume.odd if day.kind != "high"]
     found: dict[str, Any] = {
@@ -300,14 +317,13 @@ def volume_validation(
         ],
     }
     if lost is not None:
-        found["lost"] = lost[0]
-        return Validation(
-            "volume",
-            "error",
-            f"raw has {lost[0]:,} rows fewer than when run {lost[1]} had ended, and nothing here ever deletes a row",
-            found,
-            repair,
+        found["lost"] = lost.rows
+        told = (
+            f"raw has {lost.rows:,} rows fewer than when run {lost.run_id} had ended; nothing here ever deletes a row"
         )
+        if same_as_source:
+            return Validation("volume", "warning", f"{told}. They are not of this range", found, lost.repair)
+        return Validation("volume", "error", told, found, lost.repair)
     if volume.first is None:
         return Validation("volume", "notice", "no rows in the range", found)
     parts = []

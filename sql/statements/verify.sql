@@ -149,7 +149,7 @@ SELECT count(*) FROM raw.{table};
 
 -- name: rows_after_last_run
 -- How many rows the table had when the last run before this one had ended.
-SELECT v.run_id, (v.found ->> 'table_rows')::bigint AS table_rows
+SELECT v.run_id, (v.found ->> 'table_rows')::bigint AS table_rows, r.range_start, r.range_end, r.filter_field
   FROM ops.validations v JOIN ops.runs r USING (run_id)
  WHERE r.realm_id = $1 AND r.entity = $2 AND v.run_id < $3 AND v.name = 'volume' AND v.found ? 'table_rows'
  ORDER BY v.validation_id DESC LIMIT 1;

@@ -328,3 +328,19 @@ async def test_quickbooks_out_of_reach_is_one_line_and_the_run_says_why(database
     with pytest.raises(ConfigurationError, match="QBO_SIMULATOR_URL"):
         await verify(secrets, "items")
     assert await plant(database, "SELECT status FROM ops.runs WHERE mode = 'verify'") == ["incomplete"]
+
+
+async def test_rows_lost_outside_the_range_are_told_with_the_range_to_look_at(database: Any) -> None:
+    async with Simulator(COMPANY) as simulator:
+        secrets = secrets_for(simulator, database)
+        await backfill(secrets, "invoices")
+        await plant(database, "DELETE FROM raw.qb_invoices WHERE last_updated_utc < '2025-06-01' RETURNING id")
+        verification = Verification(
+            BackfillRequest.parse("invoices", "2025-06-01", "2025-12-31"), secrets, limits=False
+        )
+        async with verification:
+            result = await verification.verify()
+    assert result.status == "equal"
+    volume = check(result, "volume")
+    assert (volume.severity, "not of this range" in volume.message) == ("warning", True)
+    assert volume.advice == "qbo-backfill verify invoices --fecha-inicio 2024-12-01 --fecha-fin 2026-01-31 --repair"
