@@ -237,7 +237,8 @@ class _PostgresTable:
                 host=database.host,
                 port=database.port,
                 user=database.user,
-                password=database.password,
+                # None, not an empty one: libpq then looks into its passfile and PGPASSWORD.
+                password=database.password or None,
                 dbname=database.dbname,
                 connect_timeout=_CONNECT_TIMEOUT_S,
                 **dict(database.options),
