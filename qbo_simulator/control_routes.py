@@ -16,9 +16,10 @@ from aiohttp import web
 
 from qbo_simulator import scenarios
 from qbo_simulator.behaviour import BehaviourError, merged
+from qbo_simulator.company.planted import PlantedTable
 from qbo_simulator.company.table import Table
 from qbo_simulator.planting import PlantingError, plant
-from qbo_simulator.query.properties import NAME_LISTS
+from qbo_simulator.query.properties import EMPTY_ENTITIES, NAME_LISTS
 from qbo_simulator.service import Service
 
 log = logging.getLogger("qbo_simulator")
@@ -135,15 +136,15 @@ class ControlRoutes:
         As NDJSON (`?entity=Invoice[&replace=1]`, one record a line), or as JSON: `{"entity": "Invoice",
         "replace": false, "records": [{"payload": "text"} or {"payload_base64": "..."}, ...]}`, where a record may
         also say `id`, `created`, `updated`, `txn_date`, `name`, `active` by which queries find it; what it does not say
-        is read from the payload, and else is now.
+        is read from the payload, and else is now. Of entities that are empty otherwise, too (Vendor, Payment ...).
         """
         if request.content_type in ("application/x-ndjson", "application/octet-stream"):
-            table = self._table(request.query.get("entity", ""))
+            table = self._plantable(request.query.get("entity", ""))
             replace = request.query.get("replace") == "1"
             records = [{"payload": line} for line in (await request.read()).split(b"\n") if line]
         else:
             asked = await _object(request)
-            table = self._table(str(asked.get("entity", "")))
+            table = self._plantable(str(asked.get("entity", "")))
             replace = bool(asked.get("replace", False))
             records = [_bytes_of(record) for record in asked.get("records", [])]
         if replace:
@@ -194,6 +195,12 @@ class ControlRoutes:
         if table is None:
             raise ControlError(f"no entity {entity!r}; there are {', '.join(self._service.company.tables)}")
         return table
+
+    def _plantable(self, entity: str) -> Table:
+        tables = self._service.company.tables
+        if entity in EMPTY_ENTITIES and entity not in tables:
+            tables[entity] = PlantedTable(entity, is_name_list=entity in NAME_LISTS)
+        return self._table(entity)
 
     def _wanted(self, table: Table, kind: str, wanted: Any) -> list[int]:
         if not isinstance(wanted, list):

@@ -36,7 +36,7 @@ class WriteFault(Exception):  # noqa: N818 - QuickBooks' own word
 def write(company: Company, entity: str, operation: str, body: Any, now: int) -> bytes:
     """Carry out one write; the record, or the stub, that the answer holds. WriteFault changes nothing."""
     table = company.tables.get(entity)
-    if table is None or operation not in ("create", "update", "delete", "void"):
+    if table is None or entity not in _NEEDED or operation not in ("create", "update", "delete", "void"):
         raise WriteFault("500", "Unsupported Operation", "Operation is not supported")
     if not isinstance(body, dict):
         raise WriteFault("2010", "Request has invalid or unsupported property", "The request's body is no object")

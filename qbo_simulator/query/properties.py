@@ -59,7 +59,8 @@ PROPERTIES: dict[str, dict[str, Property]] = {
 # These exist but can't be filtered on; integrators met 4001 for them.
 _NOT_QUERYABLE = frozenset(["classref", "customertyperef", "departmentref", "line", "billaddr", "shipaddr"])
 
-# Entities every company has, in which this company has no rows. Only what all entities share can be filtered.
+# Entities every company has, in which this company has no rows but planted ones. Only what all entities share can be
+# filtered.
 EMPTY_ENTITIES = [
     "Account", "Attachable", "Bill", "BillPayment", "Budget",
     "Class", "CompanyCurrency", "CreditMemo", "CreditCardPayment", "Department",
@@ -69,7 +70,7 @@ EMPTY_ENTITIES = [
     "TaxRate", "Term", "TimeActivity", "Transfer", "Vendor",
     "VendorCredit",
 ]  # fmt: skip
-NAME_LISTS = frozenset(["Customer", "Item"])
+NAME_LISTS = frozenset(["Customer", "Employee", "Item", "Vendor"])
 
 _ENTITIES = {name.lower(): name for name in (*PROPERTIES, *EMPTY_ENTITIES)}
 _FOR_EMPTY = _properties(

@@ -1,0 +1,20 @@
+"""An entity of which the company makes up no records: it has those that were planted, and no others."""
+
+from __future__ import annotations
+
+from qbo_simulator.company.table import Table
+
+
+class PlantedTable(Table):
+    """Planted records only, to be read. `is_name_list`: inactive ones are left out unless a query speaks of Active."""
+
+    def __init__(self, entity: str, *, is_name_list: bool) -> None:
+        super().__init__()
+        self.entity = entity
+        self.is_name_list = is_name_list
+
+    def render(self, slot: int) -> bytes:
+        raise KeyError(f"no {self.entity} was planted in slot {slot}")
+
+    def generate(self, now: int) -> int:
+        raise NotImplementedError(f"a {self.entity} is not made up ({now}); plant one")
