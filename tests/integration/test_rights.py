@@ -88,14 +88,17 @@ async def test_a_whole_backfill_runs_as_the_extractor(warehouse: Database) -> No
         assert (again.status, again.rows["updated"]) == ("done", 1)
 
 
-async def test_each_role_has_these_rights_on_each_table_and_no_others(warehouse: Database) -> None:
+async def test_each_role_has_these_rights_on_each_table_and_view_and_no_others(warehouse: Database) -> None:
     expected = {}
     found = {}
     superuser = await asyncpg.connect(warehouse.dsn)
     try:
         tables = [
-            f"{row['schemaname']}.{row['tablename']}"
-            for row in await superuser.fetch("SELECT * FROM pg_tables WHERE schemaname IN ('raw', 'ops')")
+            row["name"]
+            for row in await superuser.fetch(
+                "SELECT relnamespace::regnamespace || '.' || relname AS name FROM pg_class "
+                "WHERE relnamespace::regnamespace::text IN ('raw', 'ops') AND relkind IN ('r', 'p', 'v', 'm', 'f')"
+            )
         ]
         assert len(tables) > 10
         for role, table in itertools.product(("qbo_extractor", "qbo_reader"), tables):
