@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test test-all test-compose lint bench clean
+.PHONY: help install demo up down test test-all test-compose lint bench evidence clean
 
 help:  ## what there is to call
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ test-compose: install  ## the Docker stack for real: first start, triggers, rest
 
 bench: install  ## measure, as ratios, into evidence/bench/
 	@$(BIN)/python -m bench
+
+evidence: install  ## remake evidence/: runs on the simulator, photographed; needs Chromium
+	@$(BIN)/python -m evidence_maker
 
 clean:  ## end what the demo left running, remove all that make built
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo --down; fi

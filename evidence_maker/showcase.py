@@ -1,0 +1,187 @@
+"""The demo, kept up to be looked at: Mage's pages before and after, pgAdmin, the report, and the same facts as text."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+
+from demo import story
+from demo.mage_server import OWNER_EMAIL
+from demo.stack import Stack
+from evidence_maker import pgadmin_pages, tables
+from evidence_maker.browser import browser, photograph_file
+from evidence_maker.commands import Transcript
+from evidence_maker.gallery import EvidenceError, Gallery
+from evidence_maker.mage_pages import MagePages
+
+Say = Callable[[str], None]
+
+# So long before they fire the triggers are switched on: time enough to photograph them waiting.
+_AHEAD = timedelta(seconds=120)
+_GUAYAQUIL = ZoneInfo("America/Guayaquil")
+_ROWS_IN_PGADMIN = """\
+SELECT id, left(payload::text, 40) AS payload, ingested_at_utc, extract_window_start_utc,
+       extract_window_end_utc, page_number, page_size, request_payload ->> 'query' AS query
+  FROM raw.qb_invoices
+ ORDER BY id::bigint
+ LIMIT 100"""
+_CHUNKS_IN_PGADMIN = """\
+SELECT entity, kind, window_start, window_end, status, pages, requests, rows_read, rows_inserted, rows_unchanged
+  FROM ops.chunks JOIN ops.attempts USING (chunk_id)
+ ORDER BY run_id, entity, kind DESC, window_start"""
+
+
+def show(stack: Stack, gallery: Gallery, say: Say) -> None:
+    """Brings the stack up, fires its triggers at a set time, and writes down and photographs what happens."""
+    stack.up(say)
+    store = stack.secrets()
+    gallery.hide([stack.mage.password, stack.warehouse.password, *(store.get(name) or "" for name in store.names())])
+    environ = {
+        "MAGE_REPO_PATH": str(stack.project),
+        "MAGE_DATA_DIR": str(stack.mage.data_dir),
+        "MAGE_DATABASE_CONNECTION_URL": stack.mage.database_url or "",
+        "QBO_BACKFILL_REPORTS": str(stack.reports),
+    }
+    with browser() as context:
+        mage = MagePages(context, stack.mage.address, OWNER_EMAIL, stack.mage.password)
+        say("photographs: the secrets, the triggers that wait")
+        fires = _schedule(stack.project, datetime.now(timezone.utc) + _AHEAD)
+        _until_waiting(stack)
+        for name in story.NAMES:
+            mage.photograph_trigger(_trigger_page(stack, name), gallery.picture(f"trigger-{name}-configured.png"))
+        mage.photograph(
+            "/pipelines/qb_items_backfill/edit?sideview=secrets",
+            gallery.picture("mage-secrets.png"),
+            wait_for="QBO_REFRESH_TOKEN",
+        )
+        planned = Transcript(environ)
+        planned.note(f"Switched on, waiting for {fires:%Y-%m-%d %H:%M} UTC:")
+        planned.run("triggers", "list")
+
+        say("the triggers fire; the demo's story")
+        console = Console(file=io.StringIO(), width=160)
+        asyncio.run(story.tell(stack, console))
+        told = console.file.getvalue()  # type: ignore[attr-defined]
+        gallery.text("demo.txt", "The demo: three one-time triggers, what they loaded, and the proof", told)
+
+        planned.note("After their runs, and after a restart of Mage:")
+        planned.run("triggers", "list")
+        gallery.text("triggers.txt", "The one-time triggers before and after", planned.text())
+        _write_texts(stack, gallery, environ)
+
+        say("photographs: runs, metrics, closed triggers, logs, the report")
+        mage = MagePages(context, stack.mage.address, OWNER_EMAIL, stack.mage.password)
+        for name in story.NAMES:
+            run = stack.mage.runs(story.pipeline(name), story.trigger(name))[0]
+            page = f"/pipelines/{story.pipeline(name)}/runs/{run['id']}"
+            mage.photograph_block_output(
+                page,
+                "qb_report",
+                [gallery.picture(f"run-{name}-metrics-{side}.png") for side in ("left", "right")],
+            )
+            mage.photograph_trigger(_trigger_page(stack, name), gallery.picture(f"trigger-{name}-disabled.png"))
+        mage.photograph("/triggers", gallery.picture("triggers-all-disabled.png"), wait_for="items_once", height=420)
+        mage.photograph(
+            "/pipeline-runs", gallery.picture("runs-finished.png"), wait_for="qb_items_backfill", height=560
+        )
+        mage.photograph(
+            "/pipelines/qb_invoices_backfill/logs", gallery.picture("mage-log.png"), wait_for="access token refreshed"
+        )
+        report = _newest_report(stack.reports, "invoices")
+        gallery.document("report/run-invoices.html", report.with_suffix(".html").read_text())
+        gallery.document("report/run-invoices.md", report.with_suffix(".md").read_text())
+        photograph_file(context, report.with_suffix(".html"), gallery.picture("report.png"), 1_500)
+        _photograph_pgadmin(stack, gallery, context, say)
+
+
+def _schedule(project: Path, earliest: datetime) -> datetime:
+    """Every trigger of the copied project is set to the next full minute from then on, and switched on."""
+    fires = (earliest + timedelta(seconds=59)).replace(second=0, microsecond=0)
+    both = f"{fires:%Y-%m-%d %H:%M} UTC, {fires.astimezone(_GUAYAQUIL):%Y-%m-%d %H:%M} America/Guayaquil"
+    for path in project.glob("pipelines/*/triggers.yaml"):
+        text = path.read_text()
+        text = re.sub(r"(?m)^([ -]+start_time:).*$", rf"\1 {fires:%Y-%m-%d %H:%M:%S}", text)
+        text = re.sub(r"(?m)^([ -]+description:).*$", rf"\1 {both}", text)
+        text = re.sub(r"(?m)^([ -]+status:).*$", r"\1 active", text)
+        path.write_text(text)
+    return fires
+
+
+def _until_waiting(stack: Stack) -> None:
+    """Until Mage has read the files."""
+    deadline = time.monotonic() + 60
+    while any(_trigger(stack, name)["status"] != "active" for name in story.NAMES):
+        if time.monotonic() > deadline:
+            raise EvidenceError("Mage didn't read the triggers' files within a minute")
+        time.sleep(0.5)
+
+
+def _trigger(stack: Stack, name: str) -> dict[str, Any]:
+    return stack.mage.trigger(story.pipeline(name), story.trigger(name))
+
+
+def _trigger_page(stack: Stack, name: str) -> str:
+    return f"/pipelines/{story.pipeline(name)}/triggers/{_trigger(stack, name)['id']}"
+
+
+def _newest_report(folder: Path, entity: str) -> Path:
+    return max(folder.glob(f"run-*-{entity}.html"), key=lambda path: int(path.stem.split("-")[1])).with_suffix("")
+
+
+def _write_texts(stack: Stack, gallery: Gallery, environ: dict[str, str]) -> None:
+    dsn = stack.warehouse.url(show_password=True)
+
+    def write(name: str, title: str, *parts: str) -> None:
+        gallery.text(name, title, "\n".join(parts))
+
+    write(
+        "volume-by-chunk.txt",
+        "Volume by chunk (tramo), and totals by run; run 4 read all invoices again",
+        tables.query(dsn, tables.CHUNKS),
+        tables.query(dsn, tables.TOTALS),
+    )
+    write(
+        "volume-by-month.txt",
+        "Rows in raw by month of LastUpdatedTime (UTC)",
+        *(f"-- {table}\n{tables.query(dsn, tables.MONTHS, table=table)}" for table in _TABLES),
+    )
+    write(
+        "raw-tables.txt",
+        "The raw tables: rows, keys, the first records with their metadata, one record whole",
+        tables.query(dsn, tables.KEYS),
+        *(tables.query(dsn, tables.ROWS, table=table) for table in _TABLES),
+        tables.query(dsn, tables.ONE_ROW, table="qb_items"),
+    )
+    write("validations.txt", "The checks after each run", tables.query(dsn, tables.VALIDATIONS))
+    commands = Transcript(environ)
+    commands.run("secrets", "list")
+    gallery.text("secrets.txt", "Mage Secrets: names, states, purposes", commands.text())
+    commands = Transcript(environ)
+    commands.run("status")
+    commands.run("verify", "invoices", "--fecha-inicio", "2023-01-01", "--fecha-fin", "2025-12-31")
+    gallery.text("status-and-verify.txt", "What ran, and raw held against QuickBooks on demand", commands.text())
+
+
+_TABLES = ("qb_invoices", "qb_customers", "qb_items")
+
+
+def _photograph_pgadmin(stack: Stack, gallery: Gallery, context: Any, say: Say) -> None:
+    if not pgadmin_pages.available():
+        say(f"left out: pgAdmin's pictures, since no container engine with {pgadmin_pages.IMAGE} answers")
+        return
+    say("photographs: pgAdmin")
+    with pgadmin_pages.running(stack.warehouse) as (address, password):
+        gallery.hide([password])
+        pages = pgadmin_pages.PgAdminPages(context, address, password, stack.warehouse)
+        pages.photograph_tables(gallery.picture("pgadmin-tables.png"))
+        pages.photograph_query(_ROWS_IN_PGADMIN, gallery.picture("pgadmin-rows.png"))
+        pages.photograph_query(_CHUNKS_IN_PGADMIN, gallery.picture("pgadmin-chunks.png"))
