@@ -137,8 +137,9 @@ def _quarantine(check: Validation, texts: Texts) -> str:
     if not found["standing"]:
         return "ningún registro está en cuarentena"
     return (
-        f"{texts.number(found['standing'])} registros están en cuarentena, {texts.number(found['of_this_run'])} desde "
-        "esta ejecución: QuickBooks los tiene y raw no puede guardarlos"
+        f"en cuarentena: {texts.number(found['standing'])}, "
+        f"desde esta ejecución: {texts.number(found['of_this_run'])}; "
+        "QuickBooks los tiene y raw no puede guardarlos"
     )
 
 
@@ -150,7 +151,7 @@ def _source_count(check: Validation, texts: Texts) -> str:
     if source > raw and check.severity == "notice":
         return (
             f"QuickBooks tiene {texts.number(source)} registros en el rango y raw {texts.number(raw)}: "
-            f"{texts.number(source - raw)} están en cuarentena o salieron del rango por una edición"
+            f"en cuarentena o fuera del rango por una edición: {texts.number(source - raw)}"
         )
     if source > raw:
         return (

@@ -104,7 +104,9 @@ class Compared:
         self.findings.update(other.findings)
 
     def of(self, *kinds: Kind) -> list[Finding]:
-        return [finding for finding in self.findings.values() if finding.kind in kinds]
+        """Those of these kinds, in the order of their Ids."""
+        found = [finding for finding in self.findings.values() if finding.kind in kinds]
+        return sorted(found, key=lambda finding: (len(finding.id), finding.id))
 
 
 def moment_of(record: SourceRecord, filter_field: str) -> datetime | None:

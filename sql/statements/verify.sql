@@ -148,8 +148,10 @@ SELECT count(*) AS rows, coalesce(sum(ops.row_hash(id, payload, last_updated_utc
 SELECT count(*) FROM raw.{table};
 
 -- name: rows_after_last_run
--- How many rows the table had when the last run before this one had ended.
-SELECT v.run_id, (v.found ->> 'table_rows')::bigint AS table_rows, r.range_start, r.range_end, r.filter_field
+-- How many rows the table had when the last run before this one had ended, and the widest range of the entity's runs.
+SELECT v.run_id, (v.found ->> 'table_rows')::bigint AS table_rows,
+       (SELECT min(range_start) FROM ops.runs w WHERE w.realm_id = $1 AND w.entity = $2 AND w.filter_field = $4) AS range_start,
+       (SELECT max(range_end) FROM ops.runs w WHERE w.realm_id = $1 AND w.entity = $2 AND w.filter_field = $4) AS range_end
   FROM ops.validations v JOIN ops.runs r USING (run_id)
  WHERE r.realm_id = $1 AND r.entity = $2 AND v.run_id < $3 AND v.name = 'volume' AND v.found ? 'table_rows'
  ORDER BY v.validation_id DESC LIMIT 1;
