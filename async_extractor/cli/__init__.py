@@ -8,6 +8,7 @@ import click
 import typer
 
 from async_extractor.cli import (
+    auth,
     bench,
     browse,
     metrics,
@@ -52,6 +53,7 @@ app.command("browse")(browse.browse)
 app.command("bench")(bench.bench)
 secrets.app.command("rotate")(rotate.rotate)
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(auth.app, name="auth")
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(warehouse.app, name="warehouse")
 app.command("simulator", context_settings=simulator.CONTEXT, add_help_option=False)(simulator.simulator)

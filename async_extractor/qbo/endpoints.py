@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from async_extractor.errors import ConfigurationError
@@ -14,10 +14,12 @@ ENVIRONMENTS = ("sandbox", "production", "simulator")
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The base of the accounting API, without a slash at its end, and the token endpoint's URL."""
+    """The base of the accounting API, without a slash at its end, the token endpoint's URL, and that of the page
+    on which a user consents."""
 
     api: str
     token: str
+    consent: str = field(default="https://appcenter.intuit.com/connect/oauth2", compare=False)
 
     @classmethod
     def of(cls, environment: str, simulator_url: str | None = None) -> Endpoints:
@@ -46,7 +48,7 @@ class Endpoints:
             raise ConfigurationError(
                 "QBO_SIMULATOR_URL: must be http(s)://HOST:PORT with a loopback address or a Compose service's name"
             )
-        return cls(base, f"{base}/oauth2/v1/tokens/bearer")
+        return cls(base, f"{base}/oauth2/v1/tokens/bearer", f"{base}/connect/oauth2")
 
 
 def _is_local(url: str) -> bool:

@@ -1,0 +1,231 @@
+"""`qbo-backfill auth`: the connection to Intuit: made anew in a browser, or looked at. Tokens are never shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+import webbrowser
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import typer
+from aiohttp import web
+
+from async_extractor.errors import BackfillError, ConfigurationError, RequestError
+from async_extractor.qbo.consent import ConsentRequest, Granted, StrangeAnswerError
+from async_extractor.qbo.endpoints import Endpoints
+from async_extractor.qbo.faults import QboFault
+from async_extractor.qbo.oauth import ACCESS_TOKEN, REFRESH_TOKEN, StoredTokens, mark_of
+from async_extractor.qbo.token_endpoint import Client, TokenEndpoint
+from async_extractor.secrets import MageSecrets
+from async_extractor.windows import UTC
+
+app = typer.Typer(no_args_is_help=True, help="The connection to Intuit: make it anew, or see how long it lasts.")
+
+REALM_ID = "QBO_REALM_ID"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+DAY = 86_400.0
+
+Profile = typer.Option("", "--profile", help="The company, when there are several: its names are prefixed.")
+Port = typer.Option(8910, "--port", min=0, max=65535, help="Of the loopback address that Intuit sends the browser to.")
+RedirectUri = typer.Option(
+    "", "--redirect-uri", help="One that isn't on this machine: then paste here where the browser ended up."
+)
+NoBrowser = typer.Option(False, "--no-browser", help="Only show the address to open.")
+Timeout = typer.Option(300.0, "--timeout", min=1.0, help="Seconds to wait for the consent.")
+AsJson = typer.Option(False, "--json", help="One JSON object on stdout.")
+
+
+@app.command()
+def login(
+    profile: str = Profile,
+    port: int = Port,
+    redirect_uri: str = RedirectUri,
+    no_browser: bool = NoBrowser,
+    timeout: float = Timeout,
+) -> None:
+    """Ask for consent in the browser and store the new refresh token in Mage Secrets.
+
+    The redirect URI, http://localhost:8910/callback unless told otherwise, must be among those on the app's
+    Keys page at Intuit. A running backfill goes on with the new token.
+    """
+    secrets = MageSecrets.locate(profile=profile)
+    if redirect_uri and (urlsplit(redirect_uri).scheme not in ("http", "https") or not urlsplit(redirect_uri).hostname):
+        raise RequestError(f"redirect-uri: {redirect_uri!r} is not an http(s) address")
+    try:
+        realm_id = asyncio.run(_login(secrets, port, redirect_uri, not no_browser, timeout))
+    except QboFault as fault:
+        raise ConfigurationError(str(fault)) from None
+    typer.echo(f"Company {realm_id} is connected; its new refresh token is stored ({secrets.where}).")
+
+
+@app.command()
+def status(profile: str = Profile, as_json: bool = AsJson) -> int:
+    """How old the tokens are and when they end. Ends with 4 when the company must be reauthorised."""
+    secrets = MageSecrets.locate(profile=profile)
+    found = look(secrets.get(REFRESH_TOKEN), secrets.get(ACCESS_TOKEN), time.time())
+    if as_json:
+        typer.echo(json.dumps({"profile": profile, **found}))
+    else:
+        for line in sentences(found):
+            typer.echo(line)
+    return 0 if found["connected"] else ConfigurationError.exit_code
+
+
+def look(refresh_token: str | None, access_token: str | None, now: float) -> dict[str, Any]:
+    """Ages and remaining lives in seconds; None where Intuit has not said, or nothing is stored."""
+    stored = StoredTokens.read(access_token)
+    current = stored if stored and refresh_token and stored.refresh == mark_of(refresh_token) else None
+
+    def left(end: float | None) -> float | None:
+        return None if end is None else round(end - now)
+
+    def age(begin: float | None) -> float | None:
+        return None if begin is None else round(now - begin)
+
+    ends = [] if current is None else [current.refresh_ends_at, current.consent_ends_at]
+    return {
+        "refresh_token_stored": bool(refresh_token),
+        "connected": bool(refresh_token) and all(end is None or end > now for end in ends),
+        "access_token_seconds_left": left(current.expires_at) if current and current.token else None,
+        "refreshed_seconds_ago": age(current.refreshed_at) if current else None,
+        "refresh_token_age_seconds": age(current.refresh_since) if current else None,
+        "refresh_token_seconds_left": left(current.refresh_ends_at) if current else None,
+        "consent_seconds_left": left(current.consent_ends_at) if current else None,
+    }
+
+
+def sentences(found: dict[str, Any]) -> list[str]:
+    """The same for people."""
+    if not found["refresh_token_stored"]:
+        return ["No refresh token is stored: qbo-backfill auth login"]
+    access = found["access_token_seconds_left"]
+    if access is None:
+        first = "access token: none yet; the next run gets one"
+    elif access <= 0:
+        first = f"access token: ended {_span(-access)} ago; the next run renews it"
+    else:
+        first = f"access token: good for {_span(access)} more, refreshed {_span(found['refreshed_seconds_ago'])} ago"
+    age = found["refresh_token_age_seconds"]
+    known = "stored, its age is known after the next refresh" if age is None else f"in use for {_span(age)}"
+    lines = [
+        first,
+        f"refresh token: {known}; "
+        + _end(found["refresh_token_seconds_left"], "unless it is used before", "100 days after its last use"),
+        "consent: " + _end(found["consent_seconds_left"], "whatever is used", "five years after it was given"),
+    ]
+    return lines if found["connected"] else [*lines, "The company must be reauthorised: qbo-backfill auth login"]
+
+
+def _end(left: float | None, condition: str, rule: str) -> str:
+    if left is None:
+        return f"ends {rule}; Intuit tells the day with the next refresh"
+    day = datetime.fromtimestamp(time.time() + left, UTC)
+    return f"ended on {day:%Y-%m-%d}" if left <= 0 else f"ends in {_span(left)}, on {day:%Y-%m-%d}, {condition}"
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("days", DAY), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+async def _login(secrets: MageSecrets, port: int, redirect_uri: str, browser: bool, timeout: float) -> str:
+    """The company's realm id, once its token is stored."""
+    endpoints = Endpoints.of(secrets.require("QBO_ENVIRONMENT").strip(), secrets.get("QBO_SIMULATOR_URL"))
+    client = Client(secrets.require("QBO_CLIENT_ID").strip(), secrets.require("QBO_CLIENT_SECRET").strip())
+    if redirect_uri and urlsplit(redirect_uri).hostname not in LOOPBACK:
+        request = ConsentRequest(endpoints.consent, client.id, redirect_uri)
+        _show(request.url, browser)
+        typer.echo("When the browser has been sent on, paste its address here:", err=True)
+        granted = request.granted((await asyncio.to_thread(sys.stdin.readline)).strip())
+    else:
+        request, granted = await _by_loopback(endpoints.consent, client.id, redirect_uri, port, browser, timeout)
+    stored = (secrets.get(REALM_ID) or "").strip()
+    if stored and stored != granted.realm_id:
+        raise ConfigurationError(
+            f"the company that was chosen is {granted.realm_id}, and {REALM_ID} is {stored}: nothing was stored; "
+            "choose that company on Intuit's page, or use --profile for another one"
+        )
+    async with aiohttp.ClientSession(trust_env=False, timeout=aiohttp.ClientTimeout(total=60)) as session:
+        endpoint = TokenEndpoint(session, endpoints.token)
+        answer = await endpoint.exchange_code(granted.code, request.redirect_uri, client)
+    if answer.refresh_token is None:
+        raise ConfigurationError("Intuit gave no refresh token; nothing was stored: try again")
+    values = {
+        REFRESH_TOKEN: answer.refresh_token,
+        ACCESS_TOKEN: StoredTokens.of(answer, answer.refresh_token, None).json(),
+        **({} if stored else {REALM_ID: granted.realm_id}),
+    }
+    await asyncio.to_thread(_store, secrets, values)
+    return granted.realm_id
+
+
+def _store(secrets: MageSecrets, values: dict[str, str]) -> None:
+    """All of them, in one transaction and under the refresh's lock where there is a token already."""
+    if secrets.get(REFRESH_TOKEN):
+        with secrets.exclusive() as held:
+            held.put(values)
+        return
+    for name, value in values.items():
+        secrets.set(name, value)
+
+
+async def _by_loopback(
+    page: str, client_id: str, redirect_uri: str, port: int, browser: bool, timeout: float
+) -> tuple[ConsentRequest, Granted]:
+    """Waits on loopback for the browser to come back from Intuit's page."""
+    parts = urlsplit(redirect_uri)
+    path = parts.path or "/callback"
+    outcome: asyncio.Future[Granted] = asyncio.get_running_loop().create_future()
+    request: ConsentRequest | None = None
+
+    async def callback(received: web.Request) -> web.Response:
+        assert request is not None
+        try:
+            granted = request.granted(received.path_qs)
+        except StrangeAnswerError as error:
+            # Anything on this machine can call a loopback address; the browser's own answer may yet come.
+            return web.Response(status=400, text=f"{error}\n")
+        except BackfillError as error:
+            if not outcome.done():
+                outcome.set_exception(error)
+            return web.Response(status=400, text="The consent was not given. This page can be closed.\n")
+        if not outcome.done():
+            outcome.set_result(granted)
+        return web.Response(text="QuickBooks is connected. This page can be closed.\n")
+
+    server = web.AppRunner(_only(path, callback), access_log=None)
+    await server.setup()
+    try:
+        site = web.TCPSite(server, "127.0.0.1", parts.port or port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise RequestError(f"port: {parts.port or port} can't be listened on ({error.strerror})") from None
+        bound = server.addresses[0][1]
+        request = ConsentRequest(page, client_id, redirect_uri or f"http://localhost:{bound}{path}")
+        _show(request.url, browser)
+        try:
+            return request, await asyncio.wait_for(outcome, timeout)
+        except asyncio.TimeoutError:
+            raise ConfigurationError(f"no consent came within {timeout:.0f} s; nothing was stored") from None
+    finally:
+        await server.cleanup()
+
+
+def _only(path: str, handler: Any) -> web.Application:
+    application = web.Application()
+    application.router.add_get(path, handler)
+    return application
+
+
+def _show(url: str, browser: bool) -> None:
+    typer.echo(f"Open this address and choose the company:\n{url}", err=True)
+    if browser:
+        webbrowser.open(url)
