@@ -102,7 +102,7 @@ async def _both_passes(database: Database, way: Way, records: list[Record]) -> d
     where = database.address
     connection = await connect(Address(where.host, where.port, where.dbname, where.user, where.password))
     await bring_up_to_date(connection)
-    for text in (*way.before, statement("create_staging"), *way.setup):
+    for text in (*way.before, statement("create_staging"), statement("keep_staging_plain"), *way.setup):
         await connection.execute(text)
     pages = [records[begin : begin + PAGE] for begin in range(0, len(records), PAGE)]
     request = json.dumps({"method": "GET", "path": "/v3/company/1/query", "query": "SELECT * FROM Invoice"}).encode()
