@@ -89,7 +89,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> QboFault |
     if (
         status == 200
         and head[:1] == b"{"
-        and b'"QueryResponse"' in head[:400]
+        and (b'"QueryResponse"' in head[:400] or b'"CDCResponse"' in head[:400])
         and not re.search(rb'"[Ff]ault"\s*:', head[:400])  # as a key: a customer may be named Fault
     ):
         return None
