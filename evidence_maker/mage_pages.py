@@ -48,7 +48,7 @@ class MagePages:
     def photograph_trigger(self, path: str, picture: Path) -> None:
         """A trigger's page, its settings given room."""
         self._open(path, "Runtime variables", WIDTH, HEIGHT)
-        self._drag_divider(560, at_height=600)
+        self._drag_divider(680, at_height=600)
         self._page.screenshot(path=picture)
 
     def photograph_block_output(self, path: str, block: str, pictures: list[Path]) -> None:

@@ -7,6 +7,7 @@ import io
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ Say = Callable[[str], None]
 
 # So long before they fire the triggers are switched on: time enough to photograph them waiting.
 _AHEAD = timedelta(seconds=120)
+# Of what Mage Secrets hold, what nobody may see; the others are names of hosts and roles.
+_SECRET = ("QBO_CLIENT_SECRET", "QBO_REFRESH_TOKEN", "QBO_ACCESS_TOKEN", "POSTGRES_PASSWORD")
 _GUAYAQUIL = ZoneInfo("America/Guayaquil")
 _ROWS_IN_PGADMIN = """\
 SELECT id, left(payload::text, 40) AS payload, ingested_at_utc, extract_window_start_utc,
@@ -43,8 +46,7 @@ SELECT entity, kind, window_start, window_end, status, pages, requests, rows_rea
 def show(stack: Stack, gallery: Gallery, say: Say) -> None:
     """Brings the stack up, fires its triggers at a set time, and writes down and photographs what happens."""
     stack.up(say)
-    store = stack.secrets()
-    gallery.hide([stack.mage.password, stack.warehouse.password, *(store.get(name) or "" for name in store.names())])
+    gallery.hide(_secret_values(stack))
     environ = {
         "MAGE_REPO_PATH": str(stack.project),
         "MAGE_DATA_DIR": str(stack.mage.data_dir),
@@ -69,8 +71,11 @@ def show(stack: Stack, gallery: Gallery, say: Say) -> None:
 
         say("the triggers fire; the demo's story")
         console = Console(file=io.StringIO(), width=160)
-        asyncio.run(story.tell(stack, console))
+        # In a thread of its own: Playwright's loop runs in this one.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, story.tell(stack, console)).result()
         told = console.file.getvalue()  # type: ignore[attr-defined]
+        gallery.hide(_secret_values(stack))  # there are tokens by now
         gallery.text("demo.txt", "The demo: three one-time triggers, what they loaded, and the proof", told)
 
         planned.note("After their runs, and after a restart of Mage:")
@@ -101,6 +106,11 @@ def show(stack: Stack, gallery: Gallery, say: Say) -> None:
         gallery.document("report/run-invoices.md", report.with_suffix(".md").read_text())
         photograph_file(context, report.with_suffix(".html"), gallery.picture("report.png"), 1_500)
         _photograph_pgadmin(stack, gallery, context, say)
+
+
+def _secret_values(stack: Stack) -> list[str]:
+    store = stack.secrets()
+    return [stack.mage.password, stack.warehouse.password, *(store.get(name) or "" for name in _SECRET)]
 
 
 def _schedule(project: Path, earliest: datetime) -> datetime:
