@@ -11,10 +11,6 @@ SELECT ops.return_turn($1, $2, $3);
 -- name: pause_company
 SELECT ops.pause_company($1, $2) AS in_a_row;
 
--- name: month_usage
--- A company's requests by month, the newest first.
-SELECT month, requests FROM ops.usage WHERE realm_id = $1 ORDER BY month DESC LIMIT 12;
-
 -- name: requests_this_month
 -- A company's requests in this month (UTC).
 SELECT coalesce(sum(requests), 0)::bigint FROM ops.usage
