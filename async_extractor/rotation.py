@@ -37,11 +37,10 @@ async def rotate_postgres_password(store: MageSecrets) -> str:
 
     The role changes its own password, which needs no rights. The new one is stored as POSTGRES_PASSWORD_NEXT
     first: a run that is refused meanwhile tries it, and a rotation that was cut short is ended by the next.
-    Raises ConfigurationError; then the old password still works.
+    Raises ConfigurationError; runs go on all the same, by the old password or the next one.
     """
     current, following = PASSWORDS
     address = warehouse_address(store)
-    password = store.get(following) or secrets.token_urlsafe(24)
     try:
         # Also when an earlier rotation got as far as Postgres: `newer_passwords` has the next one.
         connection = await connect(address)
@@ -49,12 +48,13 @@ async def rotate_postgres_password(store: MageSecrets) -> str:
         raise ConfigurationError(f"{address}: {told(error)}; nothing was changed") from None
     try:
         await _one_rotation_at_a_time(connection)
+        password = store.get(following) or secrets.token_urlsafe(24)
         store.set(following, password)
         await connection.execute(f"ALTER ROLE CURRENT_USER PASSWORD '{scram_verifier(password)}'")
         await (await connect(replace(address, password=password, newer_passwords=tuple))).close()
         store.set(current, password)
         store.delete(following)
-    except asyncpg.PostgresError as error:
+    except (asyncpg.PostgresError, OSError, asyncio.TimeoutError) as error:
         raise ConfigurationError(
             f"{address}: {told(error)}; the rotation is not complete, and runs go on: run it again"
         ) from None

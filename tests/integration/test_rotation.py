@@ -22,7 +22,7 @@ from async_extractor.rotation import (
 )
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.conftest import Database
-from tests.support.backfilling import in_raw, secrets_for, truth
+from tests.support.backfilling import in_raw, secrets_for, simulate, truth
 from tests.support.commands import CommandLine
 
 FIRST = "the-first-password"
@@ -69,7 +69,7 @@ async def company(database: Database, command_line: CommandLine) -> AsyncIterato
     await administrator.execute(f"CREATE ROLE rotating LOGIN PASSWORD '{FIRST}'")
     await administrator.execute(f"ALTER DATABASE {database.dbname} OWNER TO rotating")
     warehouse = replace(database, user="rotating", password=FIRST)
-    config = SimulatorConfig(invoices=1500, customers=20, items=20, latency_ms=40, access_token_seconds=4, limits=False)
+    config = SimulatorConfig(invoices=1500, customers=20, items=20, latency_ms=40, limits=False)
     try:
         async with Simulator(config) as simulator:
             for name, value in secrets_for(simulator, warehouse).values.items():
