@@ -78,7 +78,9 @@ class Backfill:
         limits: bool = True,
         profile: str = "",
         patience: Patience | None = None,
+        workers: int = 1,
     ) -> None:
+        """`workers` is how many processes work on the run; it matters where they can't share the budget."""
         self.request = request
         self.settings = Settings.read(secrets, profile)
         if not limits and self.settings.environment != "simulator":
@@ -88,6 +90,7 @@ class Backfill:
         self._secrets = secrets
         self._limits = limits
         self._patience = patience
+        self._workers = workers
         self._diary = Diary()
         self._events = Events([*listeners, self._diary])
         self._series = Series(self.settings.realm_id, request.entity.name, request.filter_field)
@@ -120,7 +123,9 @@ class Backfill:
             tokens = AccessTokens(session, settings.endpoints.token, settings.client, self._secrets, self._events)
             stack.push_async_callback(tokens.close)
             limits = await stack.enter_async_context(
-                shared_limits(address, settings.realm_id, self._events) if self._limits else no_limits(self._events)
+                shared_limits(address, settings.realm_id, self._events, workers=self._workers)
+                if self._limits
+                else no_limits(self._events)
             )
             self._client = QueryClient(
                 session,
@@ -243,6 +248,19 @@ class Backfill:
     async def has_ended(self, run_id: int) -> bool:
         """Whether the run was closed, so that extracting for it again needs a plan of its own."""
         return (await self._ledger.run(run_id))["finished_at"] is not None
+
+    async def take_up(self, run_id: int) -> int:
+        """The run to extract for: this one, or when it has ended the one that goes on with what it left.
+
+        That is begun here, unless another process has begun it already.
+        """
+        if not await self.has_ended(run_id):
+            return run_id
+        await self._ledger.lock_planning(self._series)
+        try:
+            return await self._ledger.later_run(run_id) or await self.plan()
+        finally:
+            await self._ledger.unlock_planning(self._series)
 
     async def report(self, run_id: int) -> BackfillResult:
         """Closes the run and says what it came to."""

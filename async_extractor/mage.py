@@ -15,7 +15,7 @@ import concurrent.futures
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from async_extractor.backfill import Backfill
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
 
 Variables = Mapping[str, Any]
+
+# The block that runs once for each worker.
+EXTRACT = "qb_extract"
+# As many blocks as the project's metadata.yaml lets Mage run at once (queue_config.concurrency).
+MOST_WORKERS = 20
 Result = TypeVar("Result")
 
 # Keys that Mage's logger writes itself.
@@ -64,17 +69,25 @@ def plan(variables: Variables) -> dict[str, Any]:
     return _run(variables, stage)
 
 
+def plan_for_workers(variables: Variables) -> list[list[dict[str, Any]]]:
+    """Plan, as a dynamic block of Mage's gives it: the plan once for each worker, and what each is called.
+
+    Mage then runs the next block once for each, in a process of its own. They work on the same run.
+    """
+    planned = plan(variables)
+    names = [f"worker_{number}" for number in range(1, _workers(variables) + 1)]
+    return [[{**planned, "worker": name} for name in names], [{"block_uuid": name} for name in names]]
+
+
 def extract(planned: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
     """Read the run's chunks into raw. Raises IncompleteError when some are left: Mage then tries again.
 
     A run that has ended is not opened again: another try of the block, Mage's own or a person's, is a new
-    run over what the first one left.
+    run over what the first one left, and one for all of its workers.
     """
 
     async def stage(backfill: Backfill) -> dict[str, Any]:
-        run_id = int(planned["run_id"])
-        if await backfill.has_ended(run_id):
-            run_id = await backfill.plan()
+        run_id = await backfill.take_up(int(planned["run_id"]))
         await backfill.extract(run_id)
         return {**planned, "run_id": run_id}
 
@@ -82,13 +95,19 @@ def extract(planned: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
     return _run({**variables, "mode": "resume"}, stage)
 
 
-def validate(extracted: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
-    """Check what arrived; each check's severity and sentence under its name."""
+def validate(extracted: Mapping[str, Any] | Sequence[Mapping[str, Any]], variables: Variables) -> dict[str, Any]:
+    """Check what arrived; each check's severity and sentence under its name.
+
+    `extracted` is one worker's, or a list of all of them; where one of them had to begin a new run, that is the one.
+    """
+    by_worker = [extracted] if isinstance(extracted, Mapping) else extracted
+    last = max(by_worker, key=lambda one: int(one["run_id"]))
+    done = {name: value for name, value in last.items() if name != "worker"}
 
     async def stage(backfill: Backfill) -> dict[str, Any]:
-        checks = await backfill.validate(int(extracted["run_id"]))
+        checks = await backfill.validate(int(done["run_id"]))
         found = {check.name: f"{check.severity}: {check.message}" for check in checks}
-        return {**extracted, "validations": found}
+        return {**done, "validations": found}
 
     return _run(variables, stage)
 
@@ -145,6 +164,14 @@ def entity_of(pipeline: object) -> str:
     return found[1]
 
 
+def _workers(variables: Variables) -> int:
+    given = variables.get("workers")
+    text = "1" if given in (None, "") else str(given).strip()
+    if not re.fullmatch(r"\d{1,3}", text) or not 1 <= int(text) <= MOST_WORKERS:
+        raise RequestError(f"workers: {text!r} is not a whole number from 1 to {MOST_WORKERS}")
+    return int(text)
+
+
 def _request(variables: Variables) -> BackfillRequest:
     chosen = {
         name: variables[name]
@@ -167,15 +194,36 @@ def _run(variables: Variables, stage: Callable[[Backfill], Awaitable[Result]]) -
         profile = str(variables.get("profile") or "")
         secrets = MageSecrets.locate(profile=profile)
         listener = _listener(variables)
-        async with Backfill(request, secrets, [listener, ProgressLines(listener)], profile=profile) as backfill:
+        listeners: list[Listener] = [listener, ProgressLines(listener)]
+        workers = _workers(variables)
+        async with Backfill(request, secrets, listeners, profile=profile, workers=workers) as backfill:
             return await stage(backfill)
 
     try:
         return _in_a_loop(run)
     except BackfillError as error:
         failure = type(error)(str(error))
+        _tell_mage(variables, str(error))
     # Raised out here, it carries no frames of the event loop into Mage's log and database.
     raise failure
+
+
+def _tell_mage(variables: Variables, line: str) -> None:
+    """Put the line where Mage shows why a block failed, for a dynamic block and its children.
+
+    Mage 0.9.80 does so itself, but changes what it has read of the block's metrics in place: where there were any
+    before, as these have them, its database layer sees no change.
+    """
+    run_id, block = variables.get("pipeline_run_id"), variables.get("block_uuid")
+    if run_id is None or block is None:
+        return
+    if variables.get("dynamic_block_index") is not None:
+        block = f"{EXTRACT}:{block}"  # a child is given its own name only
+    from mage_ai.orchestration.db.models.schedules import BlockRun  # noqa: PLC0415 - only inside Mage
+
+    found = BlockRun.get(pipeline_run_id=run_id, block_uuid=block)
+    if found is not None and found.metrics:
+        found.update(metrics={**found.metrics, "error": {"error": line, "errors": [line], "message": line}})
 
 
 def _in_a_loop(run: Callable[[], Awaitable[Result]]) -> Result:

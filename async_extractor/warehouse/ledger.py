@@ -169,6 +169,11 @@ class Ledger:
     async def finish_run(self, run_id: int, status: str, error: str | None) -> None:
         await self._execute("finish_run", run_id, status, error)
 
+    async def later_run(self, run_id: int) -> int | None:
+        """An open run of the same range that was begun after this one."""
+        found = await self._value("later_run", run_id)
+        return None if found is None else int(found)
+
     async def run(self, run_id: int) -> dict[str, Any]:
         return dict(await self._row("select_run", run_id))
 

@@ -7,4 +7,4 @@ if "custom" not in globals():
 @custom
 def qb_plan(*args, **kwargs):
     """Checks the parameters and cuts what is left of the range into chunks, in the ledger."""
-    return mage.plan(kwargs)
+    return mage.plan_for_workers(kwargs)

@@ -63,6 +63,13 @@ SELECT c.chunk_id, c.kind, c.window_start, c.window_end, c.status, c.expected_ro
  GROUP BY c.chunk_id
  ORDER BY c.kind = 'catch_up', c.window_start;
 
+-- name: later_run
+-- A run of the same range that was begun after this one and is still open.
+SELECT later.run_id
+  FROM ops.runs this JOIN ops.runs later USING (realm_id, entity, filter_field, range_start, range_end)
+ WHERE this.run_id = $1 AND later.run_id > this.run_id AND later.finished_at IS NULL
+ ORDER BY later.run_id LIMIT 1;
+
 -- name: recent_runs
 -- The newest runs with what is left of each.
 SELECT r.run_id, r.entity, r.mode, r.filter_field, r.range_start, r.range_end, r.status, r.started_at,

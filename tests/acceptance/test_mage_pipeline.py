@@ -117,6 +117,7 @@ async def test_a_one_time_trigger_in_the_file_loads_the_company_and_is_closed_fo
     assert {block["block_uuid"]: block["status"] for block in run["block_runs"]} == {
         "qb_plan": "completed",
         "qb_extract": "completed",
+        "qb_extract:worker_1": "completed",
         "qb_validate": "completed",
         "qb_report": "completed",
     }
