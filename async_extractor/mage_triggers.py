@@ -155,7 +155,7 @@ _TRIGGERS = """
     SELECT s.pipeline_uuid, s.name, s.start_time, s.status,
            (SELECT r.status FROM pipeline_run r WHERE r.pipeline_schedule_id = s.id ORDER BY r.id DESC LIMIT 1)
       FROM pipeline_schedule s
-     WHERE s.schedule_interval = '@once' AND s.pipeline_uuid LIKE 'qb%_backfill'
+     WHERE s.schedule_interval = '@once' AND s.pipeline_uuid LIKE :pipelines
      ORDER BY s.id
 """
 
@@ -165,7 +165,7 @@ def _in_database(data: MageData) -> Iterable[dict[str, Any]]:
     if not table.exists():
         return []
     with table.session() as session:
-        rows = session.execute(_TRIGGERS, {}).fetchall()
+        rows = session.execute(_TRIGGERS, {"pipelines": "qb%_backfill"}).fetchall()
     return [dict(zip(("pipeline", "name", "start_time", "status", "last_run"), row, strict=True)) for row in rows]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.integration.conftest import MageHome
 from tests.support.commands import CommandLine
 
 PLAN = (
@@ -144,3 +145,8 @@ def test_a_file_that_is_no_yaml_is_one_line(command_line: CommandLine, triggers_
     assert ended.code == 4
     assert "is not YAML that can be read" in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_list_reads_mages_database_in_sqlite_and_in_postgres(mage: MageHome) -> None:
+    ended = mage.command_line.run("triggers", "list")
+    assert (ended.code, ended.stderr) == (0, "")
