@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evidence_maker.gallery import EvidenceError
+
 CHECKOUT = Path(__file__).parents[1]
 _COMMAND = (sys.executable, "-c", "from async_extractor.cli import main; main()")
 
@@ -50,9 +52,11 @@ class Transcript:
         self.lines.append(f"[exit {process.returncode}]")
         return process.returncode
 
-    def run(self, *arguments: str) -> int:
-        """A command to its end; its exit code."""
-        return self.ended(self.start(*arguments))
+    def run(self, *arguments: str, code: int = 0) -> None:
+        """A command to its end. EvidenceError when it ends with another exit code."""
+        ended = self.ended(self.start(*arguments))
+        if ended != code:
+            raise EvidenceError(f"`qbo-backfill {' '.join(arguments)}` ended with {ended}: {self.lines[-2][-500:]}")
 
     def text(self) -> str:
         return "\n".join(self.lines).strip("\n") + "\n"

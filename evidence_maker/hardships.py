@@ -78,9 +78,7 @@ class Workshop:
 
     def expect(self, code: int, *arguments: str) -> None:
         """Runs a command; EvidenceError when it ends otherwise."""
-        ended = self.transcript.run(*arguments)
-        if ended != code:
-            raise EvidenceError(f"`qbo-backfill {' '.join(arguments)}` ended with {ended}: {self.transcript.lines[-2]}")
+        self.transcript.run(*arguments, code=code)
 
     def execute(self, sql: str) -> None:
         """Somebody's hand in the database."""
