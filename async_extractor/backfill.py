@@ -426,6 +426,14 @@ class Backfill:
 
     async def _only_one_company(self) -> None:
         settings = self.settings
+        other = await self._ledger.other_schema(settings.raw_schema, settings.realm_id)
+        if other is not None:
+            # The ledger is kept by company: what is done for one schema would be taken for done in the other.
+            raise ConfigurationError(
+                f"QBO_REALM_ID: company {settings.realm_id} fills schema {other} in database "
+                f"{settings.warehouse.database} already, and can't fill {settings.raw_schema}, too: "
+                "a profile is for another company"
+            )
         realm, environment = await self._ledger.claim_schema(
             settings.raw_schema, settings.realm_id, settings.environment
         )

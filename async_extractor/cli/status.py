@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from async_extractor.cli.screen import screen
+from async_extractor.cost import MONTHLY_ALLOWANCE
 from async_extractor.secrets import MageSecrets
 from async_extractor.settings import warehouse_address
 from async_extractor.warehouse.connection import connect_first
@@ -34,6 +35,7 @@ def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
     table = Table(title="Runs, newest first (UTC)")
     for name in (
         "run",
+        "schema",
         "entity",
         "range",
         "mode",
@@ -50,6 +52,7 @@ def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
         left = run["chunks"] - run["done"] - run["failed"]
         table.add_row(
             str(run["run_id"]),
+            run["raw_schema"],
             run["entity"],
             f"{run['range_start']:%Y-%m-%d} - {run['range_end']:%Y-%m-%d}",
             run["mode"],
@@ -63,6 +66,15 @@ def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
         )
     console = screen()
     console.print(table)
+    for realm_id, (schema, spent) in sorted(
+        {run["realm_id"]: (run["raw_schema"], run["requests_this_month"]) for run in runs}.items()
+    ):
+        console.print(
+            f"company {realm_id} ({schema}): {spent:,} requests this month, {spent / MONTHLY_ALLOWANCE:.2%} of "
+            f"{MONTHLY_ALLOWANCE:,}",
+            highlight=False,
+            markup=False,
+        )
     for run in runs:
         if run["error"]:
             console.print(f"run {run['run_id']}: {run['error']}", highlight=False, markup=False)

@@ -78,6 +78,11 @@ class Ledger:
     async def _value(self, name: str, *values: object) -> Any:
         return await self._session.do(lambda connection: connection.fetchval(statement(name), *values))
 
+    async def other_schema(self, raw_schema: str, realm_id: str) -> str | None:
+        """A schema, other than this one, that holds the company already."""
+        found = await self._value("other_schema", realm_id, raw_schema)
+        return None if found is None else str(found)
+
     async def claim_schema(self, raw_schema: str, realm_id: str, environment: str) -> tuple[str, str]:
         """Which company and environment fill this schema: these, if it was nobody's."""
         row = await self._row("claim_schema", raw_schema, realm_id, environment)

@@ -20,6 +20,10 @@ UPDATE ops.runs
 -- name: finish_run
 UPDATE ops.runs SET status = $2, error = $3, finished_at = clock_timestamp() WHERE run_id = $1;
 
+-- name: other_schema
+-- A schema, other than this one, that holds the company already.
+SELECT raw_schema FROM ops.company WHERE realm_id = $1 AND raw_schema <> $2 ORDER BY raw_schema LIMIT 1;
+
 -- name: claim_schema
 -- Says which company fills a raw schema; the first run decides.
 INSERT INTO ops.company (raw_schema, realm_id, environment) VALUES ($1, $2, $3)
@@ -72,7 +76,11 @@ SELECT later.run_id
 
 -- name: recent_runs
 -- The newest runs with what is left of each.
-SELECT r.run_id, r.entity, r.mode, r.filter_field, r.range_start, r.range_end, r.status, r.started_at,
+SELECT r.run_id, r.realm_id,
+       (SELECT raw_schema FROM ops.company c WHERE c.realm_id = r.realm_id ORDER BY first_seen_at LIMIT 1) AS raw_schema,
+       (SELECT coalesce(sum(requests), 0)::bigint FROM ops.usage u
+         WHERE u.realm_id = r.realm_id AND u.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date) AS requests_this_month,
+       r.entity, r.mode, r.filter_field, r.range_start, r.range_end, r.status, r.started_at,
        r.finished_at, r.error,
        r.requests_sent + (SELECT coalesce(sum(requests), 0)::bigint FROM ops.attempts a WHERE a.run_id = r.run_id) AS requests_sent,
        (SELECT count(*) FROM ops.run_chunks x WHERE x.run_id = r.run_id) AS chunks,
