@@ -62,7 +62,8 @@ class MagePages:
         for number, picture in enumerate(pictures):
             if number:
                 self._page.evaluate(
-                    "for (const e of document.querySelectorAll('div')) if (e.scrollWidth > e.clientWidth + 20)"
+                    "for (const e of document.querySelectorAll('div'))"
+                    " if (e.scrollWidth > e.clientWidth + 20 && e.getBoundingClientRect().x > 400)"
                     " { e.scrollLeft = e.scrollWidth }"
                 )
                 self._page.wait_for_timeout(1_500)

@@ -98,8 +98,12 @@ def show(stack: Stack, gallery: Gallery, say: Say) -> None:
         mage.photograph(
             "/pipeline-runs", gallery.picture("runs-finished.png"), wait_for="qb_items_backfill", height=560
         )
+        first = stack.mage.runs(story.pipeline("invoices"), story.trigger("invoices"))[0]["id"]
         mage.photograph(
-            "/pipelines/qb_invoices_backfill/logs", gallery.picture("mage-log.png"), wait_for="access token refreshed"
+            f"/pipelines/qb_invoices_backfill/logs?pipeline_run_id[]={first}",
+            gallery.picture("mage-log.png"),
+            wait_for="logs found",
+            height=1_300,
         )
         report = _newest_report(stack.reports, "invoices")
         gallery.document("report/run-invoices.html", report.with_suffix(".html").read_text())
