@@ -17,8 +17,14 @@ _CODE = re.compile(r"`([^`\n]+)`")
 
 
 def documents() -> list[Path]:
-    """Every Markdown file that people read, the evidence's reports left out: those are output."""
-    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "evidence" / "README.md"]
+    """Every Markdown file that people read, the evidence's outputs left out."""
+    found = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("deploy/**/*.md"),
+        *ROOT.glob("evidence/*/README.md"),
+    ]
+    found.append(ROOT / "evidence" / "README.md")
     return sorted(path for path in found if path.exists())
 
 
