@@ -16,14 +16,12 @@ import aiohttp
 import asyncpg
 
 from async_extractor.entities import ENTITIES
-from async_extractor.events import Events, LogListener
-from async_extractor.qbo.breaker import CircuitBreaker
-from async_extractor.qbo.budget import IN_FLIGHT, PER_MINUTE, PER_SECOND, LocalGate, TwoGates
+from async_extractor.events import Events
+from async_extractor.qbo.budget import IN_FLIGHT
 from async_extractor.qbo.client import QueryClient, Spent
 from async_extractor.qbo.oauth import AccessTokens
 from async_extractor.qbo.query import Query
-from async_extractor.warehouse.budget import SharedGate
-from async_extractor.warehouse.company import CompanyConnection
+from async_extractor.sharing import shared_limits
 from async_extractor.warehouse.connection import Address, connect
 from async_extractor.warehouse.schema import bring_up_to_date
 
@@ -47,19 +45,19 @@ async def send(config: dict[str, Any]) -> int:
     connection = await connect(address)
     await bring_up_to_date(connection)
     await connection.close()
-    events = Events([LogListener()])
-    company = CompanyConnection(address, simulator["realm_id"])
-    gate = SharedGate(company, PER_MINUTE, PER_SECOND, IN_FLIGHT)
-    await gate.open()
+    events = Events()
     answers = 0
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT)) as session:
+    async with (
+        shared_limits(address, simulator["realm_id"], events) as limits,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT)) as session,
+    ):
         client = QueryClient(
             session,
             simulator["url"],
             simulator["realm_id"],
             GivenToken(config["access_token"]),
-            TwoGates(LocalGate(spacing=1 / PER_SECOND), gate),
-            CircuitBreaker(events),
+            limits.gate,
+            limits.breaker,
             events,
         )
         entity = ENTITIES["invoices"]
@@ -79,7 +77,6 @@ async def send(config: dict[str, Any]) -> int:
         for outcome in await asyncio.gather(*asking, return_exceptions=True):
             if isinstance(outcome, Exception) and not isinstance(outcome, asyncpg.PostgresError):
                 raise outcome
-    await company.close()
     return answers
 
 

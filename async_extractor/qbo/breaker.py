@@ -6,8 +6,8 @@ while it is open; when it has not been closed for `patience` seconds they fail w
 and the run ends resumable.
 
 What one process finds out, the others of the company know at once, by a board they share: they stop asking, too,
-one of them probes for all, and all go on when it succeeds. A process that was answered within the last seconds
-believes that rather than the board: it is the other one's network then.
+one of them probes for all, and all go on when it succeeds. A process that was answered just now, and has had no
+failure since, believes that rather than the board: it is the other one's network then.
 
 The breaker libraries looked at (purgatory 3.0, aiobreaker 1.2) let every waiting request through when
 half-open, raise instead of waiting, and keep one pause; so it is written here.
@@ -27,8 +27,8 @@ from async_extractor.windows import UTC
 
 State = Literal["closed", "open", "half-open"]
 
-# So long an answer is believed more than another process's failures, in seconds.
-ANSWER_KEEPS_SECONDS = 10.0
+# So long an answer is believed more than another process's failures, in seconds. An outage has cost it those by now.
+ANSWER_KEEPS_SECONDS = 2.0
 
 
 class Outage(Protocol):
@@ -202,7 +202,7 @@ class CircuitBreaker:
     def _heard_of_outage(self, outage: Outage) -> None:
         now = time.monotonic()
         if self._opened_at is None:
-            if now - self._answered_at < ANSWER_KEEPS_SECONDS:
+            if self._failures == 0 and now - self._answered_at < ANSWER_KEEPS_SECONDS:
                 self._tell(lambda board: board.ended())
                 return
             self._opened_at, self._opened_on = now, outage.since

@@ -161,6 +161,19 @@ async def test_a_process_that_is_answered_believes_that_and_tells_the_others(com
     assert cut_off.states == ["open", "closed"]
 
 
+async def test_processes_that_were_answered_before_an_outage_do_not_talk_each_other_out_of_it(company: Company) -> None:
+    processes = [await company.process() for _ in range(3)]
+    for process in processes:
+        process.breaker.succeeded()
+    for process in processes:
+        process.fails(1)
+    processes[0].fails(7)
+    for process in processes:
+        await process.until("open")
+        await process.breaker.close()
+    assert [process.states for process in processes] == [["open"]] * 3
+
+
 async def test_without_its_board_the_breaker_goes_on_alone(company: Company) -> None:
     process = await company.process()
     await company.sql.execute("DROP FUNCTION ops.report_outage(text, interval, text)")
