@@ -38,7 +38,8 @@ SELECT id, left(payload::text, 40) AS payload, ingested_at_utc, extract_window_s
  ORDER BY id::bigint
  LIMIT 100"""
 _CHUNKS_IN_PGADMIN = """\
-SELECT entity, kind, window_start, window_end, status, pages, requests, rows_read, rows_inserted, rows_unchanged
+SELECT run_id, entity, kind, window_start, window_end, outcome, pages, requests, rows_read,
+       rows_inserted, rows_unchanged
   FROM ops.chunks JOIN ops.attempts USING (chunk_id)
  ORDER BY run_id, entity, kind DESC, window_start"""
 
@@ -55,16 +56,11 @@ def show(stack: Stack, gallery: Gallery, say: Say) -> None:
     }
     with browser() as context:
         mage = MagePages(context, stack.mage.address, OWNER_EMAIL, stack.mage.password)
-        say("photographs: the secrets, the triggers that wait")
+        say("photographs: the triggers that wait")
         fires = _schedule(stack.project, datetime.now(timezone.utc) + _AHEAD)
         _until_waiting(stack)
         for name in story.NAMES:
             mage.photograph_trigger(_trigger_page(stack, name), gallery.picture(f"trigger-{name}-configured.png"))
-        mage.photograph(
-            "/pipelines/qb_items_backfill/edit?sideview=secrets",
-            gallery.picture("mage-secrets.png"),
-            wait_for="QBO_REFRESH_TOKEN",
-        )
         planned = Transcript(environ)
         planned.note(f"Switched on, waiting for {fires:%Y-%m-%d %H:%M} UTC:")
         planned.run("triggers", "list")
@@ -83,7 +79,7 @@ def show(stack: Stack, gallery: Gallery, say: Say) -> None:
         gallery.text("triggers.txt", "The one-time triggers before and after", planned.text())
         _write_texts(stack, gallery, environ)
 
-        say("photographs: runs, metrics, closed triggers, logs, the report")
+        say("photographs: runs, metrics, closed triggers, secrets, log, report")
         mage = MagePages(context, stack.mage.address, OWNER_EMAIL, stack.mage.password)
         for name in story.NAMES:
             run = stack.mage.runs(story.pipeline(name), story.trigger(name))[0]
@@ -98,6 +94,11 @@ def show(stack: Stack, gallery: Gallery, say: Say) -> None:
         mage.photograph(
             "/pipeline-runs", gallery.picture("runs-finished.png"), wait_for="qb_items_backfill", height=560
         )
+        mage.photograph(
+            "/pipelines/qb_items_backfill/edit?sideview=secrets",
+            gallery.picture("mage-secrets.png"),
+            wait_for="QBO_REFRESH_TOKEN",
+        )
         first = stack.mage.runs(story.pipeline("invoices"), story.trigger("invoices"))[0]["id"]
         mage.photograph(
             f"/pipelines/qb_invoices_backfill/logs?pipeline_run_id[]={first}",
@@ -105,7 +106,7 @@ def show(stack: Stack, gallery: Gallery, say: Say) -> None:
             wait_for="logs found",
             height=1_300,
         )
-        report = _newest_report(stack.reports, "invoices")
+        report = _first_report(stack.reports, "invoices")
         gallery.document("report/run-invoices.html", report.with_suffix(".html").read_text())
         gallery.document("report/run-invoices.md", report.with_suffix(".md").read_text())
         photograph_file(context, report.with_suffix(".html"), gallery.picture("report.png"), 1_500)
@@ -147,8 +148,8 @@ def _trigger_page(stack: Stack, name: str) -> str:
     return f"/pipelines/{story.pipeline(name)}/triggers/{_trigger(stack, name)['id']}"
 
 
-def _newest_report(folder: Path, entity: str) -> Path:
-    return max(folder.glob(f"run-*-{entity}.html"), key=lambda path: int(path.stem.split("-")[1])).with_suffix("")
+def _first_report(folder: Path, entity: str) -> Path:
+    return min(folder.glob(f"run-*-{entity}.html"), key=lambda path: int(path.stem.split("-")[1])).with_suffix("")
 
 
 def _write_texts(stack: Stack, gallery: Gallery, environ: dict[str, str]) -> None:

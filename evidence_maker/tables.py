@@ -9,7 +9,7 @@ import psycopg2
 
 CHUNKS = """
 SELECT c.entity, c.kind, to_char(c.window_start, 'YYYY-MM-DD HH24:MI:SS') AS window_start_utc,
-       to_char(c.window_end, 'YYYY-MM-DD HH24:MI:SS') AS window_end_utc, c.status, c.expected_rows AS expected,
+       to_char(c.window_end, 'YYYY-MM-DD HH24:MI:SS') AS window_end_utc, a.outcome, c.expected_rows AS expected,
        a.pages, a.requests, a.retries, a.throttled, a.rows_read AS read, a.rows_inserted AS inserted,
        a.rows_updated AS updated, a.rows_unchanged AS unchanged, a.rows_quarantined AS quarantined,
        round(extract(epoch FROM a.finished_at - a.started_at)::numeric, 2) AS seconds, a.run_id AS run
