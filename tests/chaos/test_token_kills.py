@@ -20,7 +20,7 @@ def assert_never_refused(found: Tormented) -> None:
 
 
 def test_three_processes_killed_at_any_moment_never_see_invalid_grant(command_line: CommandLine) -> None:
-    assert_never_refused(torment(command_line.environ, 25, kill_every=0.7))
+    assert_never_refused(torment(command_line.environ, 12, kill_every=0.5))
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def mage_in_postgres(tmp_path: Path, database: Any) -> CommandLine:
 
 
 def test_nor_where_mages_secrets_are_in_postgres(mage_in_postgres: CommandLine) -> None:
-    assert_never_refused(torment(mage_in_postgres.environ, 25, kill_every=0.7, seed=2))
+    assert_never_refused(torment(mage_in_postgres.environ, 12, kill_every=0.5, seed=2))
 
 
 @pytest.mark.long

@@ -31,9 +31,9 @@ from tests.support.backfilling import Recorder, backfill, in_raw, secrets_for, s
 
 REALM = "4620816365000004321"
 DOWN = {"faults": [{"kind": "unavailable", "rate": 1}]}
-# A fiftieth of the real pauses: ten minutes are 12 s.
-SCALED = {"pause": 0.3, "longest_pause": 1.2, "patience": 18.0}
-SCALED_PATIENCE = Patience(first_pause=0.01, longest_pause=0.6)
+# A hundredth of the real pauses: ten minutes are 6 s.
+SCALED = {"pause": 0.15, "longest_pause": 0.6, "patience": 9.0}
+SCALED_PATIENCE = Patience(first_pause=0.005, longest_pause=0.3)
 
 
 class Process:
@@ -225,7 +225,7 @@ async def test_a_run_outlives_an_outage_of_ten_minutes_with_fewer_than_thirty_re
             await asyncio.sleep(0.01)
         await simulate(simulator, "faults", {"switches": DOWN})
         before = simulator.service.ledger.statuses[503]
-        await asyncio.sleep(12)
+        await asyncio.sleep(6)
         sent = simulator.service.ledger.statuses[503] - before
         await simulate(simulator, "faults", {"scenario": "calm", "switches": {"latency": {"base_ms": [0, 0]}}})
         result = await running

@@ -69,9 +69,9 @@ async def test_twenty_thousand_invoices_in_three_busy_days_of_ten_years_cost_at_
 
 async def test_each_of_evenly_spread_rows_chunks_costs_a_count_and_a_page_that_is_not_full(database: Any) -> None:
     async with Simulator(SimulatorConfig(invoices=1, customers=1, items=1, limits=False)) as simulator:
-        await plant(simulator, 60_000, evenly(60_000))
+        await plant(simulator, 30_000, evenly(30_000))
         sent, said = await cost_of(database, simulator)
-    assert 60 <= sent <= 60 + 2 * said["chunks"] + 2
+    assert 30 <= sent <= 30 + 2 * said["chunks"] + 2
     assert abs(said["requests"] - sent) <= 3
 
 
@@ -100,7 +100,7 @@ async def test_windows_that_were_not_counted_cost_about_what_the_plan_says(datab
 
 async def test_the_command_says_what_it_would_cost_and_loads_nothing(command_line: CommandLine, database: Any) -> None:
     arguments = ["invoices", "--fecha-inicio", DECADE[0], "--fecha-fin", "2026-01-31"]
-    async with Simulator(SimulatorConfig(invoices=3_000, years=2)) as simulator:
+    async with Simulator(SimulatorConfig(invoices=1_200, years=2)) as simulator:
         store(command_line, simulator, database)
         ended = await asyncio.to_thread(command_line.run, "plan", *arguments, "--json")
         assert ended.code == 0, ended.stderr
@@ -116,11 +116,11 @@ async def test_the_command_says_what_it_would_cost_and_loads_nothing(command_lin
         spent = simulator.service.ledger.gate.metered
         assert await connection.fetchval("SELECT sum(requests) FROM ops.usage") == spent
         await connection.close()
-    assert said["rows"] == 3_000
+    assert said["rows"] == 1_200
     assert said["monthly_allowance"] == 500_000
     assert said["spent_this_month"] == said["counted"] >= 1
     assert abs(run.result["requests"]["sent"] - said["requests"]) <= 2
-    assert "3,000 rows at QuickBooks" in again.stdout
+    assert "1,200 rows at QuickBooks" in again.stdout
     assert "requests" in run.stderr
     assert "of a month's 500,000 calls" in run.stderr
     assert after.result["requests"] == 0

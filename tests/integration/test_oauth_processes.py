@@ -47,11 +47,11 @@ async def test_a_run_that_outlives_its_tokens_renews_each_before_it_ends(
     command_line: CommandLine, database: Any
 ) -> None:
     config = SimulatorConfig(
-        invoices=2_000, years=3, latency_ms=250, access_token_seconds=4, switches=ROTATES_AT_EACH_USE, limits=False
+        invoices=2_000, years=3, latency_ms=150, access_token_seconds=2, switches=ROTATES_AT_EACH_USE, limits=False
     )
     async with Simulator(config) as simulator:
         store(command_line, simulator, database)
-        ended = await run(command_line, "invoices", "--chunk", "P1M", "--concurrency", "2")
+        ended = await run(command_line, "invoices", "--chunk", "P2M", "--concurrency", "1")
         ledger = simulator.service.ledger.summary()
     assert ended.code == 0
     assert ledger["refreshes"] >= 3
