@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -458,6 +459,33 @@ async def test_where_postgres_cant_share_the_budget_the_process_says_so_and_take
     assert ledger["worst_in_flight"] <= IN_FLIGHT // 3
 
 
+async def test_a_gate_whose_connection_is_cut_again_and_again_loses_neither_a_request_nor_the_count(
+    database: Any,
+) -> None:
+    async with Simulator(SimulatorConfig(invoices=400, latency_ms=20)) as simulator:
+        secrets = secrets_for(simulator, database)
+        running = asyncio.ensure_future(
+            backfill(secrets, "invoices", "2024-01-01", "2025-12-31", chunk="P1M", concurrency=5, limits=True)
+        )
+        administrator = await asyncpg.connect(database.dsn)
+        cut = 0
+        while not running.done():
+            await asyncio.sleep(0.3)
+            cut += await administrator.fetchval(
+                """SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
+                    WHERE datname = current_database() AND query ~ 'ops.(take|end)_turn' AND pid <> pg_backend_pid()"""
+            )
+        result = await running
+        counted = await administrator.fetchval("SELECT requests FROM ops.usage")
+        await administrator.close()
+        ledger = simulator.service.ledger.summary()
+    assert result.status == "done", result.error
+    assert cut > 3
+    assert ledger["violations_total"] == 0
+    # A turn whose handing out was cut off may have been counted without being used.
+    assert ledger["metered_calls"] <= counted <= ledger["metered_calls"] + cut
+
+
 @pytest.mark.long
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(("processes", "kill_every"), [(1, None), (3, None), (6, None), (6, 3.0)])
@@ -478,3 +506,13 @@ def test_slow_answers_and_kills_never_bring_an_eleventh_request_in_flight(databa
     assert measured.worst_in_flight <= IN_FLIGHT
     assert measured.throttled == 0
     assert measured.sent > 60 * IN_FLIGHT / 2 * 0.5
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_two_companies_at_once_use_each_ones_quota_in_full(database: Any) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda seed: measure(database, 2, 125, seed=seed), (1, 2)))
+    for measured in both:
+        assert measured.throttled == 0
+        assert measured.share >= 0.97
