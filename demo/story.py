@@ -122,11 +122,13 @@ async def _show(warehouse: Any, progress: Progress, tasks: dict[str, TaskID], be
 
 
 async def _newest_runs(warehouse: Any) -> list[Any]:
-    """Each entity's newest run in the ledger; none before the first run made the ledger."""
-    if await warehouse.fetchval("SELECT to_regclass('ops.runs')") is None:
+    """Each entity's newest run in the ledger; none while the first run still makes the ledger, file by file."""
+    try:
+        runs = await warehouse.fetch(statement("recent_runs"), 50)
+    except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
         return []
     newest: dict[str, Any] = {}
-    for row in await warehouse.fetch(statement("recent_runs"), 50):
+    for row in runs:
         newest.setdefault(row["entity"], row)
     return list(newest.values())
 
