@@ -30,6 +30,8 @@ NOT_RUN = {
     "warehouse migrate": "is the owner's, with the roles of sql/roles.sql: tests/integration/test_rights.py",
     "bench": "runs a grid of backfills: tests of its own",
 }
+# Named in a sentence, without what they need.
+ONLY_NAMED = ("run", "secrets set")
 STANDS_FOR = {
     "ENTITY": "invoices",
     "ENTIDAD": "invoices",
