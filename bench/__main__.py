@@ -1,4 +1,7 @@
-"""`python -m bench [--quick] [PART ...]`: measures, prints which goals are met, writes evidence/bench/."""
+"""`python -m bench [--quick] [PART ...]`: measures, prints which goals are met, writes evidence/bench/.
+
+Without a part, all but those that take half an hour each: `budget`, `outage` and `tokens`.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,26 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import budget
 from bench.outcome import FOLDER, Part
 from bench.processes import BenchError
 from bench.stage import stage
 
 PARTS = ("floor", "scale", "concurrency", "tuning", "peers")
+LONG_PARTS = ("budget", "outage", "tokens")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit 0 when all goals are met, 1 when one is missed, 2 when something could not be measured."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["budget"]:
-        return budget.main(given[1:])
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all of them, or `budget` alone")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}: all of them; or {', '.join(LONG_PARTS)}"
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes, few rounds: minutes, and rougher figures")
     parser.add_argument("--out", type=Path, default=FOLDER, help="where the files go (evidence/bench)")
-    options = parser.parse_args(given)
-    unknown = [name for name in options.parts if name not in PARTS]
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.parts if name not in PARTS + LONG_PARTS]
     if unknown:
-        parser.error(f"{unknown[0]!r} is not one of {', '.join(PARTS)}, budget")
+        parser.error(f"{unknown[0]!r} is not one of {', '.join(PARTS + LONG_PARTS)}")
     code = 0
     with stage() as on:
         for name in options.parts or PARTS:

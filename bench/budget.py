@@ -1,46 +1,59 @@
-"""What the shared budget gives and keeps: `python -m bench.budget`.
+"""What the shared budget gives and keeps.
 
 So many processes ask a simulator with Intuit's strict sliding windows, each with more demand than the quota, through
-one Postgres; once undisturbed and once with a process killed and replaced every few seconds. Printed as ratios:
-the requests of the worst 60 s, of the worst second and in flight against Intuit's limits, the quota's share in
-the poorest minute after the first, and the 429s.
+one Postgres; once undisturbed and once with a process killed and replaced every few seconds. Looked at: the requests
+of the worst 60 s, of the worst second and in flight against Intuit's limits, the quota's share in the poorest minute
+after the first, the 429s, and whether the processes take turns.
 """
 
 from __future__ import annotations
 
-import argparse
-import base64
 import contextlib
-import json
 import random
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import psycopg2
 
-from async_extractor.embedded_postgres import EmbeddedPostgres, PostgresAddress
-from qbo_simulator.simulator import SimulatorProcess, run_as_process
+from async_extractor.chart import bars
+from async_extractor.embedded_postgres import PostgresAddress
+from bench.fairness import Fairness, TurnWatch
+from bench.outcome import Goal, Part, Table
+from bench.senders import Senders, control, prepare
+from bench.stage import Stage
+from qbo_simulator.simulator import run_as_process
 
 # Intuit's limits page.
 PER_MINUTE, PER_SECOND, IN_FLIGHT = 500, 10, 10
+# What demand above the quota must come to, of 500 a minute.
+SHARE = 0.97
+KILL_EVERY_SECONDS = 5.0
+SLOW_MS = 2000.0
+HEADINGS = (
+    "processes",
+    "kills",
+    "an answer takes, ms",
+    "worst 60 s, of 500",
+    "worst second, of 10",
+    "in flight, of 10",
+    "poorest minute, of 500",
+    "429",
+    "waits in which another took two turns",
+)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One measurement; `share` is the poorest whole minute after the first against Intuit's 500."""
+    """One measurement; `share` is the poorest whole minute after the first against Intuit's 500.
+    `fairness` is None where no turns are handed out."""
 
     processes: int
     kills: int
     seconds: float
     latency_ms: float
+    shared: bool
     sent: int
     worst_minute: int
     worst_second: int
@@ -49,89 +62,61 @@ class Measured:
     throttled: int
     violations: dict[str, int]
     by_process: list[int]
+    fairness: Fairness | None
 
-    def line(self) -> str:
+    @property
+    def name(self) -> str:
+        """What it was a measurement of."""
+        told = "1 process" if self.processes == 1 else f"{self.processes} processes"
+        told += f", {self.kills} kills" if self.kills else ""
+        told += f", {self.latency_ms:.0f} ms an answer" if self.latency_ms >= SLOW_MS else ""
+        return told if self.shared else f"{told}, without the shared gate"
+
+    def row(self) -> tuple[object, ...]:
+        fairness = self.fairness
         return (
-            f"{self.processes} processes, {self.kills:3} kills, {self.latency_ms:4.0f} ms: "
-            f"worst 60 s {self.worst_minute:3}/{PER_MINUTE}, worst second {self.worst_second:2}/{PER_SECOND}, "
-            f"in flight {self.worst_in_flight:2}/{IN_FLIGHT}, poorest minute {self.share:6.1%} of the quota, "
-            f"{self.throttled} times 429, {self.sent} sent"
+            self.processes if self.shared else f"{self.processes}, each for itself",
+            self.kills or "none",
+            int(self.latency_ms),
+            self.worst_minute,
+            self.worst_second,
+            self.worst_in_flight,
+            f"{self.share:.1%}",
+            self.throttled,
+            "" if fairness is None or self.processes == 1 else f"{fairness.overtaken} of {fairness.waits:,}",
         )
 
 
-class Senders:
-    """Processes that ask as much as they may. Killed ones are replaced."""
-
-    def __init__(self, simulator: SimulatorProcess, postgres: PostgresAddress, count: int, what: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="bench-budget-")
-        self._config = Path(self._folder.name) / "config.json"
-        self._config.write_text(
-            json.dumps(
-                {
-                    "simulator": asdict(simulator),
-                    "postgres": asdict(postgres),
-                    "what": what,
-                    "access_token": access_token(simulator),
-                }
-            )
-        )
-        self.running = [self._start() for _ in range(count)]
-
-    def _start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(  # noqa: S603 - this interpreter, this package
-            [sys.executable, "-m", "bench.sender", str(self._config)], stdout=subprocess.PIPE, text=True
-        )
-
-    def kill_one(self, chance: random.Random) -> None:
-        """SIGKILL, then a new one in its place, as an orchestrator would do."""
-        number = chance.randrange(len(self.running))
-        self.running[number].kill()
-        self.running[number].wait()
-        self.running[number] = self._start()
-
-    def stop(self) -> list[int]:
-        """Ends them; how many requests each of the living ones was answered."""
-        for process in self.running:
-            process.send_signal(signal.SIGTERM)
-        counts = []
-        for process in self.running:
-            output, _ = process.communicate(timeout=60)
-            counts.append(int(output or 0))
-        self._folder.cleanup()
-        return counts
-
-
-def measure(
+def measure_one(
     postgres: PostgresAddress,
     processes: int,
     seconds: float,
     *,
     kill_every: float | None = None,
     latency_ms: float = 50,
+    shared: bool = True,
     what: str = "count",
     seed: int = 1,
 ) -> Measured:
-    """Runs so many processes for so long against a fresh simulator, and reads its ledger."""
+    """Runs so many processes for so long against a fresh simulator, and reads its ledger. `kill_every` in seconds."""
     chance = random.Random(seed)  # noqa: S311 - who is killed
     kills = 0
-    options = (
-        "--latency-ms",
-        str(latency_ms),
-        "--log-format",
-        "none",
-        "--realm-id",
-        str(chance.randrange(10**12, 10**13)),
-    )
-    with run_as_process(*options) as simulator:
-        senders = Senders(simulator, postgres, processes, what)
+    realm_id = str(chance.randrange(10**12, 10**13))
+    options = ("--latency-ms", str(latency_ms), "--log-format", "none", "--realm-id", realm_id)
+    prepare(postgres)
+    with (
+        run_as_process(*options) as simulator,
+        contextlib.nullcontext(postgres) if shared else _without_the_gate(postgres) as as_whom,
+        TurnWatch(postgres) as turns,
+    ):
+        senders = Senders(simulator, as_whom, processes, what)
         began = time.monotonic()
         while (left := began + seconds - time.monotonic()) > 0:
             time.sleep(min(left, kill_every * chance.uniform(0.5, 1.5) if kill_every else left))
             if kill_every and time.monotonic() < began + seconds:
                 senders.kill_one(chance)
                 kills += 1
-        with urllib.request.urlopen(f"{simulator.url}/_simulator/ledger?log=1") as answer:  # noqa: S310 - loopback
-            ledger = json.load(answer)
+        ledger = control(simulator, "ledger?log=1")
         counts = senders.stop()
     arrivals = sorted(entry["arrived"] for entry in ledger["log"] if entry["kind"] != "token")
     return Measured(
@@ -139,6 +124,7 @@ def measure(
         kills=kills,
         seconds=seconds,
         latency_ms=latency_ms,
+        shared=shared,
         sent=len(arrivals),
         worst_minute=ledger["worst_60_seconds"],
         worst_second=ledger["worst_second"],
@@ -147,18 +133,26 @@ def measure(
         throttled=int(ledger["statuses"].get("429", 0)),
         violations=ledger["violations"],
         by_process=counts,
+        fairness=turns.fairness() if shared else None,
     )
 
 
-def access_token(simulator: SimulatorProcess) -> str:
-    """One for all the processes: what is measured here is the budget."""
-    form = urllib.parse.urlencode({"grant_type": "refresh_token", "refresh_token": simulator.refresh_token})
-    credentials = base64.b64encode(f"{simulator.client_id}:{simulator.client_secret}".encode()).decode()
-    request = urllib.request.Request(  # noqa: S310 - loopback
-        f"{simulator.url}/oauth2/v1/tokens/bearer", form.encode(), {"Authorization": f"Basic {credentials}"}
-    )
-    with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
-        return str(json.load(answer)["access_token"])
+@contextlib.contextmanager
+def _without_the_gate(postgres: PostgresAddress) -> Iterator[PostgresAddress]:
+    """A role that may not use it."""
+    role = f"no_gate_{postgres.dbname}"
+    with contextlib.closing(psycopg2.connect(postgres.url(show_password=True))) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(
+            f"""CREATE ROLE {role} LOGIN PASSWORD '{role}';
+                GRANT USAGE ON SCHEMA ops TO {role};
+                GRANT SELECT ON ALL TABLES IN SCHEMA ops TO {role}"""
+        )
+        try:
+            yield replace(postgres, user=role, password=role)
+        finally:
+            cursor.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def poorest_minute(arrivals: Sequence[float]) -> float:
@@ -181,78 +175,63 @@ def poorest_minute(arrivals: Sequence[float]) -> float:
     return poorest
 
 
-def write(folder: Path, found: Sequence[Measured]) -> None:
-    """The figures as JSON and as a table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figures = [asdict(measured) for measured in found]
-    (folder / "budget.json").write_text(json.dumps(figures, indent=1) + "\n")
-    rows = [
-        f"| {one.processes} | {one.kills or 'none'} | {one.worst_minute} of {PER_MINUTE} | {one.worst_second} of "
-        f"{PER_SECOND} | {one.worst_in_flight} of {IN_FLIGHT} | {one.share:.1%} | {one.throttled} |"
-        for one in found
-    ]
-    text = f"""# The shared budget
-
-Each process has more demand than the quota, against the simulator with Intuit's strict sliding windows, an answer
-taking {found[0].latency_ms:.0f} ms, {found[0].seconds:.0f} s for each row. Killed processes are replaced at once.
-The last share is of the poorest minute, any minute, after the first. `python -m bench budget`
-
-| processes | kills | worst 60 s | worst second | in flight | share of 500 a minute | 429 |
-|---|---|---|---|---|---|---|
-""" + "\n".join(rows)
-    (folder / "budget.md").write_text(text + "\n")
-
-
-@contextlib.contextmanager
-def throwaway_postgres() -> Iterator[PostgresAddress]:
-    """A server of the benchmark's own."""
-    with tempfile.TemporaryDirectory(prefix="bench-postgres-") as folder:
-        Path(folder).chmod(0o755)
-        server = EmbeddedPostgres(Path(folder) / "server", throwaway=True)
-        address = server.up()
-        try:
-            yield address
-        finally:
-            server.destroy()
-
-
-def fresh_database(server: PostgresAddress, name: str) -> PostgresAddress:
-    """An empty database on the server."""
-    connection = psycopg2.connect(server.url(show_password=True))
-    connection.autocommit = True
-    connection.cursor().execute(f"CREATE DATABASE {name}")
-    connection.close()
-    return PostgresAddress(server.host, server.port, server.user, server.password, name)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.budget", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=300, help="how long each measurement runs (300)")
-    parser.add_argument("--processes", type=int, nargs="*", default=[1, 3, 6], help="(1 3 6)")
-    parser.add_argument("--latency-ms", type=float, default=50, help="of the simulator (50)")
-    parser.add_argument("--kill-every", type=float, default=5, help="seconds between kills, where there are any (5)")
-    parser.add_argument("--pages", action="store_true", help="ask for full pages instead of COUNT(*)")
-    parser.add_argument("--out", type=Path, help="a folder for budget.json and budget.md, such as evidence/bench")
-    options = parser.parse_args(arguments)
+def measure(stage: Stage, *, seconds: float, processes: Sequence[int]) -> Part:
+    """Each number of processes without and with kills; then slow answers, and processes that can't share the gate."""
     found: list[Measured] = []
-    with throwaway_postgres() as server:
-        database = fresh_database(server, "bench")
-        for processes in options.processes:
-            for kill_every in (None, options.kill_every):
-                measured = measure(
-                    database,
-                    processes,
-                    options.seconds,
-                    kill_every=kill_every,
-                    latency_ms=options.latency_ms,
-                    what="pages" if options.pages else "count",
-                )
-                print(measured.line(), flush=True)
-                found.append(measured)
-    if options.out:
-        write(options.out, found)
-    return 1 if any(measured.throttled for measured in found) else 0
+
+    def one(count: int, **how: Any) -> None:
+        with stage.database() as database:
+            found.append(measure_one(database.address, count, seconds, **how))
+        print(f"budget: {found[-1].name}: {found[-1].share:.1%}, {found[-1].throttled} times 429", flush=True)
+
+    for count in processes:
+        one(count)
+        one(count, kill_every=KILL_EVERY_SECONDS)
+    one(3, latency_ms=SLOW_MS)
+    one(3, latency_ms=SLOW_MS, kill_every=KILL_EVERY_SECONDS)
+    one(3, shared=False)
+    return _part(seconds, found)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _part(seconds: float, found: Sequence[Measured]) -> Part:
+    calm = [one for one in found if one.latency_ms < SLOW_MS and not one.kills and one.shared]
+    part = Part(
+        "budget",
+        "The shared budget",
+        f"Processes of one company, each with more demand than the whole quota, against the simulator with Intuit's "
+        f"strict sliding windows (500 in 60 s, 10 in a second, 10 in flight), {seconds:.0f} s for each row, whatever "
+        "else the machine does. Where there are kills, a process is killed (SIGKILL) and replaced every "
+        f"{KILL_EVERY_SECONDS:.0f} s on average; a new one takes a second or two to start. The poorest minute is of "
+        "all minutes after the first, wherever they begin. Slow answers let ten in flight do no more than "
+        f"{60_000 * IN_FLIGHT / SLOW_MS:.0f} a minute. *Each for itself*: a role that may not use the shared gate, so "
+        "that each of the three takes the third of the quota that is safe. The last column is of the turns that "
+        "Postgres handed out: from one turn of a process to its next one, did another take two or more? "
+        "A process that comes too late for a turn (0.1 s) gives it up for a new one.",
+        figures={"seconds": seconds, "rows": [asdict(one) for one in found]},
+    )
+    part.goals = [
+        Goal("answers with 429", sum(one.throttled for one in found), at_most=0),
+        Goal("requests in the worst 60 s", max(one.worst_minute for one in found), at_most=PER_MINUTE),
+        Goal("requests in the worst second", max(one.worst_second for one in found), at_most=PER_SECOND),
+        Goal("requests in flight", max(one.worst_in_flight for one in found), at_most=IN_FLIGHT),
+        *(Goal(f"{one.name}: poorest minute, of 500", one.share, at_least=SHARE) for one in calm),
+        *(
+            Goal(f"{one.name}: waits in which another took two turns", one.fairness.overtaken, at_most=0)
+            for one in found
+            if one.fairness is not None and one.processes > 1 and not one.kills
+        ),
+    ]
+    part.tables = [Table("Each measurement", HEADINGS, [one.row() for one in found])]
+    part.charts = {
+        "budget": bars(
+            "Requests in the poorest minute",
+            "an answer takes 50 ms; Intuit allows 500",
+            {one.name: one.share * PER_MINUTE for one in found if one.latency_ms < SLOW_MS},
+            line_at=SHARE * PER_MINUTE,
+        )
+    }
+    return part
+
+
+def options(quick: bool) -> dict[str, Any]:
+    return {"seconds": 130, "processes": (1, 3)} if quick else {"seconds": 300, "processes": (1, 3, 6)}

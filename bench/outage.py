@@ -1,59 +1,49 @@
-"""What is sent in an outage of QuickBooks: `python -m bench.outage`.
-
-So many processes of one company ask, with the breaker's real pauses, while the simulator answers 503 for ten minutes.
-Printed: the requests of the outage, for each process, and how soon after its end all ask again.
-"""
+"""What is sent in an outage of QuickBooks: ten minutes of 503, with the breaker's real pauses."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
-import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from async_extractor.embedded_postgres import PostgresAddress
-from bench.budget import Senders, fresh_database, throwaway_postgres
-from qbo_simulator.simulator import SimulatorProcess, run_as_process
+from bench.outcome import Goal, Part, Table
+from bench.senders import Senders, control, prepare
+from bench.stage import Stage
+from qbo_simulator.simulator import run_as_process
+
+# Fewer than this for each process.
+MOST = 30
 
 
 @dataclass(frozen=True)
 class Outage:
-    """One measurement. `after_seconds` is from the outage's end until requests come again."""
+    """One measurement. `after_seconds` is from the outage's end until requests are answered again."""
 
     processes: int
     seconds: float
     sent: int
     after_seconds: float
 
-    def line(self) -> str:
-        return (
-            f"{self.processes} processes, {self.seconds:.0f} s without QuickBooks: {self.sent} requests in all, "
-            f"{self.sent / self.processes:.1f} for each process; {self.after_seconds:.0f} s after its end it goes on"
-        )
+    @property
+    def each(self) -> float:
+        """Requests of the outage for each process."""
+        return self.sent / self.processes
 
 
-def control(simulator: SimulatorProcess, what: str, body: dict[str, Any] | None = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(  # noqa: S310 - loopback
-        f"{simulator.url}/_simulator/{what}", data, {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
-        return json.load(answer)
-
-
-def measure(postgres: PostgresAddress, processes: int, seconds: float) -> Outage:
+def measure_one(postgres: PostgresAddress, processes: int, seconds: float) -> Outage:
+    """So many processes of one company, with an outage of so many seconds."""
+    prepare(postgres)
     options = ("--latency-ms", "50", "--log-format", "none", "--realm-id", f"46208163650000{processes:05}")
     with run_as_process(*options) as simulator:
-        senders = Senders(simulator, postgres, processes, "count")
+        senders = Senders(simulator, postgres, processes)
         time.sleep(10)
         control(simulator, "faults", {"switches": {"faults": [{"kind": "unavailable", "rate": 1}]}})
         time.sleep(seconds)
-        sent = int(control(simulator, "ledger")["statuses"].get("503", 0))
-        answered = int(control(simulator, "ledger")["statuses"].get("200", 0))
+        statuses = control(simulator, "ledger")["statuses"]
+        sent, answered = int(statuses.get("503", 0)), int(statuses.get("200", 0))
         control(simulator, "faults", {"scenario": "calm", "switches": {"latency": {"base_ms": [50, 50]}}})
         ended = time.monotonic()
         while int(control(simulator, "ledger")["statuses"].get("200", 0)) < answered + 3 * processes:
@@ -63,19 +53,35 @@ def measure(postgres: PostgresAddress, processes: int, seconds: float) -> Outage
     return Outage(processes, seconds, sent, after)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.outage", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600, help="how long the outage lasts (600)")
-    parser.add_argument("--processes", type=int, nargs="*", default=[1, 3], help="(1 3)")
-    options = parser.parse_args(arguments)
-    worst = 0.0
-    with throwaway_postgres() as server:
-        for processes in options.processes:
-            outage = measure(fresh_database(server, f"outage_{processes}"), processes, options.seconds)
-            print(outage.line(), flush=True)
-            worst = max(worst, outage.sent / processes)
-    return 0 if worst < 30 else 1
+def measure(stage: Stage, *, seconds: float, processes: Sequence[int]) -> Part:
+    """All at once, each with a company and a database of its own: in an outage nobody has much to do."""
+
+    def one(count: int) -> Outage:
+        with stage.database() as database:
+            return measure_one(database.address, count, seconds)
+
+    with ThreadPoolExecutor(len(processes)) as pool:
+        found = list(pool.map(one, processes))
+    part = Part(
+        "outage",
+        "An outage of QuickBooks",
+        f"Processes of one company, each with ten requests in flight or waiting, while QuickBooks answers nothing but "
+        f"503 for {seconds:.0f} s, with the circuit breaker's real pauses. *It goes on after* is from the outage's end "
+        "until the processes are answered again; one probe a minute is what that waits for.",
+        figures={"rows": [asdict(outage) for outage in found]},
+    )
+    part.goals = [
+        Goal(f"{outage.processes} processes: requests of each", outage.each, at_most=MOST - 1) for outage in found
+    ]
+    part.tables = [
+        Table(
+            "Each measurement",
+            ("processes", "outage, s", "requests in all", "for each process", "it goes on after, s"),
+            [(one.processes, one.seconds, one.sent, one.each, one.after_seconds) for one in found],
+        )
+    ]
+    return part
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def options(quick: bool) -> dict[str, Any]:
+    return {"seconds": 120, "processes": (1, 3)} if quick else {"seconds": 600, "processes": (1, 3, 6)}

@@ -76,7 +76,11 @@ class Part:
         (folder / f"{self.name}.json").write_text(json.dumps(whole, indent=1, default=str) + "\n")
         for name, svg in self.charts.items():
             (folder / f"{name}.svg").write_text(svg)
-        pieces = [f"# {self.title}", self.about, f"*{whole['measured_at']}; {whole['machine']}.*"]
+        pieces = [
+            f"# {self.title}",
+            self.about,
+            f"*`python -m bench {self.name}`; {whole['measured_at']}; {whole['machine']}.*",
+        ]
         if self.goals:
             pieces.append("```\n" + "\n".join(goal.line() for goal in self.goals) + "\n```")
         pieces += [table.markdown() for table in self.tables]
@@ -87,10 +91,11 @@ class Part:
 
 def write_index(folder: Path) -> None:
     """README.md of all parts that have been measured, each with its goals."""
-    pieces = [
-        "# Measurements",
-        "`make bench` writes these files. Each figure that counts is a ratio of two things run in turn in one go.",
-    ]
+    about = (
+        "`make bench` writes these files, `python -m bench PART` one of them; budget, outage and tokens only so. "
+        "Each speed that counts is a ratio of two things run in turn in one go."
+    )
+    pieces = ["# Measurements", about]
     for path in sorted(folder.glob("*.json")):
         part = json.loads(path.read_text())
         if not isinstance(part, dict) or "goals" not in part:
@@ -99,7 +104,7 @@ def write_index(folder: Path) -> None:
             Goal(**{name: goal[name] for name in ("name", "value", "at_least", "at_most")}) for goal in part["goals"]
         ]
         pieces.append(f"## [{part['title']}]({part['part']}.md)")
-        pieces.append(f"{part['measured_at']}; {part['machine']}")
+        pieces.append(f"`python -m bench {part['part']}`; {part['measured_at']}; {part['machine']}")
         if goals:
             pieces.append("```\n" + "\n".join(goal.line() for goal in goals) + "\n```")
     (folder / "README.md").write_text("\n\n".join(pieces) + "\n")

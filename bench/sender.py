@@ -22,8 +22,7 @@ from async_extractor.qbo.client import QueryClient, Spent
 from async_extractor.qbo.oauth import AccessTokens
 from async_extractor.qbo.query import Query
 from async_extractor.sharing import shared_limits
-from async_extractor.warehouse.connection import Address, connect
-from async_extractor.warehouse.schema import bring_up_to_date
+from bench.senders import warehouse_address
 
 
 class GivenToken(AccessTokens):
@@ -38,17 +37,13 @@ class GivenToken(AccessTokens):
 
 async def send(config: dict[str, Any]) -> int:
     """Asks until SIGTERM; the number of answers."""
-    simulator, postgres = config["simulator"], config["postgres"]
-    address = Address(postgres["host"], postgres["port"], postgres["dbname"], postgres["user"], postgres["password"])
+    simulator = config["simulator"]
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    connection = await connect(address)
-    await bring_up_to_date(connection)
-    await connection.close()
     events = Events()
     answers = 0
     async with (
-        shared_limits(address, simulator["realm_id"], events) as limits,
+        shared_limits(warehouse_address(config["postgres"]), simulator["realm_id"], events) as limits,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT)) as session,
     ):
         client = QueryClient(

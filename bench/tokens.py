@@ -1,14 +1,13 @@
-"""One token for three processes that are killed at any moment: `python -m bench.tokens`.
+"""One token for three processes that are killed at any moment.
 
 The simulator rotates the refresh token at every use, kills the old value at once and revokes everything when it
 comes again; access tokens live 4 s. A process is killed at any moment but one: between the request that makes Intuit
 rotate the token and the storing of the answer, where nothing on this side could help. How long that span is,
-is measured. Printed: kills, rotations, the refusals that Intuit's side saw, and the span.
+is measured. Counted: kills, rotations, and the refusals that Intuit's side saw.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -16,15 +15,16 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from async_extractor.secrets import MageSecrets
-from bench.budget import fresh_database, throwaway_postgres
+from bench.outcome import Goal, Part, Table
+from bench.stage import Stage
 from qbo_simulator import Simulator, SimulatorConfig
 from qbo_simulator.simulator import run_in_thread
 
@@ -192,25 +192,57 @@ class Listener:
                 self._found.faults.append(said["message"])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.tokens", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=30, help="(30)")
-    parser.add_argument("--kill-every", type=float, default=1.0, help="seconds between kills, on average (1)")
-    parser.add_argument("--sqlite", action="store_true", help="Mage's secrets in SQLite instead of Postgres")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="bench-tokens-") as folder, throwaway_postgres() as postgres:
-        project = Path(folder) / "mage_project"
-        (project / "pipelines").mkdir(parents=True)
-        (project / "metadata.yaml").write_text("project_type: standalone\nhelp_improve_mage: false\n")
-        environ = {"MAGE_REPO_PATH": str(project), "MAGE_DATA_DIR": str(Path(folder) / "data")}
-        if not options.sqlite:
-            database = fresh_database(postgres, "mage")
-            at = f"{database.user}:{database.password}@{database.host}:{database.port}/{database.dbname}"
-            environ["MAGE_DATABASE_CONNECTION_URL"] = f"postgresql+psycopg2://{at}"
-        found = torment(environ, options.minutes * 60, kill_every=options.kill_every)
-    print(found.line())
-    return 1 if found.refused or found.faults else 0
+def measure(stage: Stage, *, minutes: float) -> Part:
+    """With Mage's secrets in Postgres, as in the Compose stack."""
+    project = stage.folder / "tokens" / "mage_project"
+    (project / "pipelines").mkdir(parents=True)
+    (project / "metadata.yaml").write_text("project_type: standalone\nhelp_improve_mage: false\n")
+    with stage.database() as mages:
+        at = f"{mages.address.user}:{mages.address.password}@{mages.address.host}:{mages.address.port}"
+        found = torment(
+            {
+                "MAGE_REPO_PATH": str(project),
+                "MAGE_DATA_DIR": str(project.parent / "data"),
+                "MAGE_DATABASE_CONNECTION_URL": f"postgresql+psycopg2://{at}/{mages.address.dbname}",
+            },
+            minutes * 60,
+        )
+    part = Part(
+        "tokens",
+        "One rotating token",
+        f"Three processes use one company's token for {minutes:g} minutes. Access tokens live 4 s; the refresh token "
+        "is rotated at every use, the old one is dead at once, and its reuse would revoke all. About every second "
+        "one of the processes is killed (SIGKILL) and replaced, at any moment but one: between the request that makes "
+        "Intuit rotate the token and the storing of the answer (*let pass*), which nothing on this side could mend. "
+        "How long that moment is, is in the second table.",
+        figures=asdict(found),
+    )
+    part.goals = [
+        Goal("refresh tokens refused (invalid_grant)", found.refused, at_most=0),
+        Goal("access tokens refused (401)", found.rejected, at_most=0),
+        Goal("processes that ended with a fault", len(found.faults), at_most=0),
+    ]
+    part.tables = [
+        Table(
+            "What happened",
+            ("kills", "let pass", "rotations", "tokens used", "invalid_grant", "401"),
+            [(found.kills, found.spared, found.rotations, found.used, found.refused, found.rejected)],
+        ),
+        Table(
+            "The moment that is let pass, ms",
+            ("", "median", "longest"),
+            [
+                (name, statistics.median(values), max(values))
+                for name, values in (
+                    ("from asking Intuit to its answer", found.exchange_ms),
+                    ("from the answer to its commit in Mage Secrets", found.storing_ms),
+                )
+                if values
+            ],
+        ),
+    ]
+    return part
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def options(quick: bool) -> dict[str, Any]:
+    return {"minutes": 1 if quick else 30}
