@@ -11,9 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from async_extractor import core_dumps
+
 
 def start(project: Path, *options: str) -> None:
-    """Mage's server and scheduler for this project, until they are stopped."""
+    """Mage's server and scheduler for this project, until they are stopped. None of them leaves a core dump."""
+    core_dumps.forbid()
     from mage_ai.settings.repo import set_repo_path  # noqa: PLC0415 - Mage itself, which takes seconds
 
     # As `mage start` does: Mage's database is chosen by it when the modules below are imported.

@@ -7,6 +7,7 @@ import sys
 import click
 import typer
 
+from async_extractor import core_dumps
 from async_extractor.cli import (
     auth,
     bench,
@@ -61,6 +62,7 @@ app.command("simulator", context_settings=simulator.CONTEXT, add_help_option=Fal
 
 def main() -> None:
     """The console script: exit 0 done, 2 bad parameters, 3 incomplete and resumable, 4 configuration."""
+    core_dumps.forbid()
     try:
         code = app(standalone_mode=False)
     except BackfillError as error:

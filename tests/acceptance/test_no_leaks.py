@@ -17,7 +17,7 @@ from qbo_simulator import Simulator, SimulatorConfig, run_in_thread
 from tests.support.backfilling import simulate
 from tests.support.commands import COMMAND
 from tests.support.echo import ACCESS_TOKEN, FAILURES, echoing_intuit
-from tests.support.leaks import files, leaks, processes, rows
+from tests.support.leaks import files, forbids_core_dumps, leaks, processes, rows
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -117,6 +117,10 @@ async def test_a_warehouse_that_refuses_or_is_gone_is_told_of_without_its_passwo
         assert ended.returncode == 4
         assert leaks(ended.stdout + ended.stderr, {**CANARIES, "wrong": wrong}) == set(), name
     await _nothing_is_found(stack, wrong=wrong)
+
+
+def test_neither_mage_nor_what_it_starts_may_leave_a_core_dump(stack: Stack) -> None:
+    assert forbids_core_dumps(stack.mage.pid)
 
 
 async def _nothing_is_found(stack: Stack, **more: str) -> None:

@@ -5,11 +5,13 @@ import json
 import os
 import pty
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.commands import COMMAND, Ended
+from tests.support.leaks import forbids_core_dumps
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MageHome
@@ -50,6 +52,16 @@ def test_the_prompt_does_not_show_what_is_typed(mage: MageHome) -> None:
     assert process.wait() == 0
     assert CANARY.encode() not in shown
     assert mage.secrets.get("QBO_CLIENT_SECRET") == CANARY
+
+
+def test_a_command_leaves_no_core_dump(mage: MageHome) -> None:
+    waiting = mage.command_line.start("secrets", "set", "QBO_CLIENT_SECRET", input="for its value")
+    deadline = time.monotonic() + 60
+    while not forbids_core_dumps(waiting.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    waiting.communicate(CANARY)
+    assert waiting.returncode == 0
 
 
 def test_the_list_shows_names_and_what_is_missing_but_no_value(mage: MageHome) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -70,3 +71,9 @@ def processes(about: Path) -> Iterator[tuple[str, bytes]]:
                 continue
             if str(about).encode() in command + environment:
                 yield f"process {entry.name}", command + environment
+
+
+def forbids_core_dumps(process: int) -> bool:
+    """Whether neither the process nor anything that it starts may write its memory to a file."""
+    limits = Path(f"/proc/{process}/limits").read_text()
+    return re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE) is not None
