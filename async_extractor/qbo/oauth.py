@@ -13,10 +13,13 @@ ours, about once a day; each refresh tells it in its event.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -36,6 +39,8 @@ EARLY_SECONDS = 300.0
 TOKEN_TRIES = 3
 # So long a rotated refresh token is tried to be stored: without it the company must be reauthorised.
 STORING_SECONDS = 300.0
+
+Value = TypeVar("Value")
 
 
 class HeldSecrets(Protocol):
@@ -153,13 +158,11 @@ class AccessTokens:
             return self._current.token
 
     async def _exchange(self, refused: str | None) -> StoredTokens:
-        lock = self._store.exclusive()
-        held = await asyncio.to_thread(lock.__enter__)
-        try:
-            refresh = await asyncio.to_thread(held.get, REFRESH_TOKEN)
+        async with _hold(self._store) as held:
+            refresh = await held.get(REFRESH_TOKEN)
             if not refresh:
                 raise AuthorizationFault(f"{REFRESH_TOKEN} is not in Mage Secrets; {REAUTHORISE}")
-            stored = StoredTokens.read(await asyncio.to_thread(held.get, ACCESS_TOKEN))
+            stored = StoredTokens.read(await held.get(ACCESS_TOKEN))
             if stored and stored.refresh == mark_of(refresh) and stored.usable() and stored.token != refused:
                 return stored
             if self._refused is not None and self._refused[0] == mark_of(refresh):
@@ -175,12 +178,10 @@ class AccessTokens:
                 values[REFRESH_TOKEN] = renewed
             not_stored: ConfigurationError | None = None
             try:
-                await asyncio.to_thread(held.put, values)
+                await held.put(values)
             except ConfigurationError as error:
                 not_stored = error
             kept = time.perf_counter()
-        finally:
-            await asyncio.to_thread(lock.__exit__, None, None, None)
         if not_stored is not None:
             await self._store_later(refresh, values, not_stored)
         if answer.access_token is None:
@@ -219,10 +220,10 @@ class AccessTokens:
                 return
         raise AuthorizationFault(f"the new refresh token could not be stored ({error}): {REAUTHORISE}")
 
-    async def _client_now(self, held: HeldSecrets) -> Client:
+    async def _client_now(self, held: _Held) -> Client:
         """The app's credentials as they are stored now: they may have been rotated since this run began."""
-        client_id = await asyncio.to_thread(held.get, CLIENT_ID)
-        secret = await asyncio.to_thread(held.get, CLIENT_SECRET)
+        client_id = await held.get(CLIENT_ID)
+        secret = await held.get(CLIENT_SECRET)
         return Client((client_id or self._client.id).strip(), (secret or self._client.secret).strip())
 
     async def _ask(self, refresh: str, client: Client) -> TokenAnswer:
@@ -239,6 +240,41 @@ class AccessTokens:
                 self._events.emit("token_retry", "auth", str(fault), level="warning", attempt=attempt)
                 await asyncio.sleep(0.5 * 2**attempt)
         raise AssertionError("unreachable: the last try returns or raises")
+
+
+class _Held:
+    """HeldSecrets whose calls run in the holder's own thread."""
+
+    def __init__(self, held: HeldSecrets, thread: ThreadPoolExecutor) -> None:
+        self._held = held
+        self._thread = thread
+
+    async def get(self, name: str) -> str | None:
+        return await _in(self._thread, lambda: self._held.get(name))
+
+    async def put(self, values: dict[str, str]) -> None:
+        await _in(self._thread, lambda: self._held.put(values))
+
+
+@contextlib.asynccontextmanager
+async def _hold(store: TokenStore) -> AsyncIterator[_Held]:
+    """The store's lock, waited for in a thread of its own.
+
+    In the loop's pool those who wait could take every thread, and the holder would find none for its next call,
+    nor for looking up Intuit's name.
+    """
+    thread, lock = ThreadPoolExecutor(1, "token-store"), contextlib.ExitStack()
+    try:
+        yield _Held(await _in(thread, lambda: lock.enter_context(store.exclusive())), thread)
+    finally:
+        # Behind the entering, when that was given up: a lock that nobody waits for any more is let go, too.
+        released = thread.submit(lock.close)
+        thread.shutdown(wait=False)
+        await asyncio.wrap_future(released)
+
+
+async def _in(thread: ThreadPoolExecutor, call: Callable[[], Value]) -> Value:
+    return await asyncio.get_running_loop().run_in_executor(thread, call)
 
 
 def mark_of(refresh_token: str) -> str:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
+from async_extractor.events import Events
+from async_extractor.qbo.oauth import AccessTokens
+from async_extractor.qbo.token_endpoint import Client
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import simulate
 from tests.support.commands import CommandLine, Ended, store
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import MageHome
 
 ROTATES_AT_EACH_USE = {"tokens": {"rotate_after_seconds": 0, "grace_seconds": 0, "reuse": "revokes-all"}}
 
@@ -105,3 +113,23 @@ async def test_a_consent_that_ends_in_the_middle_of_a_run_ends_it_with_4(
     assert "invalid_grant" in one_line(ended)
     # A second exchange of a refused token would look like an attack.
     assert ledger["tokens"]["invalid_grant"] == 1
+
+
+@pytest.mark.timeout(60)
+async def test_runs_in_one_process_that_wait_for_the_token_keep_no_thread_from_the_one_that_has_it(
+    mage: MageHome,
+) -> None:
+    """The loop's pool, which name resolution needs, too, has two threads here; on two cores it has six."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    async with Simulator(SimulatorConfig(invoices=10, switches=ROTATES_AT_EACH_USE)) as simulator:
+        address = simulator.address()
+        client = Client(str(address["client_id"]), str(address["client_secret"]))
+        mage.secrets.set("QBO_REFRESH_TOKEN", str(address["refresh_token"]))
+        async with aiohttp.ClientSession() as session:
+            runs = [
+                AccessTokens(session, f"{address['url']}/oauth2/v1/tokens/bearer", client, mage.secrets, Events())
+                for _ in range(12)
+            ]
+            found = await asyncio.gather(*(tokens.current() for tokens in runs))
+        assert len(set(found)) == 1
+        assert simulator.service.ledger.summary()["tokens"] == {"refreshed": 1, "rotated": 1}

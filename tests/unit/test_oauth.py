@@ -12,7 +12,6 @@ import contextlib
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import aiohttp
@@ -44,7 +43,8 @@ class Store:
         self.log: list[str] = []
         self.refuses_to_store = False
         self.out_of_reach_for = 0
-        self._lock = threading.Lock()
+        self.waited_for = threading.Event()
+        self.lock = threading.Lock()
 
     def get(self, name: str) -> str | None:
         return self.values.get(name)
@@ -52,13 +52,14 @@ class Store:
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[Store]:
         assert threading.current_thread() is not threading.main_thread(), "a blocking call on the event loop"
-        with self._lock:
+        self.waited_for.set()
+        with self.lock:
             self.log.append("locked")
             yield self
             self.log.append("unlocked")
 
     def put(self, values: dict[str, str]) -> None:
-        assert self._lock.locked()
+        assert self.lock.locked()
         assert threading.current_thread() is not threading.main_thread(), "a blocking call on the event loop"
         if self.out_of_reach_for > 0:
             self.out_of_reach_for -= 1
@@ -130,8 +131,6 @@ async def intuit(store: Store, endpoint: aioresponses) -> Intuit:
 @pytest.fixture
 async def process(clock: Clock, store: Store, told: list[Event]) -> AsyncIterator[Callable[[], AccessTokens]]:
     """Makes what a process has: its own AccessTokens on the common store."""
-    # Processes have threads of their own; here they share a pool that is large enough for all.
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
     async with aiohttp.ClientSession() as session:
         yield lambda: AccessTokens(session, URL, Client("client-id", SECRET), store, Events([told.append]))
 
@@ -317,6 +316,22 @@ async def test_a_worker_that_is_cancelled_in_the_exchange_loses_no_rotated_token
     assert await tokens.current() == "eyJhbGciOi.access-token-0001"
     assert store.values[REFRESH_TOKEN] == intuit.valid_refresh
     assert len(intuit.asked) == 1
+
+
+async def test_a_loop_that_ends_while_the_lock_is_waited_for_leaves_it_free(
+    process: Process, intuit: Intuit, store: Store
+) -> None:
+    store.lock.acquire()
+    worker = asyncio.ensure_future(process().current())
+    await asyncio.to_thread(store.waited_for.wait)
+    given_up = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in given_up:
+        task.cancel()
+    store.lock.release()
+    await asyncio.gather(*given_up, return_exceptions=True)
+    assert worker.cancelled()
+    assert intuit.asked == []
+    assert await process().current() == "eyJhbGciOi.access-token-0001"
 
 
 async def test_without_a_refresh_token_the_line_says_how_to_get_one(
