@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from async_extractor.plan import Piece
+from async_extractor.cutting import Piece
 from async_extractor.qbo.budget import PER_MINUTE
 from async_extractor.qbo.query import MOST_ROWS
 

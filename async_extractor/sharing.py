@@ -1,6 +1,6 @@
 """What a process shares with the company's other processes: the budget, and what is known of an outage.
 
-With the conductor this is the one place where QuickBooks' limits and Postgres meet.
+This is where QuickBooks' limits and Postgres meet.
 """
 
 from __future__ import annotations

@@ -22,11 +22,14 @@ from datetime import datetime
 from typing import Any
 
 from async_extractor.backfill import Backfill
+from async_extractor.closing import endings
+from async_extractor.cutting import cut_into_pieces
 from async_extractor.errors import BackfillError, IncompleteError
-from async_extractor.plan import cut_into_pieces
+from async_extractor.planning import versions
 from async_extractor.qbo.client import PLANNING, Spent
+from async_extractor.qbo.counting import count
 from async_extractor.qbo.faults import PageFault
-from async_extractor.qbo.query import CREATED, MOST_ROWS, DateField, Query
+from async_extractor.qbo.query import CREATED, DATE_FIELDS, MOST_ROWS, DateField, Query
 from async_extractor.qbo.reader import WindowReader
 from async_extractor.validation import Validation, Validator, advice, findings, latest, worst
 from async_extractor.validation.after_run import ledger_validation
@@ -35,7 +38,7 @@ from async_extractor.validation.comparison import Compared, Comparison, Finding,
 from async_extractor.validation.coverage import Coverage, coverage
 from async_extractor.validation.seals import BrokenSeal, Seals, windows_to_read
 from async_extractor.validation.verified import VerificationResult
-from async_extractor.warehouse.connection import connect
+from async_extractor.warehouse.connection import Connection, connect
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import SECOND, UTC, Window
 
@@ -63,6 +66,12 @@ class Examined:
 class Verification(Backfill):
     """A run that compares, and reads again only to repair. Its stages are those of a backfill but for the plan."""
 
+    _connection: Connection  # the session's first; for checks, which end with it rather than being done twice
+
+    @property
+    def _field(self) -> DateField:
+        return DATE_FIELDS[self.request.filter_field]
+
     async def verify(self, *, deep: bool = False, repair: bool = False) -> VerificationResult:
         """Looks at the request's range; with `repair` mends what differs and looks again.
 
@@ -71,13 +80,13 @@ class Verification(Backfill):
         request = self.request
         self._connection = await self._session.live()
         run_id = await self._ledger.insert_run(
-            self._series, "verify", request.window, "auto", request.concurrency, {**self._versions(), "deep": deep}
+            self._series, "verify", request.window, "auto", request.concurrency, {**versions(), "deep": deep}
         )
         await self._connection.execute(statement("record_plan"), run_id, None, None)
         try:
-            with self._endings(planning=True):
+            with endings(self.settings, planning=True):
                 await self._client.authorise()
-            with self._endings():
+            with endings(self.settings):
                 return await self._verify(run_id, deep=deep, repair=repair)
         except BackfillError as error:
             await self._count_requests(run_id)
@@ -283,8 +292,7 @@ class Verification(Backfill):
             run_id=run_id,
             windows=[str(window) for window in windows],
         )
-        await self._ledger.lock_planning(self._series)
-        try:
+        async with self._alone():
             known = await self._ledger.chunks_in(self._series, self.request.window)
             hollow = {chunk.chunk_id for chunk in covered.hollow}
             async with self._connection.transaction():
@@ -306,8 +314,6 @@ class Verification(Backfill):
                     as_of=None,
                     source_count=None,
                 )
-        finally:
-            await self._ledger.unlock_planning(self._series)
         await self.extract(run_id)
         marked = 0
         if surplus:
@@ -316,11 +322,9 @@ class Verification(Backfill):
         return windows, marked
 
     async def _count(self, window: Window) -> int:
-        with self._endings(planning=True):
-            answer = await self._client.fetch(self._counting(window), self._spent, PLANNING)
-        if answer.page.total_count is None:
-            raise IncompleteError("QuickBooks answered COUNT(*) without a totalCount; run the same again")
-        return answer.page.total_count
+        with endings(self.settings, planning=True):
+            counted = await count(self._client, self._planner.counting(window), self._spent, PLANNING)
+        return counted.rows
 
     async def _hours(self, window: Window) -> CountsByHour:
         rows = await self._connection.fetch(

@@ -7,7 +7,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from async_extractor.qbo.query import MOST_ROWS
 from async_extractor.windows import Step, Window, cut, cut_evenly
@@ -30,23 +30,6 @@ class Piece:
 
     window: Window
     rows: int | None
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a run sets out to do. `adopted` and `superseded` are chunks of the ledger by number, `waiting` those of the
-    adopted that are not done, `done` how many are. The rest is of what no chunk covers: its pieces, QuickBooks' clock
-    and COUNT(*) when it was cut, and from when on edits are to be caught up with."""
-
-    pieces: list[Piece]
-    adopted: list[int]
-    superseded: list[int]
-    done: int
-    waiting: list[Piece]
-    catches_up: bool
-    catch_up_from: datetime | None
-    as_of: datetime | None
-    source_count: int | None
 
 
 async def cut_into_pieces(

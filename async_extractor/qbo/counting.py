@@ -1,0 +1,26 @@
+"""QuickBooks' own `COUNT(*)`: how many rows a query has now, without reading them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from async_extractor.qbo.client import Patience, QueryClient, Spent
+from async_extractor.qbo.faults import TransientFault
+from async_extractor.qbo.query import Query
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many rows there were, and QuickBooks' clock at the answer (None where it gave none)."""
+
+    rows: int
+    server_time: datetime | None
+
+
+async def count(client: QueryClient, query: Query, spent: Spent, patience: Patience | None = None) -> Counted:
+    """The query's rows, whatever page of them it asks for. Raises as `QueryClient.fetch` does."""
+    answer = await client.fetch(Query(query.entity, query.conditions, what="COUNT(*)"), spent, patience)
+    if answer.page.total_count is None:
+        raise TransientFault("QuickBooks answered COUNT(*) without a totalCount", status=200, tid=answer.tid)
+    return Counted(answer.page.total_count, answer.page.server_time)
