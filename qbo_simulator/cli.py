@@ -69,6 +69,8 @@ def _parser() -> _Parser:
     how.add_argument("--scenario", default="calm", metavar="NAMES", help="one or several of those below (calm)")
     how.add_argument("--no-limits", action="store_true", help="count what breaks Intuit's limits, but refuse nothing")
     how.add_argument("--latency-ms", type=_milliseconds, metavar="N", help="milliseconds before each answer")
+    how.add_argument("--keep-pages", type=_whole(0, 100_000), default=0, metavar="MB",
+                     help="keep so many megabytes of pages, to be served again as they are (0)")  # fmt: skip
     how.add_argument("--log-format", choices=["text", "json", "none"], default="text",
                      help="a line for each request on stderr (text)")  # fmt: skip
     return parser
@@ -130,6 +132,7 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
         scenario=options.scenario,
         limits=not options.no_limits,
         latency_ms=options.latency_ms,
+        keep_pages_mb=options.keep_pages,
         access_token_seconds=options.access_token_seconds,
         tls_folder=options.tls,
         proxy_port=options.proxy_port,

@@ -20,8 +20,9 @@ class SimulatorConfig(CompanySize):
     """A company's size, and who serves it how.
 
     `scenario` names behaviours joined by commas; `switches` go on top of them, in the scenarios' own words. Port 0 is
-    any free one. `latency_ms` replaces the scenario's. `tls_folder` serves HTTPS with a certificate of a local
-    authority that is made there; `proxy_port` opens an HTTPS proxy that takes Intuit's hosts for this one.
+    any free one. `latency_ms` replaces the scenario's. `keep_pages_mb` megabytes of pages are kept, to be served again
+    as they are (0: each is made anew). `tls_folder` serves HTTPS with a certificate of a local authority that is made
+    there; `proxy_port` opens an HTTPS proxy that takes Intuit's hosts for this one.
     """
 
     host: str = "127.0.0.1"
@@ -34,6 +35,7 @@ class SimulatorConfig(CompanySize):
     switches: dict[str, Any] = field(default_factory=dict)
     limits: bool = True
     latency_ms: float | None = None
+    keep_pages_mb: int = 0
     access_token_seconds: int | None = None
     tls_folder: Path | None = None
     proxy_port: int | None = None

@@ -11,14 +11,13 @@ import msgspec
 from qbo_simulator import scenarios
 from qbo_simulator.behaviour import Behaviour, Poison, RequestKind, behaviour, merged
 from qbo_simulator.company import Company
-from qbo_simulator.company.deflate import gzipped, stored
-from qbo_simulator.company.invoices import Invoices
 from qbo_simulator.company.table import Table, slot_of
 from qbo_simulator.config import SimulatorConfig
 from qbo_simulator.envelopes import Answer, service_fault, xml_document
 from qbo_simulator.faults import FaultPlan, poisoned_slots
 from qbo_simulator.ledger import Ledger
 from qbo_simulator.oauth import Consent
+from qbo_simulator.pages import Pages
 from qbo_simulator.query.grammar import Query, QueryFault, parse
 from qbo_simulator.query.properties import NAME_LISTS, PROPERTIES, entity_name
 from qbo_simulator.query.select import select
@@ -38,6 +37,7 @@ class Service:
         self.company = Company(config)
         self.ledger = Ledger()
         self.consent = Consent(config.client_id, config.client_secret, config.refresh_token, self.clock)
+        self._pages = Pages(config.keep_pages_mb * 1_000_000)
         self.turn = 0
         self._switches: dict[str, Any] = {}
         self.adopt(merged(scenarios.switches(config.scenario), config.switches))
@@ -92,7 +92,15 @@ class Service:
         if query.columns or as_xml or without_sku:
             answer = self._rewritten(entity, table, query, selection.slots, as_xml)
         else:
-            answer = self._page(entity, table, query.start, selection.slots, compressed)
+            answer = self._pages.page(
+                entity,
+                table,
+                query.start,
+                selection.slots,
+                edits=self.company.edits(),
+                stamp=self.clock.envelope_time().encode(),
+                compressed=compressed,
+            )
         answer.rows = len(selection.slots)
         self.ledger.rows[entity] += answer.rows
         self._edit_after(entity, table, selection.slots)
@@ -200,18 +208,6 @@ class Service:
             plain = json.loads(msgspec.json.encode(content), parse_float=str, parse_int=str)
             return Answer(200, xml_document(plain, stamp), "application/xml;charset=UTF-8")
         return Answer(200, msgspec.json.encode(content | {"time": stamp}))
-
-    def _page(self, entity: str, table: Table, start: int, slots: list[int], compressed: bool) -> Answer:
-        stamp = self.clock.envelope_time().encode()
-        if not slots:
-            return Answer(200, b'{"QueryResponse":{},"time":"%b"}' % stamp)
-        opening = b'{"QueryResponse":{"%b":[' % entity.encode()
-        closing = b'],"startPosition":%d,"maxResults":%d},"time":"%b"}' % (start, len(slots), stamp)
-        body = b"".join((opening, b",".join([table.payload(slot) for slot in slots]), closing))
-        answer = Answer(200, body)
-        if compressed and isinstance(table, Invoices):
-            answer.gzip = gzipped(_deflated_page(opening, table, slots, closing), body)
-        return answer
 
     def _rewritten(self, entity: str, table: Table, query: Query, slots: list[int], as_xml: bool) -> Answer:
         """A page of records that are not served as they are: some columns only, or XML."""
@@ -359,20 +355,3 @@ def _columns(record: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]
         else:
             chosen[key] = value
     return chosen
-
-
-def _deflated_page(opening: bytes, table: Invoices, slots: list[int], closing: bytes) -> list[bytes]:
-    """The page as deflate pieces: what is an invoice's own uncompressed, its body as it was compressed before."""
-    pieces = []
-    before = opening
-    for slot in slots:
-        raw = table.raw.get(slot)
-        if raw is not None:
-            before += raw + b","
-            continue
-        body = table.body(slot)
-        pieces.append(stored(before + body.opening + table.head(slot, body)))
-        pieces.append(body.middle_deflated)
-        before = table.tail(slot, body) + body.closing + b","
-    pieces.append(stored(before[:-1] + closing))
-    return pieces

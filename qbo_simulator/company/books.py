@@ -37,6 +37,10 @@ class Company:
         self.invoices = Invoices(size.seed, size.invoices, start, end, customers, items)
         self.tables: dict[str, Table] = {"Invoice": self.invoices, "Customer": customers, "Item": items}
 
+    def edits(self) -> int:
+        """How often a row came, changed or went since the start."""
+        return sum(table.edits for table in self.tables.values())
+
     def pick(self, table: Table, count: int, chance: Random) -> list[int]:
         """Up to `count` different live rows, chosen at random."""
         live = len(table.by_id)

@@ -28,7 +28,7 @@ def stored(data: bytes) -> bytes:
     return b"".join(stored(data[at : at + _STORED]) for at in range(0, len(data), _STORED))
 
 
-def gzipped(pieces: Iterable[bytes], plain: bytes) -> bytes:
-    """A gzip file of deflate `pieces` that together say `plain`."""
-    trailer = struct.pack("<II", zlib.crc32(plain), len(plain) & 0xFFFFFFFF)
+def gzipped(pieces: Iterable[bytes], checksum: int, length: int) -> bytes:
+    """A gzip file of deflate `pieces`; `checksum` (CRC-32) and `length` are of the bytes that they say together."""
+    trailer = struct.pack("<II", checksum, length & 0xFFFFFFFF)
     return b"".join((_HEADER, *pieces, _LAST, trailer))

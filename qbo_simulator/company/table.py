@@ -63,6 +63,7 @@ class Table(ABC):
         self.raw_ids: dict[int, str | None] = {}
         self.raw_names: dict[int, str] = {}
         self.deleted: dict[int, int] = {}
+        self.edits = 0  # grows with whatever changes what a query answers
         self.by_created = OrderedIndex()
         self.by_updated = OrderedIndex()
         self.by_day = OrderedIndex()
@@ -132,6 +133,7 @@ class Table(ABC):
 
     def touch(self, slot: int, now: int) -> None:
         """An edit: the SyncToken grows, LastUpdatedTime moves to now."""
+        self.edits += 1
         self.by_updated.remove(index_key(self.updated[slot], slot))
         self.updated[slot] = max(now, self.updated[slot])
         self.syncs[slot] += 1
@@ -179,10 +181,12 @@ class Table(ABC):
 
     def keep(self, slot: int, raw: bytes) -> None:
         """Serve these bytes for a row from now on, under its own Id."""
+        self.edits += 1
         self.raw_ids.setdefault(slot, self.id_text(slot))
         self.raw[slot] = raw
 
     def rename(self, slot: int, name: str) -> None:
+        self.edits += 1
         entry = (self.name(slot).encode(), slot)
         del self.by_name[bisect_left(self.by_name, entry)]
         self.raw_names[slot] = name
@@ -198,6 +202,7 @@ class Table(ABC):
 
     def _leave(self, slot: int) -> None:
         """Out of every index."""
+        self.edits += 1
         self.by_updated.remove(index_key(self.updated[slot], slot))
         self.by_created.remove(index_key(self.created[slot], slot))
         self.by_day.remove(index_key(self.days[slot], slot))
@@ -218,6 +223,8 @@ class Table(ABC):
         return len(self.ids) - 1
 
     def enter(self, slot: int) -> None:
+        """Into every index."""
+        self.edits += 1
         self.by_created.add(index_key(self.created[slot], slot))
         self.by_updated.add(index_key(self.updated[slot], slot))
         self.by_day.add(index_key(self.days[slot], slot))

@@ -12,6 +12,10 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staging (
 -- raw has it already.
 ALTER TABLE staging ALTER COLUMN payload SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160);
 
+-- name: ids_in_raw
+-- Which of these Ids raw has. Those that it hasn't can be copied straight into it.
+SELECT coalesce(array_agg(id), '{}') FROM raw.{table} WHERE id = ANY ($1::text[]);
+
 -- name: merge_page
 -- The page in staging becomes rows of raw. Newest wins: by LastUpdatedTime, then SyncToken; of equal
 -- versions with another payload the one just read. Payloads are compared as stored, byte by byte: number scale

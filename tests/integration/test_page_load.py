@@ -1,0 +1,220 @@
+"""A page into raw: what is new goes straight in, what raw knows is merged; either way the newest version stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import asyncpg
+import pytest
+
+from async_extractor.events import Events
+from async_extractor.warehouse.connection import Address, connect
+from async_extractor.warehouse.ledger import Ledger, Series
+from async_extractor.warehouse.loader import Cost, LostChunk, PageToLoad, Row, WorkerSession
+from async_extractor.warehouse.schema import bring_up_to_date
+from async_extractor.warehouse.session import Session
+from async_extractor.windows import Window
+
+REALM = "4620816365000007770"
+START = datetime(2024, 1, 1, tzinfo=timezone.utc)
+WINDOW = Window(START, START + timedelta(days=30))
+READ_AT = START + timedelta(days=60)
+
+
+def row(record_id: str, *, day: int = 1, sync_token: int = 0, payload: bytes = b'{"Id":"1"}', line: int = 0) -> Row:
+    return (record_id, payload, START + timedelta(days=day), sync_token, line)
+
+
+def page(*rows: Row, number: int = 1) -> PageToLoad:
+    return PageToLoad(number, 1000, WINDOW.start, WINDOW.end, b'{"query":"SELECT * FROM Item"}', READ_AT, list(rows))
+
+
+@dataclass
+class Warehouse:
+    """A migrated database with a run of two chunks, and a worker's session for each."""
+
+    watcher: asyncpg.Connection
+    workers: list[WorkerSession]
+    run_id: int
+
+    async def raw(self) -> dict[str, tuple[str, int]]:
+        found = await self.watcher.fetch("SELECT id, payload::text, sync_token FROM raw.qb_items ORDER BY id")
+        return {r["id"]: (r["payload"], r["sync_token"]) for r in found}
+
+    async def attempts(self, name: str) -> int:
+        return int(await self.watcher.fetchval(f"SELECT sum({name}) FROM ops.attempts"))
+
+
+@pytest.fixture
+async def warehouse(database: Any) -> AsyncIterator[Warehouse]:
+    address = Address(database.host, database.port, database.dbname, database.user, database.password)
+    owner = await connect(address)
+    await bring_up_to_date(owner)
+    series = Series(REALM, "items", "last_updated")
+    ledger = Ledger(Session(address, Events(), connection=owner))
+    run_id = await ledger.insert_run(series, "resume", WINDOW, "auto", 2, {})
+    middle = START + timedelta(days=15)
+    await ledger.write_plan(
+        run_id, series, WINDOW, pieces=[(Window(START, middle), None), (Window(middle, WINDOW.end), None)],
+        adopted=[], superseded=[], catch_up_from=None, as_of=None, source_count=None,
+    )  # fmt: skip
+    workers = [WorkerSession(address, "qb_items", "raw", REALM, "items", Events()) for _ in range(2)]
+    for worker in workers:
+        assert await worker.claim(run_id) is not None
+    watcher = await asyncpg.connect(database.dsn)
+    yield Warehouse(watcher, workers, run_id)
+    for ended in (*workers, owner, watcher):
+        await ended.close()
+
+
+async def staged(warehouse: Warehouse) -> int:
+    """How many rows were ever inserted into any session's staging, by Postgres' own count."""
+    await asyncio.gather(
+        *(worker._session.do(lambda c: c.execute("SELECT pg_stat_force_next_flush()")) for worker in warehouse.workers)
+    )
+    return int(
+        await warehouse.watcher.fetchval(
+            "SELECT coalesce(sum(n_tup_ins), 0) FROM pg_stat_all_tables WHERE relname = 'staging'"
+        )
+    )
+
+
+async def test_new_records_go_straight_into_raw_with_all_their_columns(warehouse: Warehouse) -> None:
+    loaded = await warehouse.workers[0].load(page(row("1", day=3, sync_token=4, line=0), row("2", line=1)), Cost())
+    assert (loaded.read, loaded.inserted, loaded.updated, loaded.unchanged) == (2, 2, 0, 0)
+    assert await staged(warehouse) == 0
+    found = dict(await warehouse.watcher.fetchrow("SELECT * FROM raw.qb_items WHERE id = '1'"))
+    ingested = found.pop("ingested_at_utc")
+    assert abs(ingested - datetime.now(timezone.utc)) < timedelta(minutes=5)
+    assert found == {
+        "id": "1",
+        "payload": '{"Id": "1"}',
+        "extract_window_start_utc": WINDOW.start,
+        "extract_window_end_utc": WINDOW.end,
+        "page_number": 1,
+        "page_size": 1000,
+        "request_payload": '{"query": "SELECT * FROM Item"}',
+        "last_updated_utc": START + timedelta(days=3),
+        "sync_token": 4,
+        "run_id": warehouse.run_id,
+        "deleted_at_utc": None,
+    }
+
+
+async def test_straight_and_merged_rows_are_alike_but_for_their_moment(warehouse: Warehouse) -> None:
+    """The same page by both ways; the second has each Id twice, so that it is staged."""
+    rows = [row(str(number), day=number, sync_token=number, line=number) for number in range(1, 6)]
+    columns = (
+        "id, payload::text, extract_window_start_utc, extract_window_end_utc, page_number, page_size, "
+        "request_payload::text, last_updated_utc, sync_token, run_id, deleted_at_utc"
+    )
+    seen = []
+    for given in (rows, [*rows, *rows]):
+        loaded = await warehouse.workers[0].load(page(*given), Cost())
+        assert (loaded.read, loaded.inserted) == (5, 5)
+        seen.append(await warehouse.watcher.fetch(f"SELECT {columns} FROM raw.qb_items ORDER BY id"))
+        await warehouse.watcher.execute("TRUNCATE raw.qb_items")
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 5
+
+
+async def test_a_page_of_new_known_changed_and_older_records_is_counted_by_what_became_of_each(
+    warehouse: Warehouse,
+) -> None:
+    worker = warehouse.workers[0]
+    await worker.load(page(row("1", sync_token=1), row("2", sync_token=1), row("3", sync_token=5)), Cost())
+    mixed = page(
+        row("1", sync_token=1),  # known
+        row("2", sync_token=2, payload=b'{"Id":"2","Name":"new"}'),  # newer
+        row("3", sync_token=4, payload=b'{"Id":"3","Name":"old"}'),  # older
+        row("4"),  # new
+        number=2,
+    )
+    loaded = await worker.load(mixed, Cost())
+    assert (loaded.read, loaded.inserted, loaded.updated, loaded.unchanged) == (4, 1, 1, 2)
+    assert await warehouse.raw() == {
+        "1": ('{"Id": "1"}', 1),
+        "2": ('{"Id": "2", "Name": "new"}', 2),
+        "3": ('{"Id": "1"}', 5),
+        "4": ('{"Id": "1"}', 0),
+    }
+    assert await staged(warehouse) == 3
+    assert (await warehouse.attempts("rows_read"), await warehouse.attempts("rows_inserted")) == (7, 4)
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_a_new_id_twice_in_a_page_keeps_its_newest_version(warehouse: Warehouse, newest_first: bool) -> None:
+    older, newer = row("9", sync_token=1), row("9", sync_token=2, payload=b'{"Id":"9","Name":"newest"}')
+    given = [newer, older] if newest_first else [older, newer]
+    loaded = await warehouse.workers[0].load(page(*given, row("8")), Cost())
+    assert (loaded.read, loaded.inserted) == (2, 2)
+    assert (await warehouse.raw())["9"] == ('{"Id": "9", "Name": "newest"}', 2)
+
+
+@pytest.mark.parametrize(("theirs", "stays"), [(7, "theirs"), (1, "ours")])
+async def test_an_id_that_another_session_brings_meanwhile_is_merged_newest_wins(
+    warehouse: Warehouse, theirs: int, stays: str
+) -> None:
+    """The other has inserted it and not committed: our session doesn't see it, tries straight, and waits."""
+    other = warehouse.watcher.transaction()
+    await other.start()
+    await warehouse.watcher.execute(
+        """INSERT INTO raw.qb_items (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,
+                                     page_size, request_payload, last_updated_utc, sync_token, run_id)
+           VALUES ('5', '{"Name": "theirs"}', $1, $1, 1, 1, '{"query": ""}', $2, $3, 1)""",
+        START, START + timedelta(days=1), theirs,
+    )  # fmt: skip
+    ours = page(row("4"), row("5", sync_token=3, payload=b'{"Name":"ours"}'), row("6"))
+    loading = asyncio.ensure_future(warehouse.workers[0].load(ours, Cost()))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    while not await warehouse.watcher.fetchval(waiting):
+        assert not loading.done()
+        await asyncio.sleep(0.02)
+    await other.commit()
+    loaded = await loading
+    assert (loaded.read, loaded.inserted) == (3, 2)
+    assert loaded.updated == (1 if stays == "ours" else 0)
+    assert sorted(await warehouse.raw()) == ["4", "5", "6"]
+    assert (await warehouse.raw())["5"][0] == f'{{"Name": "{stays}"}}'
+    assert await warehouse.watcher.fetchval("SELECT count(*) FROM ops.quarantine") == 0
+
+
+async def test_two_sessions_with_the_same_new_records_at_once_both_succeed(warehouse: Warehouse) -> None:
+    rows = [row(str(number), line=number) for number in range(1_000)]
+    loaded = await asyncio.gather(
+        warehouse.workers[0].load(page(*rows), Cost()), warehouse.workers[1].load(page(*reversed(rows)), Cost())
+    )
+    assert len(await warehouse.raw()) == 1_000
+    assert sorted(one.inserted for one in loaded) == [0, 1_000]
+    assert [one.read for one in loaded] == [1_000, 1_000]
+
+
+async def test_a_new_record_that_postgres_refuses_is_set_aside_and_the_others_arrive(warehouse: Warehouse) -> None:
+    refused = row("3", payload=rb'{"Id":"3","Name":"\u0000"}', line=2)
+    loaded = await warehouse.workers[0].load(page(row("1"), row("2", line=1), refused, row("4", line=3)), Cost())
+    assert (loaded.read, loaded.inserted, loaded.quarantined) == (3, 3, 1)
+    assert sorted(await warehouse.raw()) == ["1", "2", "4"]
+    assert await warehouse.watcher.fetchval("SELECT record_id FROM ops.quarantine") == "3"
+
+
+async def test_a_session_that_has_lost_its_chunk_writes_nothing_new(warehouse: Warehouse) -> None:
+    await warehouse.watcher.execute("UPDATE ops.chunks SET attempt = attempt + 1")
+    with pytest.raises(LostChunk):
+        await warehouse.workers[0].load(page(row("1")), Cost())
+    assert await warehouse.raw() == {}
+
+
+async def test_a_record_marked_deleted_is_alive_again_when_it_is_read_later(warehouse: Warehouse) -> None:
+    worker = warehouse.workers[0]
+    await worker.load(page(row("1")), Cost())
+    assert await worker.mark_deleted([("1", READ_AT - timedelta(days=1))]) == 1
+    before = replace(page(row("1")), read_at=READ_AT - timedelta(days=2))
+    marked = "SELECT deleted_at_utc IS NOT NULL FROM raw.qb_items"
+    await worker.load(before, Cost())
+    assert await warehouse.watcher.fetchval(marked)
+    await worker.load(page(row("1")), Cost())
+    assert not await warehouse.watcher.fetchval(marked)
