@@ -6,6 +6,7 @@ lost then, so the local time stands in the `description`. A naive `start_time` i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -147,12 +148,12 @@ def _known(pipeline: str, entry: dict[str, Any], row: dict[str, Any]) -> KnownTr
         in_file=str(entry.get("status") or ""),
         in_mage=str(row.get("status") or "").lower(),
         last_run=str(row.get("last_run") or ""),
-        variables=dict(entry.get("variables") or {}),
+        variables=dict(entry.get("variables") or _variables(row.get("variables"))),
     )
 
 
 _TRIGGERS = """
-    SELECT s.pipeline_uuid, s.name, s.start_time, s.status,
+    SELECT s.pipeline_uuid, s.name, s.start_time, s.status, s.variables,
            (SELECT r.status FROM pipeline_run r WHERE r.pipeline_schedule_id = s.id ORDER BY r.id DESC LIMIT 1)
       FROM pipeline_schedule s
      WHERE s.schedule_interval = '@once' AND s.pipeline_uuid LIKE :pipelines
@@ -166,7 +167,10 @@ def _in_database(data: MageData) -> Iterable[dict[str, Any]]:
         return []
     with table.session() as session:
         rows = session.execute(_TRIGGERS, {"pipelines": "qb%_backfill"}).fetchall()
-    return [dict(zip(("pipeline", "name", "start_time", "status", "last_run"), row, strict=True)) for row in rows]
+    return [
+        dict(zip(("pipeline", "name", "start_time", "status", "variables", "last_run"), row, strict=True))
+        for row in rows
+    ]
 
 
 def _entries(path: Path, text: str) -> list[dict[str, Any]]:
@@ -179,6 +183,12 @@ def _entries(path: Path, text: str) -> list[dict[str, Any]]:
     if entries is not None and not (isinstance(entries, list) and all(isinstance(e, dict) for e in entries)):
         raise ConfigurationError(f"{path}: `triggers` is not a list of triggers")
     return entries or []
+
+
+def _variables(value: object) -> dict[str, Any]:
+    """Mage's JSON column: Postgres gives the object, SQLite its text."""
+    parsed = json.loads(value) if isinstance(value, str) else value
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def _utc(value: object) -> datetime | None:

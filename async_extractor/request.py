@@ -27,6 +27,9 @@ EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 # Invoices may be dated ahead (subscriptions); a decade is beyond any that is meant.
 TXN_DATE_AHEAD = timedelta(days=3653)
 
+# Stands in for a window that was refused, so that what else is wrong is named, too.
+_ANY_DAY = Window(EARLIEST, EARLIEST + DAY)
+
 _BARE_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})?", re.IGNORECASE)
 
@@ -63,11 +66,17 @@ class BackfillRequest(BaseModel):
         *,
         now: datetime | None = None,
     ) -> BackfillRequest:
-        """The request that these texts ask for; `RequestError` names each parameter that is wrong."""
+        """The request that these texts ask for; `RequestError` names each parameter that is wrong, of the two
+        dates the first."""
         now = now or datetime.now(UTC)
+        wrong: list[str] = []
         try:
             window = _window(fecha_inicio, fecha_fin, filter_field, now)
-            return cls.model_validate(
+        except RequestError as error:
+            wrong.append(str(error))
+            window = _ANY_DAY
+        try:
+            request = cls.model_validate(
                 {
                     "entity": entity,
                     "window": window,
@@ -79,7 +88,10 @@ class BackfillRequest(BaseModel):
                 }
             )
         except ValidationError as error:
-            raise RequestError("; ".join(_one_line(detail) for detail in error.errors())) from None
+            wrong += (_one_line(detail) for detail in error.errors())
+        if wrong:
+            raise RequestError("; ".join(wrong))
+        return request
 
     @property
     def step(self) -> Step | None:

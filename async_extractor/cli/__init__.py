@@ -72,6 +72,6 @@ def main() -> None:
         print("qbo-backfill: stopped", file=sys.stderr)
         sys.exit(130)
     except click.ClickException as error:
-        print(f"qbo-backfill: {error.format_message()}; see `qbo-backfill --help`", file=sys.stderr)
+        print(f"qbo-backfill: {error.format_message().rstrip('.')}; see `qbo-backfill --help`", file=sys.stderr)
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)

@@ -25,6 +25,7 @@ START = typer.Option(
     ..., "--start", metavar="MOMENT", help="When the first starts: 2026-12-01T02:00:00Z; an offset is needed"
 )
 ACTIVE = typer.Option(False, "--active", help="Switch them on: Mage starts them when their moment has come")
+DATES = ("fecha_inicio", "fecha_fin")
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line for each trigger")
 
 
@@ -95,7 +96,7 @@ def list_triggers(json_lines: bool = AS_JSON) -> None:
         table.add_row(
             trigger.name,
             in_both_zones(trigger.start) if trigger.start else "",
-            f"{trigger.variables.get('fecha_inicio', '')} to {trigger.variables.get('fecha_fin', '')}",
+            " to ".join(str(trigger.variables[name]) for name in DATES if name in trigger.variables),
             trigger.in_file or "not there",
             trigger.in_mage or "not there",
             trigger.last_run.lower() or "none",

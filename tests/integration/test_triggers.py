@@ -100,9 +100,11 @@ def test_list_holds_the_file_against_mages_database(command_line: CommandLine, t
     with sqlite3.connect(database) as connection:
         connection.execute(
             """INSERT INTO pipeline_schedule
-                      (id, name, pipeline_uuid, schedule_interval, schedule_type, status, start_time)
-               VALUES (1, 'invoices_once', 'qb_invoices_backfill', '@once', 'TIME', 'ACTIVE', '2026-12-01 02:00:00'),
-                      (2, 'by_hand', 'qb_items_backfill', '@once', 'TIME', 'INACTIVE', '2026-12-02 02:00:00')"""
+                      (id, name, pipeline_uuid, schedule_interval, schedule_type, status, start_time, variables)
+               VALUES (1, 'invoices_once', 'qb_invoices_backfill', '@once', 'TIME', 'ACTIVE', '2026-12-01 02:00:00',
+                       NULL),
+                      (2, 'by_hand', 'qb_items_backfill', '@once', 'TIME', 'INACTIVE', '2026-12-02 02:00:00',
+                       '{"fecha_inicio": "2024-01-01", "fecha_fin": "2024-12-31"}')"""
         )
         connection.execute(
             """INSERT INTO pipeline_run (id, pipeline_schedule_id, pipeline_uuid, status)
@@ -115,6 +117,8 @@ def test_list_holds_the_file_against_mages_database(command_line: CommandLine, t
     assert by_name["invoices_once"]["last_run"] == "COMPLETED"
     assert by_name["invoices_once"]["start"] == "2026-12-01T02:00:00Z"
     assert (by_name["by_hand"]["in_file"], by_name["by_hand"]["in_mage"]) == ("", "inactive")
+    assert by_name["by_hand"]["variables"] == {"fecha_inicio": "2024-01-01", "fecha_fin": "2024-12-31"}
+    assert by_name["invoices_once"]["variables"] == {"fecha_inicio": "2020-01-01", "fecha_fin": "2020-12-31"}
     table = command_line.run("triggers", "list").stdout
     assert "2026-11-30 21:00" in table
 

@@ -296,6 +296,12 @@ def test_all_parameters_that_are_wrong_are_named_in_the_one_line() -> None:
     ]
 
 
+def test_a_wrong_date_does_not_hide_what_else_is_wrong() -> None:
+    line = refusal(fecha_inicio="yesterday", concurrency=99)
+    assert line.startswith("fecha_inicio: 'yesterday' is not an ISO date")
+    assert "; concurrency: '99' is not a whole number from 1 to 10" in line
+
+
 def test_a_request_cant_be_changed_once_it_is_checked() -> None:
     with pytest.raises(ValueError, match="frozen"):
         parse().concurrency = 99  # type: ignore[misc]
