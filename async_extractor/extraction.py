@@ -13,8 +13,9 @@ from async_extractor.events import Events
 from async_extractor.qbo.client import QueryClient, request_json
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, UnavailableFault
 from async_extractor.qbo.page_size import PageSize
+from async_extractor.qbo.page_source import Page
 from async_extractor.qbo.query import DATE_FIELDS, LAST_UPDATED, LOOK_BACK, MOST_CHANGES, ChangesSince
-from async_extractor.qbo.reader import Page, WindowReader
+from async_extractor.qbo.reader import WindowReader
 from async_extractor.warehouse.ledger import Chunk
 from async_extractor.warehouse.loader import LostChunk, PageToLoad, Refused, WorkerSession, rows_of
 from async_extractor.windows import SECOND, UTC, iso, whole_second_up

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from async_extractor.entities import ENTITIES
 from async_extractor.events import Event, Events
 from async_extractor.qbo.faults import TransientFault
+from async_extractor.qbo.page_source import Page
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, TXN_DATE, DateField, Query
-from async_extractor.qbo.reader import Page, Span, WindowReader
+from async_extractor.qbo.reader import WindowReader
+from async_extractor.qbo.span import Span
 from async_extractor.windows import DAY, SECOND
 from tests.unit.company import Company, Row, at
 from tests.unit.virtual_time import VirtualTimePolicy

@@ -1,0 +1,112 @@
+"""Where a window's pages come from: rows asked for, counted, and handed on as numbered pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from async_extractor.entities import Entity
+from async_extractor.qbo.client import Answer, Patience, QueryClient, Spent
+from async_extractor.qbo.counting import count
+from async_extractor.qbo.faults import PageFault
+from async_extractor.qbo.page_size import PageSize
+from async_extractor.qbo.pages import Record, Unreadable
+from async_extractor.qbo.query import Query
+from async_extractor.qbo.span import Span
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """A record that Intuit can't serve: its Id where it could be found out, and Intuit's fault."""
+
+    id: str | None
+    reason: str
+    tid: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """New records of one answer. `number` counts from 1 within the chunk; `size` is the MAXRESULTS asked for."""
+
+    number: int
+    size: int
+    records: list[Record]
+    unreadable: list[Unreadable]
+    poisoned: list[Poisoned]
+    request_payload: dict[str, Any]
+    tid: str
+    server_time: datetime | None
+
+
+class PageSource:
+    """Asks on behalf of one window. `spent` counts what that costs, failures included."""
+
+    def __init__(self, client: QueryClient, entity: Entity, size: PageSize) -> None:
+        self.client = client
+        self.entity = entity
+        self.spent = Spent()
+        self._size = size
+        self._number = 0
+        self._unreadable: set[bytes] = set()
+
+    async def count(self, query: Query) -> int:
+        """COUNT(*) of a query's rows now."""
+        return (await count(self.client, query, self.spent)).rows
+
+    async def clock(self, span: Span) -> datetime | None:
+        """QuickBooks' clock now."""
+        return (await count(self.client, span.query(self.entity), self.spent)).server_time
+
+    async def fetch(self, query: Query, patience: Patience | None = None) -> Answer:
+        """The answer to a query; raises as `QueryClient.fetch` does."""
+        answer = await self.client.fetch(query, self.spent, patience)
+        if query.what == "*":
+            self._size.saw(len(answer.page.records), sum(len(record.raw) for record in answer.page.records))
+        return answer
+
+    async def positions(self, span: Span, what: Literal["*", "Id"] = "*") -> AsyncIterator[tuple[Answer, Query]]:
+        """All rows of a span by STARTPOSITION, until an answer isn't full."""
+        position = 1
+        while True:
+            query = replace(self.sized(span.query(self.entity), position), what=what)
+            answer = await self.fetch(query)
+            yield answer, query
+            if answer.page.rows < query.max_results:
+                return
+            position += answer.page.rows
+
+    def sized(self, query: Query, position: int = 1) -> Query:
+        """The query for as many rows as a page should have now."""
+        return Query(query.entity, query.conditions, query.order, position, self._size.rows, query.what)
+
+    def page(self, answer: Answer, query: Query, records: list[Record]) -> Page:
+        """The next page, of these records of the answer; what has no Id is handed on once."""
+        self._number += 1
+        new = [bad for bad in answer.page.unreadable if bad.raw not in self._unreadable]
+        self._unreadable.update(bad.raw for bad in new)
+        return Page(
+            number=self._number,
+            size=query.max_results,
+            records=records,
+            unreadable=new,
+            poisoned=[],
+            request_payload=dict(answer.request_payload),
+            tid=answer.tid,
+            server_time=answer.page.server_time,
+        )
+
+    def poisoned(self, record_id: str | None, fault: PageFault, query: Query, span: Span) -> Page:
+        """The next page, of a record that can't be served: its Id or None, and the query that met it."""
+        self._number += 1
+        return Page(
+            number=self._number,
+            size=query.max_results,
+            records=[],
+            unreadable=[],
+            poisoned=[Poisoned(record_id, f"{fault}, in {span}", fault.tid)],
+            request_payload=self.client.payload(query),
+            tid=fault.tid,
+            server_time=None,
+        )
