@@ -19,6 +19,7 @@ from async_extractor.warehouse.statements import statement
 # A call takes milliseconds; one that takes this long is on a connection that leads nowhere.
 CALL_SECONDS = 20.0
 LONGEST_PAUSE = 5.0
+ROUNDING_SECONDS = 2e-6
 
 Heard = Callable[[str, str], None]
 
@@ -126,8 +127,9 @@ class ServerClock:
     def read(self, server: float, asked: float, answered: float) -> None:
         """The server said `server` (seconds since 1970) between the two (monotonic seconds)."""
         self._spans.append((server - answered, server - asked))
-        # Spans that don't meet mean that a clock was set: the old ones say nothing any more.
-        while max(low for low, _ in self._spans) > min(high for _, high in self._spans):
+        # Spans that don't meet mean that a clock was set: the old ones say nothing any more. Rounding isn't
+        # that: seconds since 1970 are told to the microsecond, and a float holds them to a quarter of one.
+        while max(low for low, _ in self._spans) > min(high for _, high in self._spans) + ROUNDING_SECONDS:
             self._spans.popleft()
 
     def here(self, server: float) -> float:
