@@ -39,7 +39,7 @@ class Way:
     pages: int = 1
     durable: bool = False
     before: tuple[str, ...] = ()
-    straight: bool = False  # what raw doesn't have yet goes into it by COPY, without staging
+    straight: bool = True  # what raw doesn't have yet goes into it by COPY, without staging
 
 
 def _with_text(merge: str) -> str:
@@ -55,7 +55,7 @@ WAYS = (
     Way("synchronous_commit on for each page", durable=True),
     Way("temp_buffers and work_mem as Postgres' defaults", ("SET work_mem = '4MB'", "SET temp_buffers = '8MB'")),
     Way("wal_compression on", ("SET wal_compression = on",)),
-    Way("what is new by COPY straight into raw", straight=True),
+    Way("what is new through staging too", straight=False),
     Way("raw with fillfactor 80", before=(f"ALTER TABLE raw.{TABLE} SET (fillfactor = 80)",)),
     Way(
         "raw without its CHECKs",
@@ -87,11 +87,11 @@ async def _load(connection: Connection, way: Way, pages: Sequence[Sequence[Recor
 
 async def _copy_straight(connection: Connection, page: Sequence[Record], request: bytes) -> list[Record]:
     """Copies what raw has not; what it has is left to be merged."""
-    query = f"SELECT id FROM raw.{TABLE} WHERE id = ANY ($1::text[])"
-    there = {row[0] for row in await connection.fetch(query, [record.id for record in page])}
-    rows = [
+    query = statement("ids_in_raw", table=TABLE)
+    there = set(await connection.fetchval(query, [record.id for record in page]))
+    rows = sorted(
         (r.id, r.raw, START, END, 1, PAGE, request, r.last_updated, r.sync_token, 1) for r in page if r.id not in there
-    ]
+    )
     if rows:
         await connection.copy_records_to_table(TABLE, schema_name="raw", records=rows, columns=COLUMNS)
     return [record for record in page if record.id in there]

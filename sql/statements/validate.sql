@@ -1,6 +1,7 @@
 -- name: check_keys
--- Ids that are empty, stand twice, or aren't the payload's own.
-SELECT count(*) AS rows, count(*) - count(DISTINCT id) AS twice,
+-- Ids that are empty, stand twice, or aren't the payload's own. The distinct ones in a query of their own: to count
+-- them Postgres sorts, and would carry each payload along.
+SELECT count(*) AS rows, count(*) - (SELECT count(DISTINCT id) FROM raw.{table} WHERE run_id = $1) AS twice,
        count(*) FILTER (WHERE id IS NULL OR id = '') AS empty,
        count(*) FILTER (WHERE payload ->> 'Id' IS DISTINCT FROM id) AS unlike_payload
   FROM raw.{table} WHERE run_id = $1;
