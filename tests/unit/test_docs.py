@@ -18,6 +18,7 @@ from async_extractor.cli import app
 from async_extractor.secrets import KNOWN_SECRETS
 from docs import api_document
 from docs.pictures import draw
+from qbo_simulator import config
 from tests.support.documents import READMES, ROOT, Document, documents, table, target_of
 
 DOCUMENTS = [Document(path) for path in documents()]
@@ -138,12 +139,15 @@ def test_the_table_of_checks_names_only_checks_that_exist(lang: str) -> None:
 
 
 @BOTH_READMES
-def test_every_point_of_the_checklist_is_ticked_and_has_proofs_that_exist(lang: str) -> None:
+def test_every_point_of_the_checklist_is_ticked_and_has_proofs_that_exist_and_a_command_that_makes_them(
+    lang: str,
+) -> None:
     rows = table(_section(lang, "checklist"))
     assert len(rows) == 9
     readme = Document(READMES[lang])
-    for mark, requirement, proof in rows:
+    for mark, requirement, proof, made_by in rows:
         assert mark == "☑", requirement
+        assert all(command.startswith("make ") for command in made_by.split(", ")), requirement
         links = re.findall(r"\]\(([^)]+)\)", proof)
         assert links, requirement
         for link in links:
@@ -182,6 +186,19 @@ def test_each_picture_is_what_its_text_says(source: Path) -> None:
 def test_the_python_interface_is_what_the_docstrings_say() -> None:
     written = api_document.DOCUMENT.read_text(encoding="utf-8")
     assert written == api_document.describe(), "run `python docs/api_document.py`"
+
+
+def test_the_credentials_to_store_by_hand_are_the_simulators() -> None:
+    text = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
+    stored = dict(re.findall(r"^(QBO_[A-Z_]+) +(\S+)$", text, re.MULTILINE))
+    assert stored == {
+        "QBO_ENVIRONMENT": "simulator",
+        "QBO_SIMULATOR_URL": "http://127.0.0.1:8900",
+        "QBO_REALM_ID": config.REALM_ID,
+        "QBO_CLIENT_ID": config.CLIENT_ID,
+        "QBO_CLIENT_SECRET": config.CLIENT_SECRET,
+        "QBO_REFRESH_TOKEN": config.REFRESH_TOKEN,
+    }
 
 
 def test_the_index_of_the_documentation_names_every_page() -> None:
