@@ -8,7 +8,7 @@ from html import escape
 
 _COLOURS = ("#2b6cb0", "#dd6b20", "#2f855a", "#9b2c2c", "#6b46c1", "#4a5568")
 _WIDTH, _HEIGHT = 720, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 80, 20, 50, 60
+_LEFT, _RIGHT, _TOP, _BOTTOM = 80, 40, 60, 60
 
 
 def bars(title: str, unit: str, values: Mapping[str, float], *, line_at: float | None = None) -> str:
@@ -69,8 +69,9 @@ def lines(
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in placed]
-        parts.append(f'<text x="{_LEFT + 12}" y="{_TOP + 14 + 16 * number}" fill="{colour}">{escape(name)}</text>')
-    return _svg(_HEIGHT, parts)
+        # Below the axis, where no line is.
+        parts.append(f'<text x="{_LEFT}" y="{_HEIGHT + 10 + 18 * number}" fill="{colour}">{escape(name)}</text>')
+    return _svg(_HEIGHT + 18 * len(series) + 4, parts)
 
 
 def _svg(height: float, parts: Sequence[str]) -> str:
