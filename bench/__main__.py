@@ -28,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="small sizes, few rounds: minutes, and rougher figures")
     parser.add_argument("--out", type=Path, default=FOLDER, help="where the files go (evidence/bench)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="so many rounds instead of the part's own number")
     options = parser.parse_args(arguments)
+    if options.rounds is not None and options.rounds < 1:
+        parser.error(f"--rounds {options.rounds}: at least one is measured")
     unknown = [name for name in options.parts if name not in PARTS + LONG_PARTS]
     if unknown:
         parser.error(f"{unknown[0]!r} is not one of {', '.join(PARTS + LONG_PARTS)}")
@@ -38,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module = importlib.import_module(f"bench.{name}")
             began = time.monotonic()
             try:
-                part: Part = module.measure(on, **module.options(options.quick))
+                sizes = module.options(options.quick)
+                if options.rounds is not None and "rounds" in sizes:
+                    sizes["rounds"] = options.rounds
+                part: Part = module.measure(on, **sizes)
             except BenchError as error:
                 print(f"{name}: could not be measured: {error}", file=sys.stderr, flush=True)
                 code = 2

@@ -133,7 +133,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "fetch": ("network: Intuit's answers", "red: respuestas de Intuit"),
     "split": ("splitting pages into records", "separar páginas en registros"),
-    "copy": ("COPY into staging", "COPY a la tabla de paso"),
+    "copy": ("COPY into raw or staging", "COPY a raw o a la tabla de paso"),
     "merge": ("merge into raw, and commit", "fusión en raw y confirmación"),
     "other": ("everything else", "todo lo demás"),
     "overlap": (
