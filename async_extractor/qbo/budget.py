@@ -7,8 +7,8 @@ seconds: over any 60 s at most 60 / 0.122 + 1 = 492, over any second at most 9. 
 the network's jitter, and 1.6 % of the quota is the price.
 
 All processes of a company share another gate of the same shape, in Postgres, which counts what each of
-them sends and so needs less to spare. A request passes `LocalGate` first and that one second; where there
-is no Postgres for it, a `LocalGate` with a share of the quota is all there is.
+them sends and so needs less to spare. A request passes `LocalGate` first and that one second; where Postgres
+can't be used for it, a `LocalGate` with a part that is safe, `part_of`, is all there is.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ IN_FLIGHT = 10
 THROTTLE_SECONDS = 60.0
 # So many pipelines, one for each entity, may run at the same time.
 PIPELINES = 3
+# What the network's jitter may add to a second, where processes don't know of each other.
+JITTER_SECONDS = 0.1
 
 
 class Turn(Protocol):
@@ -112,6 +114,20 @@ class LocalGate:
             self._in_a_row += 1
         self._paused_until = max(self._paused_until, now + seconds)
         return self._in_a_row
+
+
+def part_of(processes: int) -> LocalGate:
+    """A part of the limits that is safe when each of so many processes takes one, and none knows of another.
+
+    Their requests may fall together in any way: of a second each may have `10 // processes`, at a spacing that keeps
+    it to these. Up to three processes lose nothing by that, six a third of the quota. ValueError above ten: ten
+    requests that are sent at the same moment are all that a second has room for.
+    """
+    if processes > PER_SECOND:
+        raise ValueError(f"no part in {processes} is safe: there are {PER_SECOND} requests in a second")
+    of_a_second = PER_SECOND // processes
+    spacing = max(SPACING * processes, (1 + JITTER_SECONDS) / of_a_second)
+    return LocalGate(1 / processes, spacing=spacing / processes)
 
 
 class TwoGates:

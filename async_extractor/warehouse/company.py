@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from async_extractor.warehouse.connection import Address, Connection, breaks_the_connection, connect, is_passing, told
 from async_extractor.warehouse.session import DATABASE_PATIENCE, WarehouseLost
@@ -20,6 +20,8 @@ from async_extractor.warehouse.statements import statement
 CALL_SECONDS = 20.0
 LONGEST_PAUSE = 5.0
 ROUNDING_SECONDS = 2e-6
+
+T = TypeVar("T")
 
 Heard = Callable[[str, str], None]
 
@@ -54,9 +56,9 @@ class CompanyConnection:
             await self._connection.close(timeout=5)
 
     async def try_out(self, name: str, *values: object) -> None:
-        """Makes the call and undoes it: raises what asyncpg raises when it isn't possible here."""
-        async with self._one_call:
-            connection = await self._live()
+        """Makes the call and undoes it: raises what `call` would."""
+
+        async def tried(connection: Connection) -> None:
             transaction = connection.transaction()
             await transaction.start()
             try:
@@ -65,16 +67,27 @@ class CompanyConnection:
                 if not connection.is_closed():
                     await transaction.rollback()
 
+        await self._do(tried)
+
     async def call(self, name: str, *values: object) -> Any:
         """The one row of a named statement."""
+
+        async def called(connection: Connection) -> Any:
+            asked = time.monotonic()
+            row = await connection.fetchrow(statement(name), *values, timeout=CALL_SECONDS)
+            if row is not None and "clock" in row:
+                self._clock.read(row["clock"], asked, time.monotonic())
+            return row
+
+        return await self._do(called)
+
+    async def _do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         began = time.monotonic()
         pause = 0.1
         async with self._one_call:
             while True:
                 try:
-                    connection = await self._live()
-                    asked = time.monotonic()
-                    row = await connection.fetchrow(statement(name), *values, timeout=CALL_SECONDS)
+                    return await work(await self._live())
                 except Exception as error:
                     if not is_passing(error):
                         raise
@@ -84,10 +97,6 @@ class CompanyConnection:
                         self._connection.terminate()
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, LONGEST_PAUSE)
-                else:
-                    if row is not None and "clock" in row:
-                        self._clock.read(row["clock"], asked, time.monotonic())
-                    return row
 
     def here(self, server_seconds: float) -> float:
         """A moment of the server's clock (seconds since 1970) on `time.monotonic`'s."""

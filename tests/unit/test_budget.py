@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from async_extractor.qbo.budget import IN_FLIGHT, SPACING, LocalGate, OpenGate
+from async_extractor.qbo.budget import IN_FLIGHT, PER_SECOND, SPACING, LocalGate, OpenGate, part_of
 from tests.unit.virtual_time import Clock, VirtualTimePolicy
 
 
@@ -93,6 +93,32 @@ async def test_a_share_of_the_quota_is_a_share_of_the_pace_and_of_the_places(clo
         await asyncio.wait_for(gate.turn().__aenter__(), 100)
     await held[0].__aexit__(None, None, None)
     await asyncio.wait_for(gate.turn().__aenter__(), 100)
+
+
+@pytest.mark.parametrize("processes", range(1, PER_SECOND + 1))
+async def test_the_parts_of_processes_that_dont_know_of_each_other_are_safe_however_they_fall_together(
+    clock: Clock, processes: int
+) -> None:
+    began = await turns(part_of(processes), clock, 600)
+    assert processes * most_within(began, 1) <= PER_SECOND
+    assert processes * most_within(began, 60) <= 500
+    gate, places = part_of(processes), IN_FLIGHT // processes
+    held = [gate.turn() for _ in range(places)]
+    for turn in held:
+        await turn.__aenter__()
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(gate.turn().__aenter__(), 100)
+
+
+async def test_up_to_three_lose_nothing_of_the_quota_by_that(clock: Clock) -> None:
+    for processes in (1, 2, 3):
+        began = await turns(part_of(processes), clock, 600)
+        assert processes * most_within(began, 60) >= 0.97 * 500
+
+
+def test_for_more_than_ten_there_is_no_safe_part() -> None:
+    with pytest.raises(ValueError, match="no part in 11 is safe"):
+        part_of(11)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05])
