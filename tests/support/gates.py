@@ -1,0 +1,102 @@
+"""Gates of one company on a real Postgres, as its processes have them, and what Postgres says of their turns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+from async_extractor.qbo.budget import IN_FLIGHT, PER_MINUTE, PER_SECOND
+from async_extractor.warehouse.budget import SharedGate
+from async_extractor.warehouse.company import CompanyConnection
+from async_extractor.warehouse.connection import Address, connect
+from async_extractor.warehouse.schema import bring_up_to_date
+
+REALM = "4620816365000001234"
+
+
+class CountingConnection(CompanyConnection):
+    """Counts the calls."""
+
+    calls = 0
+
+    async def call(self, name: str, *values: object) -> Any:
+        self.calls += 1
+        return await super().call(name, *values)
+
+
+class Company:
+    """Gates of one company, each on a connection of its own as each process has one."""
+
+    def __init__(self, address: Address, connection: Any, stack: AsyncExitStack) -> None:
+        self.address = address
+        self.sql = connection
+        self._stack = stack
+
+    def gate(self, *, per_minute: int = PER_MINUTE, places: int = IN_FLIGHT) -> SharedGate:
+        return self.counted(per_minute=per_minute, places=places)[0]
+
+    def counted(
+        self, *, per_minute: int = PER_MINUTE, places: int = IN_FLIGHT
+    ) -> tuple[SharedGate, CountingConnection]:
+        connection = CountingConnection(self.address, REALM)
+        self._stack.push_async_callback(connection.close)
+        return SharedGate(connection, per_minute, PER_SECOND, places), connection
+
+    async def value(self, query: str, *values: object) -> Any:
+        return await self.sql.fetchval(query, *values)
+
+    async def until(self, condition: str) -> None:
+        while not await self.value(condition):  # noqa: ASYNC110 - what is waited for happens in Postgres
+            await asyncio.sleep(0.01)
+
+    async def requests(self) -> int:
+        return int(await self.value("SELECT coalesce(sum(requests), 0)::int FROM ops.usage WHERE realm_id = $1", REALM))
+
+    async def next_turn(self, per_minute: int = PER_MINUTE, places: int = IN_FLIGHT) -> float | None:
+        """What the next asker is told: seconds from now to its moment, None when it has to queue."""
+        found = await self.value(
+            "SELECT extract(epoch FROM moment - clock)::float FROM ops.take_turn($1, $2, $3, $4, interval '0.18 s')",
+            REALM,
+            per_minute,
+            PER_SECOND,
+            places,
+        )
+        return None if found is None else float(found)
+
+    async def after_the_past(self, per_minute: int = PER_MINUTE) -> float:
+        """Seconds from the last answer of the past requests to the next asker's moment."""
+        past = await self.value("SELECT max(arrived_by) FROM ops.turns")
+        moment = await self.value(
+            "SELECT moment FROM ops.take_turn($1, $2, $3, $4, interval '0.18 s')",
+            REALM,
+            per_minute,
+            PER_SECOND,
+            IN_FLIGHT,
+        )
+        return float((moment - past).total_seconds())
+
+    async def past_requests(self, count: int, *, answered_ago: float, taking: float = 0.1) -> None:
+        await self.sql.execute(
+            """INSERT INTO ops.turns (realm_id, moment, arrived_by, backend_pid, backend_start)
+               SELECT $1, now() - make_interval(secs => $3::float + $4::float),
+                      now() - make_interval(secs => $3::float), pg_backend_pid(), now()
+                 FROM generate_series(1, $2::int)""",
+            REALM,
+            count,
+            answered_ago,
+            taking,
+        )
+
+
+@contextlib.asynccontextmanager
+async def company_on(database: Any) -> AsyncIterator[Company]:
+    """A company on an empty database, its schemas made."""
+    address = Address(database.host, database.port, database.dbname, database.user, database.password)
+    connection = await connect(address)
+    await bring_up_to_date(connection)
+    async with AsyncExitStack() as stack:
+        yield Company(address, connection, stack)
+    await connection.close()
