@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import async_extractor
+from async_extractor.secrets import MageSecrets
 
 DOCUMENT = Path(__file__).with_name("api.md")
 
@@ -31,8 +33,8 @@ result = asyncio.run(run_backfill(request, MageSecrets.locate()))
 print(result.status, result.rows["inserted"], result.error)
 ```
 
-`import async_extractor` is all that a program needs; modules below it may change with any version. Mage's blocks call
-`async_extractor.mage`, one function a block.
+`async_extractor` and `async_extractor.secrets.MageSecrets` are all that a program needs; other modules may change with
+any version. Mage's blocks call `async_extractor.mage`, one function a block.
 """
 
 
@@ -45,6 +47,7 @@ def describe() -> str:
             parts.append(_class(name, member))
         else:
             parts.append(f"\n## {name}\n\n{_signature('async def ', name, member)}\n\n{inspect.getdoc(member)}\n")
+    parts.append(_class("MageSecrets", MageSecrets))
     return "".join(parts)
 
 
@@ -52,6 +55,9 @@ def _class(name: str, cls: type[Any]) -> str:
     text = f"\n## {name}\n\n{inspect.getdoc(cls)}\n"
     if issubclass(cls, async_extractor.BackfillError):
         return f"{text}\n`exit_code` is {cls.exit_code}.\n"
+    fields = [f"{field}: {_kind(cls, kind)}" for field, kind in inspect.get_annotations(cls).items() if field[0] != "_"]
+    if fields:
+        text += "\n```python\n" + "\n".join(fields) + "\n```\n"
     for method, member in vars(cls).items():
         function = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
         if isinstance(member, property):
@@ -62,9 +68,27 @@ def _class(name: str, cls: type[Any]) -> str:
     return text
 
 
+def _kind(cls: type[Any], kind: str) -> str:
+    """A field's type as it stands in the source; a name for some words becomes those words."""
+    named = getattr(sys.modules[cls.__module__], kind, None)
+    return str(named).removeprefix("typing.") if get_origin(named) is Literal else kind
+
+
+class _Environment:
+    """Stands for `os.environ`, whose own text would be this machine's."""
+
+    def __repr__(self) -> str:
+        return "os.environ"
+
+
 def _signature(kind: str, name: str, function: Any) -> str:
+    found = inspect.signature(function)
+    parameters = [
+        parameter.replace(default=_Environment()) if parameter.default is os.environ else parameter
+        for parameter in found.parameters.values()
+    ]
     # Annotations are text there, as they stand in the source; defaults keep their quotes.
-    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
+    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(found.replace(parameters=parameters)))
     for own in ("(self, ", "(cls, "):
         signature = signature.replace(own, "(")
     return f"```python\n{kind}{name}{signature.replace('(self)', '()')}\n```"
