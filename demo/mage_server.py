@@ -30,7 +30,7 @@ SCHEDULER_INTERVAL_S = 2
 
 # The public id of Mage's own web page (mage_ai.settings.server.OAUTH2_APPLICATION_CLIENT_ID): each call
 # needs it beside the login.
-_PAGE_CLIENT_ID = "zkWlN0PkIKSN0C11CfUHUj84OT5XOJ6tDZ6bDRO2"
+PAGE_CLIENT_ID = "zkWlN0PkIKSN0C11CfUHUj84OT5XOJ6tDZ6bDRO2"
 _BOOT_TIMEOUT_S = 180
 
 
@@ -188,7 +188,7 @@ class MageServer:
             data=None if body is None else json.dumps(body).encode(),
             headers={
                 "Content-Type": "application/json",
-                "X-API-KEY": _PAGE_CLIENT_ID,
+                "X-API-KEY": PAGE_CLIENT_ID,
                 "OAUTH-TOKEN": self._token,
             },
         )

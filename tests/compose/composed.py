@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import re
@@ -13,7 +15,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from demo.mage_server import MageError, MageServer
+import aiohttp
+
+from demo.mage_server import PAGE_CLIENT_ID, MageError, MageServer
+from tests.compose.terminal import answer
 
 CHECKOUT = Path(__file__).parents[2]
 # What a user has after `git clone`, as far as the stack needs it.
@@ -21,10 +26,19 @@ COPIED = (
     *("docker-compose.yml", ".dockerignore", "docker", "sql", "mage_project", "async_extractor", "qbo_simulator"),
     *("pyproject.toml", "constraints.txt", "README.md", "LICENSE"),
 )
+SERVICES = ("postgres", "mage", "pgadmin", "simulator")
 ENTITIES = {"invoices": "Invoice", "customers": "Customer", "items": "Item"}
 UP_TIMEOUT_S = 600
 RUN_TIMEOUT_S = 420
 READ_ANEW_S = 10
+ANSWER_S = 5
+# The file of docker/secrets that holds each role's password.
+PASSWORD_OF = {
+    "qbo_owner": "warehouse_owner_password",
+    "qbo_extractor": "extractor_password",
+    "qbo_reader": "reader_password",
+    "mage": "mage_pgpass",
+}
 
 
 class CommandError(AssertionError):
@@ -91,23 +105,50 @@ class Stack:
 
     def processes(self, service: str) -> str:
         """The command lines and the environment of all processes of a service, as root reads them."""
-        script = "for p in /proc/[0-9]*; do cat $p/cmdline $p/environ 2>/dev/null | tr '\\0' '\\n'; done"
+        return self.as_root(
+            service, "for p in /proc/[0-9]*; do cat $p/cmdline $p/environ 2>/dev/null | tr '\\0' '\\n'; done"
+        )
+
+    def as_root(self, service: str, script: str) -> str:
+        """What a script says that reads what the service's own user may not."""
         container = self.container(service)
         return self._run(["docker", "exec", "--privileged", "--user", "0", container, "sh", "-c", script])
 
-    def psql(self, *commands: str, role: str = "qbo_reader", password: str = "", given: bytes | None = None) -> str:
+    def type_into(self, service: str, *command: str, prompt: str, typed: str) -> str:
+        """What a terminal shows when a person gives a command in a service and types what it asks for."""
+        arguments = ["docker", "compose", "exec", service, *command]
+        code, shown = answer(arguments, prompt, typed, self.folder, self.environ())
+        if code != 0:
+            raise CommandError(f"{' '.join(arguments)} ended with {code}:\n{shown}")
+        return shown
+
+    def memory(self, service: str) -> str:
+        """What a service holds of what it may, as `docker stats` says it."""
+        used = ["docker", "stats", "--no-stream", "--format", "{{.MemUsage}}", self.container(service)]
+        return self._run(used).strip()
+
+    def newest_run(self) -> int:
+        return int(self.psql("SELECT max(run_id) FROM ops.runs"))
+
+    def psql(
+        self,
+        *commands: str,
+        role: str = "qbo_reader",
+        password: str = "",
+        database: str = "warehouse",
+        given: bytes | None = None,
+    ) -> str:
         """Commands in one session, from a container of its own, which finds Postgres by its service's name."""
-        files = {"qbo_reader": "reader_password", "qbo_owner": "warehouse_owner_password"}
         return self._run(
             [
                 *("docker", "run", "--rm", "--interactive", "--network", f"{self.project}_backfill"),
                 *("--env", "PGPASSWORD", "--entrypoint", "psql", "postgres:17"),
-                *("--host", "postgres", "--username", role, "--dbname", "warehouse", "--no-psqlrc", "--quiet"),
+                *("--host", "postgres", "--username", role, "--dbname", database, "--no-psqlrc", "--quiet"),
                 *("--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"),
                 *(part for command in commands for part in ("--command", command)),
             ],
             given,
-            PGPASSWORD=password or self.secret(files[role]),
+            PGPASSWORD=password or self.secret(PASSWORD_OF[role]),
         ).strip()
 
     def simulator_truth(self, entity: str) -> bytes:
@@ -201,6 +242,25 @@ class _Mage(MageServer):
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         return self._call(method, path, body)
+
+    def run_in_notebook(self, code: str) -> str:
+        """What the page gets that sends code to run, as it does for "play" on a block."""
+        return asyncio.run(self._send("/websocket/", {"code": code, "uuid": "found"}))
+
+    def type_in_terminal(self, line: str) -> str:
+        """What the page's terminal shows when somebody types a line."""
+        return asyncio.run(self._send("/websocket/terminal?term_name=found", {"command": ["stdin", f"{line}\r"]}))
+
+    async def _send(self, path: str, message: dict[str, Any]) -> str:
+        """All that comes back in the seconds after a message, and the greeting before it."""
+        login = {"api_key": PAGE_CLIENT_ID, "token": self._token}
+        said = []
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{self.address}{path}") as socket:
+            await socket.send_json({**login, **message})
+            with contextlib.suppress(asyncio.TimeoutError):
+                while True:
+                    said.append(str((await socket.receive(timeout=ANSWER_S)).data))
+        return "\n".join(said)
 
 
 def _blocks(run: dict[str, Any]) -> str:

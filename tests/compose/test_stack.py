@@ -3,64 +3,40 @@
 from __future__ import annotations
 
 import json
-import re
 import time
-import urllib.error
 
 import pytest
 
 from demo.mage_server import OWNER_EMAIL, MageError
 from qbo_simulator import config
-from tests.compose.composed import ENTITIES, CommandError, Stack
+from tests.compose.composed import ENTITIES, SERVICES, CommandError, Stack
+from tests.compose.leaks import assert_no_secret_shows, qbo_secrets
 from tests.compose.pgadmin import PgAdmin
+from tests.integration.test_mage_launch import QUEUED_JUST_THEN
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
-SERVICES = ("postgres", "mage", "pgadmin", "simulator")
 A_LONG_RUN = {
     "fecha_inicio": "2023-01-01",
     "fecha_fin": "2025-12-31",
     "chunk": "week",
-    "concurrency": 5,
+    "concurrency": 3,
     "mode": "reprocess",
+    "workers": 2,
 }
 
 # Seconds that only a hung test waits.
 PATIENCE_S = 300
-
-# What the images themselves put into their own processes' environment, and nobody else can see. The superuser's
-# password is worthless by then; pgAdmin's opens pgAdmin, which asks for the reader's password again.
-IN_ITS_OWN_CONTAINER = {"postgres": {"postgres_password"}, "pgadmin": {"pgadmin_password"}}
 
 
 def test_every_service_is_ready_and_the_set_up_step_ended_well(stack: Stack) -> None:
     for service in SERVICES:
         assert stack.inspect(service)["State"]["Health"]["Status"] == "healthy"
     assert stack.inspect("setup")["State"]["ExitCode"] == 0
-    for line in stack.compose("logs", "--no-log-prefix", "setup").splitlines():
-        print(line)
+    print(stack.compose("logs", "--no-color", "--no-log-prefix", "setup").strip())
     answered = stack.execute("mage", "qbo-backfill", "secrets", "list", "--json")
     secrets = json.loads(answered)["secrets"]
     assert {secret["name"] for secret in secrets if secret["required"] and not secret["stored"]} == set()
-
-
-def test_ports_are_on_loopback_and_nothing_runs_as_root_or_with_rights_it_does_not_need(stack: Stack) -> None:
-    for service in SERVICES:
-        found = stack.inspect(service)
-        bound = [at for ports in (found["NetworkSettings"]["Ports"] or {}).values() for at in ports or []]
-        assert {at["HostIp"] for at in bound} <= {"127.0.0.1"}
-        assert not found["Config"]["User"].startswith(("0", "root"))
-        host = found["HostConfig"]
-        assert host["CapDrop"] == ["ALL"]
-        assert host["Privileged"] is False
-        assert "no-new-privileges:true" in host["SecurityOpt"]
-        assert host["Memory"] > 0
-        assert host["Init"] is True
-        assert host["RestartPolicy"]["Name"] == "unless-stopped"
-        assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
-        assert {"Name": "core", "Hard": 0, "Soft": 0} in host["Ulimits"]
-        assert host["ReadonlyRootfs"] is (service != "pgadmin")
-        print(f"{service}: user {found['Config']['User']}, {host['Memory'] >> 20} MB at most, ports {bound or 'none'}")
 
 
 def test_the_postgres_is_17_with_checksums_and_lz4_and_mage_has_a_database_of_its_own(stack: Stack) -> None:
@@ -91,6 +67,39 @@ def test_the_triggers_are_disabled_afterwards_in_mage_and_in_their_files(stack: 
         assert _trigger(stack, entity) == ("inactive", "inactive")
 
 
+def test_mages_queue_is_mended_in_the_image_that_runs(stack: Stack) -> None:
+    assert stack.inspect("mage")["Config"]["Cmd"] == ["python", "/opt/backfill/start_mage.py"]
+    launcher = stack.execute("mage", "cat", "/opt/backfill/start_mage.py")
+    assert "mage_launch.start(" in launcher
+    done = "/home/mage/job_is_done"
+    stack.execute("mage", "python", "-c", QUEUED_JUST_THEN, done, "mended", "60")
+    assert stack.execute("mage", "ls", done).strip() == done
+
+
+def test_the_workers_of_a_run_are_processes_of_their_own_and_each_chunk_is_done_once(stack: Stack) -> None:
+    newest = stack.newest_run()
+    stack.mage.create_trigger("qb_invoices_backfill", "three_workers", {**A_LONG_RUN, "concurrency": 1, "workers": 3})
+    deadline = time.monotonic() + PATIENCE_S
+    at_once = 0
+    # One chunk a worker: three at once are three workers.
+    while at_once < 3:
+        assert time.monotonic() < deadline, f"no more than {at_once} chunks are at work at once"
+        at_once = max(at_once, int(stack.psql("SELECT count(*) FROM ops.chunks WHERE status = 'running'")))
+    memory = stack.memory("mage")
+    run = stack.wait_for_run("qb_invoices_backfill", "three_workers")
+    children = {block["block_uuid"]: block["status"] for block in run["block_runs"] if ":" in block["block_uuid"]}
+    assert children == {f"qb_extract:worker_{number}": "completed" for number in (1, 2, 3)}
+    done = stack.psql(
+        "SELECT count(DISTINCT chunk_id), count(*), sum(rows_read) FROM ops.attempts "
+        f"WHERE run_id > {newest} AND outcome = 'done'"
+    )
+    chunks, attempts, read = map(int, done.split("|"))
+    rows = stack.assert_raw_is_the_truth("invoices")
+    assert (attempts, read) == (chunks, rows)
+    print(f"3 workers, {at_once} chunks at once, Mage's memory {memory}")
+    print(f"run {run['status']}, {chunks} chunks, each done once, {read:,} rows read, as at the source")
+
+
 def test_psql_in_another_container_finds_the_rows_by_the_services_name(stack: Stack) -> None:
     print("psql --host postgres --username qbo_reader --dbname warehouse")
     for entity in ENTITIES:
@@ -105,51 +114,6 @@ def test_pgadmin_takes_its_password_and_has_the_server_by_name(stack: Stack) -> 
     _use_pgadmin(stack)
     with pytest.raises(AssertionError, match="refused"):
         PgAdmin(stack.ports["PGADMIN_PORT"]).log_in(OWNER_EMAIL, "admin")
-
-
-def test_mage_refuses_the_password_that_everybody_knows_and_runs_no_code_from_its_page(stack: Stack) -> None:
-    owners = stack.secret("mage_owner_password")
-    for known in ("admin", "materia"):
-        with pytest.raises(MageError, match="invalid"):
-            stack.mage.log_in(known)
-    with pytest.raises((MageError, urllib.error.HTTPError)):
-        stack.mage.call("GET", "secrets")
-    stack.mage.log_in(owners)
-    for method, path, body in (
-        ("POST", "files", {"file": {"name": "found.py", "dir_path": "custom", "content": "1"}}),
-        ("PUT", "blocks/custom%2Fqb_plan", {"block": {"content": "1"}}),
-        ("POST", "pipelines", {"pipeline": {"name": "found", "type": "python"}}),
-        ("POST", "code_executions", {"code_execution": {"code": "1"}}),
-    ):
-        with pytest.raises(MageError, match="Unauthorized"):
-            stack.mage.call(method, path, body)
-        print(f"Mage refuses {method} {path}")
-
-
-def test_no_secret_is_in_the_configuration_the_environment_a_command_line_or_a_log(stack: Stack) -> None:
-    secrets = {**stack.secrets(), **_qbo_secrets(stack)}
-    places = {
-        ".env": (stack.folder / ".env").read_text(),
-        "docker compose config": stack.compose("config"),
-        "docker compose logs": stack.compose("logs", "--no-color"),
-        "database mage": stack.execute("postgres", "pg_dump", "--username", "postgres", "mage"),
-        "database warehouse": stack.execute("postgres", "pg_dump", "--username", "postgres", "warehouse"),
-        "mage_data": stack.execute("mage", "sh", "-c", "find /home/src/mage_data -type f -exec cat {} +"),
-        "mage_project": stack.execute("mage", "sh", "-c", "find /home/src/mage_project -type f -exec cat {} +"),
-    }
-    for service in (*SERVICES, "setup"):
-        places[f"docker inspect {service}"] = json.dumps(stack.inspect(service))
-    for name, text in places.items():
-        assert len(text) > 10, name
-        assert _found(text, secrets) == set(), name
-    for service in SERVICES:
-        assert _found(stack.processes(service), secrets) <= IN_ITS_OWN_CONTAINER.get(service, set()), service
-    print(f"{len(secrets)} secrets in none of: {', '.join(places)}, processes of {', '.join(SERVICES)}")
-
-
-def test_the_superusers_first_password_opens_nothing(stack: Stack) -> None:
-    with pytest.raises(CommandError, match="password authentication failed"):
-        stack.psql("SELECT 1", role="postgres", password=stack.secret("postgres_password"))
 
 
 @pytest.mark.parametrize("service", ["pgadmin", "simulator", "postgres", "mage"])
@@ -196,12 +160,14 @@ def test_every_secret_is_rotated_by_one_command_while_a_run_goes_on(stack: Stack
     with pytest.raises(MageError, match="invalid"):
         stack.mage.log_in(before["mage_owner_password"])
     stack.mage.log_in(after["mage_owner_password"])
+    olds = {f"the former {name}": before[name] for name in rotated}
+    assert_no_secret_shows(stack, {**olds, **after, **qbo_secrets(stack)})
 
 
 def test_a_client_secret_that_is_refused_is_not_stored(stack: Stack) -> None:
     with pytest.raises(CommandError, match="invalid_client"):
         stack.execute("mage", "qbo-backfill", "secrets", "rotate", "QBO_CLIENT_SECRET", given="mistyped")
-    assert _qbo_secrets(stack)["QBO_CLIENT_SECRET"] == config.CLIENT_SECRET
+    assert qbo_secrets(stack)["QBO_CLIENT_SECRET"] == config.CLIENT_SECRET
 
 
 def test_all_is_as_it_was_after_down_and_up(stack: Stack) -> None:
@@ -235,7 +201,7 @@ def _trigger(stack: Stack, entity: str) -> tuple[str, str]:
 
 def _begin_a_long_run(stack: Stack, name: str) -> int:
     """A run that reads every week again, well under way; how many of its chunks are done."""
-    newest = int(stack.psql("SELECT max(run_id) FROM ops.runs"))
+    newest = stack.newest_run()
     stack.mage.create_trigger("qb_invoices_backfill", name, A_LONG_RUN)
     deadline = time.monotonic() + PATIENCE_S
     done = 0
@@ -282,18 +248,3 @@ def _use_pgadmin(stack: Stack) -> None:
     assert answer["data"]["connected"] is True
     assert answer["data"]["user"]["is_superuser"] is False
     print(f"pgAdmin: logged in, connected to '{server['name']}' at {server['host']} as {server['username']}")
-
-
-def _qbo_secrets(stack: Stack) -> dict[str, str]:
-    """The tokens and the app's secret as Mage Secrets have them now."""
-    script = (
-        "import json; from async_extractor.secrets import MageSecrets; s = MageSecrets.locate(); "
-        "print(json.dumps({n: s.get(n) for n in ('QBO_CLIENT_SECRET', 'QBO_REFRESH_TOKEN', 'QBO_ACCESS_TOKEN')}))"
-    )
-    values: dict[str, str] = json.loads(stack.execute("mage", "python", "-c", script))
-    values["QBO_ACCESS_TOKEN"] = json.loads(values["QBO_ACCESS_TOKEN"])["token"]
-    return values
-
-
-def _found(text: str, secrets: dict[str, str]) -> set[str]:
-    return {name for name, value in secrets.items() if re.search(re.escape(value), text)}
