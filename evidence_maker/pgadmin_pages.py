@@ -134,8 +134,23 @@ class PgAdminPages:
         self._page.keyboard.insert_text(sql)
         self._page.keyboard.press("F5")
         frame.locator(".rdg-row").first.wait_for(timeout=_ANSWERS_MS)
+        self._give_rows_room(frame, lines=sql.count("\n") + 1)
         self._page.wait_for_timeout(6_000)  # until the word of success is gone
         self._page.screenshot(path=picture)
+
+    def _give_rows_room(self, frame: Any, *, lines: int) -> None:
+        """Drags the bar between query and rows up to the query's last line."""
+        top = frame.locator(".cm-content").first.bounding_box()["y"]
+        boxes = [bar.bounding_box() for bar in frame.locator(".dock-divider").all()]
+        bar = next((box for box in boxes if box and box["width"] > box["height"]), None)
+        if bar is None:
+            raise EvidenceError("pgAdmin's query tool has no bar to drag")
+        x, y, to = bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2, top + 22 * lines + 20
+        self._page.mouse.move(x, y)
+        self._page.mouse.down()
+        self._page.mouse.move(x, (y + to) / 2, steps=6)
+        self._page.mouse.move(x, to, steps=6)
+        self._page.mouse.up()
 
     def _open(self, name: str, child: str) -> None:
         """A double click opens what is closed and closes what is open, and some open by themselves."""

@@ -31,15 +31,17 @@ _AHEAD = timedelta(seconds=120)
 # Of what Mage Secrets hold, what nobody may see; the others are names of hosts and roles.
 _SECRET = ("QBO_CLIENT_SECRET", "QBO_REFRESH_TOKEN", "QBO_ACCESS_TOKEN", "POSTGRES_PASSWORD")
 _GUAYAQUIL = ZoneInfo("America/Guayaquil")
+# Long values are cut here, where pgAdmin would cut them in the cell; it makes columns as wide as their names.
 _ROWS_IN_PGADMIN = """\
-SELECT id, left(payload::text, 40) AS payload, ingested_at_utc, extract_window_start_utc,
-       extract_window_end_utc, page_number, page_size, request_payload ->> 'query' AS query
-  FROM raw.qb_invoices
+SELECT id, left(payload::text, 22) AS first_22_of_the_payload,
+       ingested_at_utc::timestamptz(0), extract_window_start_utc, extract_window_end_utc,
+       page_number, page_size, left(request_payload ->> 'query', 27) AS first_27_of_the_request_query
+  FROM raw.qb_{entity}
  ORDER BY id::bigint
  LIMIT 100"""
 _CHUNKS_IN_PGADMIN = """\
-SELECT run_id, entity, kind, window_start, window_end, outcome, pages, requests, rows_read,
-       rows_inserted, rows_unchanged
+SELECT run_id AS run, entity AS chunk_entity, kind AS chunk_kind, window_start, window_end,
+       outcome, pages, requests, rows_read, rows_inserted, rows_unchanged
   FROM ops.chunks JOIN ops.attempts USING (chunk_id)
  ORDER BY run_id, entity, kind DESC, window_start"""
 
@@ -104,7 +106,7 @@ def show(stack: Stack, gallery: Gallery, say: Say) -> None:
             f"/pipelines/qb_invoices_backfill/logs?pipeline_run_id[]={first}",
             gallery.picture("mage-log.png"),
             wait_for="logs found",
-            height=1_300,
+            height=2_050,
         )
         report = _first_report(stack.reports, "invoices")
         gallery.document("report/run-invoices.html", report.with_suffix(".html").read_text())
@@ -198,5 +200,6 @@ def _photograph_pgadmin(stack: Stack, gallery: Gallery, context: Any, say: Say) 
         gallery.hide([password])
         pages = pgadmin_pages.PgAdminPages(context, address, password, stack.warehouse)
         pages.photograph_tables(gallery.picture("pgadmin-tables.png"))
-        pages.photograph_query(_ROWS_IN_PGADMIN, gallery.picture("pgadmin-rows.png"))
+        for entity in ("invoices", "customers", "items"):
+            pages.photograph_query(_ROWS_IN_PGADMIN.format(entity=entity), gallery.picture(f"pgadmin-{entity}.png"))
         pages.photograph_query(_CHUNKS_IN_PGADMIN, gallery.picture("pgadmin-chunks.png"))
