@@ -9,16 +9,19 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Literal
 
-from qbo_simulator.company.deflate import gzipped, stored
+from qbo_simulator.company.deflate import deflated, gzipped, stored
 from qbo_simulator.company.invoices import Invoices
 from qbo_simulator.company.table import Table
 from qbo_simulator.envelopes import Answer
 
+_Compress = Literal["not", "by pieces", "as a whole"]
+
 
 @dataclass(frozen=True)
 class _Opened:
-    """A page up to its time. `deflated` is None where the answer is to be compressed as a whole."""
+    """A page up to its time. `deflated` is None where whoever sends it has to compress it, if it is to be."""
 
     plain: bytes
     checksum: int
@@ -40,15 +43,14 @@ class Pages:
         """The rows of these slots as an answer of QuickBooks' time `stamp`.
 
         `edits` is the company's count of them: another one than at the last call means that no kept page holds.
-        `compressed`: with its gzip form, where that is put together from pieces.
+        `compressed`: with its gzip form, where the page is kept or can be put together from pieces.
         """
         if not slots:
             return Answer(200, b'{"QueryResponse":{},"time":"%b"}' % stamp)
-        as_pieces = compressed and isinstance(table, Invoices)
         if self._room:
-            opened = self._kept_or_new(entity, table, start, slots, edits, as_pieces)
+            opened = self._kept_or_new(entity, table, start, slots, edits, compressed)
         else:
-            opened = _open(entity, table, start, slots, as_pieces)
+            opened = _open(entity, table, start, slots, "by pieces" if compressed else "not")
         end = b'"time":"%b"}' % stamp
         answer = Answer(200, opened.plain + end)
         if opened.deflated is not None:
@@ -57,15 +59,16 @@ class Pages:
         return answer
 
     def _kept_or_new(
-        self, entity: str, table: Table, start: int, slots: list[int], edits: int, as_pieces: bool
+        self, entity: str, table: Table, start: int, slots: list[int], edits: int, compressed: bool
     ) -> _Opened:
         if edits != self._edits:
             self._kept.clear()
             self._held_bytes, self._edits = 0, edits
-        key = (entity, start, as_pieces, *slots)
+        key = (entity, start, compressed, *slots)
         opened = self._kept.pop(key, None)
         if opened is None:
-            opened = _open(entity, table, start, slots, as_pieces)
+            # Compressed as a whole, as a server in earnest does it: there is time for that once.
+            opened = _open(entity, table, start, slots, "as a whole" if compressed else "not")
             self._held_bytes += _size(opened)
         self._kept[key] = opened
         while self._held_bytes > self._room:
@@ -78,16 +81,19 @@ def _size(opened: _Opened) -> int:
     return len(opened.plain) + len(opened.deflated or b"")
 
 
-def _open(entity: str, table: Table, start: int, slots: list[int], as_pieces: bool) -> _Opened:
+def _open(entity: str, table: Table, start: int, slots: list[int], compress: _Compress) -> _Opened:
     opening = b'{"QueryResponse":{"%b":[' % entity.encode()
     closing = b'],"startPosition":%d,"maxResults":%d},' % (start, len(slots))
     plain = b"".join((opening, b",".join([table.payload(slot) for slot in slots]), closing))
-    if not (as_pieces and isinstance(table, Invoices)):
-        return _Opened(plain, 0, None)
-    return _Opened(plain, zlib.crc32(plain), b"".join(_deflated(opening, table, slots, closing)))
+    packed = None
+    if compress == "as a whole":
+        packed = deflated(plain)
+    elif compress == "by pieces" and isinstance(table, Invoices):
+        packed = b"".join(_pieces(opening, table, slots, closing))
+    return _Opened(plain, 0 if packed is None else zlib.crc32(plain), packed)
 
 
-def _deflated(opening: bytes, table: Invoices, slots: list[int], closing: bytes) -> list[bytes]:
+def _pieces(opening: bytes, table: Invoices, slots: list[int], closing: bytes) -> list[bytes]:
     """As deflate pieces: what is an invoice's own uncompressed, its body as it was compressed before."""
     pieces = []
     before = opening

@@ -17,6 +17,7 @@ import tenacity
 from async_extractor.events import Events
 from async_extractor.qbo.breaker import CircuitBreaker
 from async_extractor.qbo.budget import THROTTLE_SECONDS, Gate
+from async_extractor.qbo.encoding import ACCEPTED, decoded
 from async_extractor.qbo.faults import (
     AuthorizationFault,
     PageFault,
@@ -296,7 +297,7 @@ class QueryClient:
         return token, status, headers, body
 
     async def _send(self, request: HttpRequest, token: str) -> tuple[int, Mapping[str, str], bytes]:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "Accept-Encoding": ACCEPTED}
         if request.body is not None:
             headers["Content-Type"] = "application/text"
         try:
@@ -308,8 +309,10 @@ class QueryClient:
                 data=None if request.body is None else request.body.encode(),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=self.patience.request_seconds, sock_connect=CONNECT_SECONDS),
+                auto_decompress=False,
             ) as response:
-                return response.status, response.headers, await response.read()
+                body = await response.read()
+                return response.status, response.headers, decoded(body, response.headers.get("Content-Encoding"))
         except asyncio.TimeoutError:
             raise TransientFault("QuickBooks gave no answer in time") from None
         except (aiohttp.ClientError, OSError) as error:

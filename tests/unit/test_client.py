@@ -57,7 +57,12 @@ async def test_a_request_carries_the_query_the_version_and_the_token_and_follows
     await world.fetch()
     (call,) = world.requests
     assert call["params"] == {"minorversion": "75", "query": ASKED.text()}
-    assert call["headers"] == {"Authorization": f"Bearer {TOKEN % 1}", "Accept": "application/json"}
+    assert call["headers"] == {
+        "Authorization": f"Bearer {TOKEN % 1}",
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+    }
+    assert call["auto_decompress"] is False
     assert call["allow_redirects"] is False
     assert call["data"] is None
 
