@@ -6,14 +6,15 @@ decompressing was the largest part of what a page cost the extractor.
 
 from __future__ import annotations
 
-from isal import igzip, isal_zlib
+from isal import igzip
+from isal.igzip_lib import IsalError
 
 from async_extractor.qbo.faults import TransientFault
 
 # What requests ask for; whatever else comes was not asked for.
 ACCEPTED = "gzip"
 # What igzip raises for bytes that are no whole gzip file: a wrong header or checksum, an early end, no deflate.
-_NOT_WHOLE = (OSError, EOFError, isal_zlib.error)
+_NOT_WHOLE = (OSError, EOFError, IsalError)
 
 
 def decoded(body: bytes, encoding: str | None) -> bytes:
@@ -24,6 +25,7 @@ def decoded(body: bytes, encoding: str | None) -> bytes:
     if name not in ("gzip", "x-gzip"):
         raise TransientFault(f"QuickBooks' answer is compressed in a way that was not asked for ({name[:20]!r})")
     try:
-        return igzip.decompress(body)
+        unpacked: bytes = igzip.decompress(body)  # type: ignore[no-untyped-call]
     except _NOT_WHOLE as error:
         raise TransientFault(f"QuickBooks' answer is not a whole gzip file ({type(error).__name__})") from None
+    return unpacked
