@@ -14,7 +14,8 @@ from async_extractor.qbo.faults import TransientFault
 # What requests ask for; whatever else comes was not asked for.
 ACCEPTED = "gzip"
 # What igzip raises for bytes that are no whole gzip file: a wrong header or checksum, an early end, no deflate.
-_NOT_WHOLE = (OSError, EOFError, IsalError)
+# (isal's stubs take its exception for a value.)
+_NOT_WHOLE: tuple[type[Exception], ...] = (OSError, EOFError, IsalError)  # type: ignore[assignment]
 
 
 def decoded(body: bytes, encoding: str | None) -> bytes:
