@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -41,7 +41,12 @@ class Page:
 
 
 class PageSource:
-    """Asks on behalf of one window. `spent` counts what that costs, failures included."""
+    """Asks on behalf of one window, and hands each version of a record on once. `spent` counts what asking costs,
+    failures included.
+
+    Which records may be answered again only the reader knows: it says `passed` of those that can't be, so that what is
+    remembered is a page or so, not a window.
+    """
 
     def __init__(self, client: QueryClient, entity: Entity, size: PageSize) -> None:
         self.client = client
@@ -49,6 +54,7 @@ class PageSource:
         self.spent = Spent()
         self._size = size
         self._number = 0
+        self._handed_on: dict[str, int] = {}
         self._unreadable: set[bytes] = set()
 
     async def count(self, query: Query) -> int:
@@ -81,31 +87,38 @@ class PageSource:
         """The query for as many rows as a page should have now."""
         return Query(query.entity, query.conditions, query.order, position, self._size.rows, query.what)
 
-    def page(self, answer: Answer, query: Query, records: list[Record]) -> Page:
-        """The next page, of these records of the answer; what has no Id is handed on once."""
+    def page(self, answer: Answer, query: Query) -> Page:
+        """The next page, of what in the answer was not handed on before."""
         self._number += 1
-        new = [bad for bad in answer.page.unreadable if bad.raw not in self._unreadable]
-        self._unreadable.update(bad.raw for bad in new)
+        new = [record for record in answer.page.records if self._handed_on.get(record.id) != record.sync_token]
+        self._handed_on.update((record.id, record.sync_token) for record in new)
+        unreadable = [bad for bad in answer.page.unreadable if bad.raw not in self._unreadable]
+        self._unreadable.update(bad.raw for bad in unreadable)
         return Page(
             number=self._number,
             size=query.max_results,
-            records=records,
-            unreadable=new,
+            records=new,
+            unreadable=unreadable,
             poisoned=[],
             request_payload=dict(answer.request_payload),
             tid=answer.tid,
             server_time=answer.page.server_time,
         )
 
-    def poisoned(self, record_id: str | None, fault: PageFault, query: Query, span: Span) -> Page:
-        """The next page, of a record that can't be served: its Id or None, and the query that met it."""
+    def passed(self, records: Iterable[Record]) -> None:
+        """These won't be answered again in the version that they have."""
+        for record in records:
+            self._handed_on.pop(record.id, None)
+
+    def poisoned(self, record_id: str | None, fault: PageFault, query: Query, where: str) -> Page:
+        """The next page, of a record that can't be served: its Id or None, the query that met it, and where it is."""
         self._number += 1
         return Page(
             number=self._number,
             size=query.max_results,
             records=[],
             unreadable=[],
-            poisoned=[Poisoned(record_id, f"{fault}, in {span}", fault.tid)],
+            poisoned=[Poisoned(record_id, f"{fault}, in {where}", fault.tid)],
             request_payload=self.client.payload(query),
             tid=fault.tid,
             server_time=None,

@@ -19,7 +19,7 @@ one, and the next page begins one row too late, with the COUNT still right. So:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from async_extractor.entities import Entity
@@ -28,13 +28,16 @@ from async_extractor.qbo.client import Patience, QueryClient, Spent
 from async_extractor.qbo.faults import PageFault, TransientFault
 from async_extractor.qbo.page_size import PageSize
 from async_extractor.qbo.page_source import Page, PageSource
+from async_extractor.qbo.pages import Record
 from async_extractor.qbo.poison import MOST_PASSES, PoisonSearch
-from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS, DateField, Query
-from async_extractor.qbo.span import Span, in_order, value_of
+from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS, DateField
+from async_extractor.qbo.span import Span, value_of
 from async_extractor.windows import SECOND, UTC
 
 # Before any QuickBooks Online company; only for halving a range that has no start of its own.
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+# Rows may come to a second of QuickBooks' clock for so long: its servers need not agree on what time it is.
+SETTLES = 2 * SECOND
 
 
 class WindowReader:
@@ -63,7 +66,7 @@ class WindowReader:
     def pages(
         self, field: DateField, start: datetime, end: datetime | None, created_before: datetime | None = None
     ) -> AsyncIterator[Page]:
-        """The window's pages, each record once (again only in a newer version).
+        """The window's pages, each version of a record once: again comes only what was edited meanwhile.
 
         `end` None reads until nothing is left, however much is edited meanwhile: edits move rows to
         the end, which is still ahead. `created_before` leaves out records that are younger.
@@ -71,78 +74,67 @@ class WindowReader:
         extra = () if created_before is None else (CREATED.before(created_before),)
         return self._walk(Span(field, start, end, extra))
 
-    async def count(self, query: Query) -> int:
-        """COUNT(*) of a query's rows now."""
-        return await self._source.count(query)
-
     async def _walk(self, span: Span, patience: Patience | None = None) -> AsyncIterator[Page]:
         """Page by page along the field, each anchored at the last value of the one before."""
-        at_anchor: dict[str, int] = {}
         while True:
             query = self._source.sized(span.query(self._source.entity))
             try:
                 answer = await self._source.fetch(query, patience)
             except PageFault as fault:
-                # To QuickBooks' own present: what is edited while the halves are read comes after it.
-                ended = span if span.end else self._ended(span, await self._source.clock(span))
-                async for page_ in self._halve(ended, fault):
-                    yield page_
-                if span.end is not None:
+                part = _past(span, None if span.end else await self._source.clock(span))
+                pages = self._halve(part, fault) if part else None
+            else:
+                page = answer.page
+                if page.rows < query.max_results:
+                    yield self._source.page(answer, query)
+                    self._source.passed(page.records)
                     return
-                span, at_anchor = self._after(ended), {}
+                values = await self._ordered(page.records, span)
+                if values is None:
+                    part = _past(span, page.server_time)
+                    pages = self._unordered(part) if part else None
+                else:
+                    yield self._source.page(answer, query)
+                    if values[0] < values[-1]:
+                        span = span.since(values[-1])
+                        self._source.passed(r for r, v in zip(page.records, values, strict=True) if v < span.start)
+                        continue
+                    # Full of one value: no anchor gets past it.
+                    instant = span.at(values[-1])
+                    part = instant if _is_past(instant, page.server_time) else None
+                    pages = self._instant(instant)
+            if part is None or pages is None:
+                # The present second: rows may still come to it.
+                await asyncio.sleep(1.0)
                 continue
-            page = answer.page
-            fresh = [r for r in page.records if at_anchor.get(r.id) != r.sync_token]
-            if page.rows < query.max_results:
-                yield self._source.page(answer, query, fresh)
+            async for page_ in pages:
+                yield page_
+            left = span.beyond(part)
+            if left is None:
                 return
-            # What has no Id has no place in the order either; it never is the anchor.
-            values = [value_of(record, span.field) for record in page.records]
-            if not values or None in values or not in_order(values) or not await self._begins_with(values, span):
-                self._events.emit(
-                    "order_ignored",
-                    "extract",
-                    f"ORDERBY {span.field.path} was not honoured; reading windows that fit one page",
-                    level="warning",
-                )
-                ended = self._ended(span, page.server_time)
-                async for page_ in self._fit(ended):
-                    yield page_
-                if span.end is not None:
-                    return
-                span, at_anchor = self._after(ended), {}
-                continue
-            yield self._source.page(answer, query, fresh)
-            first, last = values[0], values[-1]
-            assert first is not None
-            assert last is not None
-            if first == last:
-                # Full of one value: no anchor gets past it.
-                if span.field.granularity == SECOND and page.server_time and page.server_time < last + SECOND:
-                    # The present second: rows may still come to it.
-                    await asyncio.sleep(1.0)
-                    continue
-                async for page_ in self._instant(
-                    Span(span.field, last, last + span.field.granularity, span.conditions)
-                ):
-                    yield page_
-                span = Span(span.field, last + span.field.granularity, span.end, span.conditions)
-                at_anchor = {}
-                if span.end is not None and span.start >= span.end:
-                    return
-                continue
-            span = Span(span.field, last, span.end, span.conditions)
-            at_anchor = {r.id: r.sync_token for r, value in zip(page.records, values, strict=True) if value == last}
+            span = left
 
-    async def _begins_with(self, values: list[datetime | None], span: Span) -> bool:
-        """Whether a page full of one value has no row before it; without the order it looks the same."""
+    async def _ordered(self, records: Sequence[Record], span: Span) -> list[datetime] | None:
+        """The values by which a full page is ordered; None where it isn't, or where not all records have one."""
+        values = [value for record in records if (value := value_of(record, span.field)) is not None]
+        if not values or len(values) < len(records) or values != sorted(values):
+            return None
+        # A page full of one value looks ordered also where the order was ignored; then there are rows before it.
         first = values[0]
-        assert first is not None
-        return (
-            first != values[-1]
-            or first <= span.start
-            or await self._source.count(span.until(first).query(self._source.entity)) == 0
+        if first == values[-1] and first > span.start:
+            before = await self._source.count(span.until(first).query(self._source.entity))
+            return None if before else values
+        return values
+
+    async def _unordered(self, span: Span) -> AsyncIterator[Page]:
+        self._events.emit(
+            "order_ignored",
+            "extract",
+            f"ORDERBY {span.field.path} was not honoured; reading windows that fit one page",
+            level="warning",
         )
+        async for page in self._fit(span):
+            yield page
 
     async def _fit(self, span: Span) -> AsyncIterator[Page]:
         """Halves until each piece is answered with fewer rows than asked for, which is then all of it."""
@@ -154,7 +146,8 @@ class WindowReader:
                 yield page
             return
         if answer.page.rows < query.max_results:
-            yield self._source.page(answer, query, answer.page.records)
+            yield self._source.page(answer, query)
+            self._source.passed(answer.page.records)
             return
         halves = span.halves()
         if halves is None:
@@ -186,10 +179,10 @@ class WindowReader:
         """More rows of one instant than fit a page."""
         if span.field != CREATED:
             conditions = span.query(self._source.entity).conditions
-            async for page in self._walk(Span(CREATED, BEGINNING, self._latest_creation(span), conditions)):
+            async for page in self._walk(Span(CREATED, BEGINNING, _latest_creation(span), conditions)):
                 yield page
             return
-        seen: dict[str, int] = {}
+        seen: set[str] = set()
         at_first: int | None = None
         for _ in range(MOST_PASSES):
             expected = await self._source.count(span.query(self._source.entity))
@@ -200,13 +193,12 @@ class WindowReader:
                 async for answer, query in self._source.positions(span):
                     in_this_pass.update(r.id for r in answer.page.records)
                     nameless += len(answer.page.unreadable)
-                    fresh = [r for r in answer.page.records if seen.get(r.id) != r.sync_token]
-                    seen.update((r.id, r.sync_token) for r in fresh)
-                    yield self._source.page(answer, query, fresh)
+                    yield self._source.page(answer, query)
             except PageFault as fault:
                 async for page in self._poison.pages(span, fault):
                     yield page
                 return
+            seen |= in_this_pass
             # Whole: a pass that read all there was when it began, or, where equal rows come in another
             # order each time, passes that together read all there was at first.
             if len(in_this_pass) + nameless == expected or len(seen) + nameless == at_first:
@@ -215,19 +207,21 @@ class WindowReader:
             f"{span}: the rows of this second change faster than they can be read ({MOST_PASSES} passes)"
         )
 
-    def _ended(self, span: Span, server_time: datetime | None) -> Span:
-        """The span with an end, QuickBooks' present, to be halved."""
-        if span.end is not None:
-            return span
-        now = (server_time or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
-        return span.until(max(now + SECOND, span.start + SECOND))
 
-    @staticmethod
-    def _after(ended: Span) -> Span:
-        """What may have changed since a span without an end was given one; a little of it again."""
-        assert ended.end is not None
-        return Span(ended.field, max(ended.start, ended.end - 3 * SECOND), None, ended.conditions)
+def _past(span: Span, now: datetime | None) -> Span | None:
+    """The part of a span that gets no new rows any more, to be halved: all of it where it has an end, else what is
+    before QuickBooks' present. None where that is nothing yet."""
+    if span.end is not None:
+        return span
+    end = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0) - SETTLES
+    return span.until(end) if span.start < end else None
 
-    def _latest_creation(self, span: Span) -> datetime | None:
-        """No record was created after it was last updated; a TxnDate says nothing of the kind."""
-        return span.end if span.field == LAST_UPDATED else None
+
+def _is_past(instant: Span, now: datetime | None) -> bool:
+    """Whether QuickBooks' clock is beyond this second; a day of TxnDate gets rows at any time."""
+    return instant.field.granularity != SECOND or now is None or instant.end is None or now >= instant.end
+
+
+def _latest_creation(span: Span) -> datetime | None:
+    """No record was created after it was last updated; a TxnDate says nothing of the kind."""
+    return span.end if span.field == LAST_UPDATED else None

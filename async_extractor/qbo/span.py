@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from async_extractor.entities import Entity
@@ -35,10 +34,23 @@ class Span:
         if units <= 1:
             return None
         middle = self.start + self.field.granularity * (units // 2)
-        return self.until(middle), Span(self.field, middle, self.end, self.conditions)
+        return self.until(middle), self.since(middle)
+
+    def since(self, start: datetime) -> Span:
+        return replace(self, start=start)
+
+    def beyond(self, part: Span) -> Span | None:
+        """What is left after a part of this span; None when that is nothing."""
+        if part.end is None or part.end == self.end:
+            return None
+        return self.since(part.end)
+
+    def at(self, moment: datetime) -> Span:
+        """The one instant of the span, as fine as the field goes, that begins at this moment."""
+        return replace(self, start=moment, end=moment + self.field.granularity)
 
     def until(self, end: datetime) -> Span:
-        return Span(self.field, self.start, end, self.conditions)
+        return replace(self, end=end)
 
     def __str__(self) -> str:
         end = iso(self.end) if self.end else "now"
@@ -54,8 +66,3 @@ def value_of(record: Record, field: DateField) -> datetime | None:
     if record.txn_date is None:
         return None
     return datetime(record.txn_date.year, record.txn_date.month, record.txn_date.day, tzinfo=UTC)
-
-
-def in_order(values: Sequence[datetime | None]) -> bool:
-    """Whether each value is known and none is before the one before it."""
-    return all(a is not None and b is not None and a <= b for a, b in zip(values, values[1:], strict=False))

@@ -85,6 +85,7 @@ async def test_thousands_of_rows_of_one_second_all_arrive(database: Any, rows: i
         expected = await truth(simulator, "invoices")
         assert len(expected) == rows + 300
         assert await in_raw(database, "invoices") == expected
+        assert result.rows["read"] == result.rows["inserted"] == len(expected), "a record was counted twice"
 
 
 async def test_thousands_of_rows_of_one_second_that_are_being_edited_all_arrive(database: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, TXN_DATE, DateField
 from async_extractor.windows import DAY, SECOND
 from tests.unit.company import Company, Row, at
-from tests.unit.test_reader import read, rows_at, window
+from tests.unit.reading import read, rows_at, window
 from tests.unit.virtual_time import VirtualTimePolicy
 
 
