@@ -18,7 +18,8 @@ from async_extractor.cli import app
 from async_extractor.secrets import KNOWN_SECRETS
 from docs import api_document
 from docs.pictures import draw
-from qbo_simulator import config
+from qbo_simulator import config, scenarios
+from qbo_simulator.behaviour import behaviour
 from tests.support.documents import READMES, ROOT, Document, documents, table, target_of
 
 DOCUMENTS = [Document(path) for path in documents()]
@@ -186,6 +187,20 @@ def test_each_picture_is_what_its_text_says(source: Path) -> None:
 def test_the_python_interface_is_what_the_docstrings_say() -> None:
     written = api_document.DOCUMENT.read_text(encoding="utf-8")
     assert written == api_document.describe(), "run `python docs/api_document.py`"
+
+
+def test_the_scenario_shown_is_one_that_the_simulator_takes() -> None:
+    text = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    taken = behaviour(yaml.safe_load(shown))
+    assert taken.latency.base_ms == (200, 900)
+    assert [fault.kind for fault in taken.faults] == ["unavailable"]
+
+
+def test_every_scenario_is_in_the_simulators_document() -> None:
+    text = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE)
+    assert sorted(named) == scenarios.names()
 
 
 def test_the_credentials_to_store_by_hand_are_the_simulators() -> None:
