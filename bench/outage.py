@@ -32,6 +32,11 @@ class Outage:
         """Requests of the outage for each process."""
         return self.sent / self.processes
 
+    @property
+    def name(self) -> str:
+        """Whose requests they are."""
+        return "1 process" if self.processes == 1 else f"{self.processes} processes"
+
 
 def measure_one(postgres: PostgresAddress, processes: int, seconds: float) -> Outage:
     """So many processes of one company, with an outage of so many seconds."""
@@ -70,9 +75,7 @@ def measure(stage: Stage, *, seconds: float, processes: Sequence[int]) -> Part:
         "until the processes are answered again; one probe a minute is what that waits for.",
         figures={"rows": [asdict(outage) for outage in found]},
     )
-    part.goals = [
-        Goal(f"{outage.processes} processes: requests of each", outage.each, at_most=MOST - 1) for outage in found
-    ]
+    part.goals = [Goal(f"{outage.name}: requests of each", outage.each, at_most=MOST - 1) for outage in found]
     part.tables = [
         Table(
             "Each measurement",

@@ -6,10 +6,13 @@ import re
 import runpy
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
 import yaml
+
+from async_extractor.mage import MOST_WORKERS
 
 CHECKOUT = Path(__file__).parents[2]
 FOLDER = CHECKOUT / "deploy" / "kubernetes"
@@ -133,3 +136,47 @@ def test_the_extract_block_runs_in_jobs_and_triggers_stay_as_mage_left_them(tmp_
     assert settings["help_improve_mage"] is False
     accounts = {resource["metadata"]["name"] for resource in RESOURCES if resource["kind"] == "ServiceAccount"}
     assert settings["k8s_executor_config"]["service_account_name"] in accounts
+
+
+def test_server_and_jobs_share_mages_data_the_project_and_one_postgres() -> None:
+    """Mage gives a Job the image, environment and volumes of the container that MAGE_CONTAINER_NAME names."""
+    image = dict(re.findall(r"(MAGE_\w+)=(\S+)", (CHECKOUT / "docker" / "mage" / "Dockerfile").read_text()))
+    (server,) = (one for one in WORKLOADS if one["metadata"]["name"] == "mage")
+    pod = server["spec"]["template"]["spec"]
+    environment = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
+    (container,) = (one for one in pod["containers"] if one["name"] == environment["MAGE_CONTAINER_NAME"])
+    claims = {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    shared = {
+        mount["mountPath"]: claims[mount["name"]] for mount in container["volumeMounts"] if mount["name"] in claims
+    }
+    assert shared.keys() == {image["MAGE_DATA_DIR"], image["MAGE_REPO_PATH"]}
+    modes = {
+        resource["metadata"]["name"]: resource["spec"]["accessModes"]
+        for resource in RESOURCES
+        if resource["kind"] == "PersistentVolumeClaim"
+    }
+    assert {tuple(modes[claim]) for claim in shared.values()} == {("ReadWriteMany",)}
+    services = {resource["metadata"]["name"] for resource in RESOURCES if resource["kind"] == "Service"}
+    assert urlsplit(environment["MAGE_DATABASE_CONNECTION_URL"]).hostname in services
+    assert environment["POSTGRES_HOST"] in services
+    (postgres,) = (one for one in WORKLOADS if one["metadata"]["name"] == environment["POSTGRES_HOST"])
+    assert (postgres["spec"]["replicas"], server["spec"]["replicas"]) == (1, 1)
+
+
+def test_mage_may_do_with_jobs_what_its_executor_does_and_the_jobs_may_do_nothing() -> None:
+    (role,) = (resource for resource in RESOURCES if resource["kind"] == "Role")
+    may = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    assert may >= {("jobs", "create"), ("jobs", "get"), ("jobs", "delete"), ("pods", "get")}
+    assert {resource for resource, _ in may} == {"jobs", "pods"}
+    (binding,) = (resource for resource in RESOURCES if resource["kind"] == "RoleBinding")
+    assert [subject["name"] for subject in binding["subjects"]] == ["mage"]
+
+
+def test_no_more_workers_are_allowed_than_mage_runs_blocks_at_once() -> None:
+    settings = yaml.safe_load((CHECKOUT / "mage_project" / "metadata.yaml").read_text())
+    assert settings["queue_config"]["concurrency"] == MOST_WORKERS
+    assert "queue_type" not in settings["queue_config"]
