@@ -111,6 +111,10 @@ def show(stack: Stack, gallery: Gallery, say: Say) -> None:
         report = _first_report(stack.reports, "invoices")
         gallery.document("report/run-invoices.html", report.with_suffix(".html").read_text())
         gallery.document("report/run-invoices.md", report.with_suffix(".md").read_text())
+        spanish = report.with_suffix(".es.html")
+        number = report.name.split("-")[1]
+        Transcript(environ).run("report", number, "--html", str(spanish), "--lang", "es")
+        gallery.document("report/run-invoices.es.html", spanish.read_text())
         photograph_file(context, report.with_suffix(".html"), gallery.picture("report.png"), 1_500)
         _photograph_pgadmin(stack, gallery, context, say)
 
