@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Any
 
@@ -95,3 +96,20 @@ class Client:
 
     async def behave(self, **switches: Any) -> None:
         await self.control("faults", {"scenario": "calm", "switches": switches})
+
+
+def instant(row: dict[str, Any]) -> float:
+    return datetime.fromisoformat(row["MetaData"]["LastUpdatedTime"]).timestamp()
+
+
+def record(identifier: str, when: str = "2025-03-03T10:00:00-08:00") -> dict[str, str]:
+    times = {"CreateTime": when, "LastUpdatedTime": when}
+    return {"payload": json.dumps({"Id": identifier, "SyncToken": "0", "MetaData": times, "TotalAmt": 1.0})}
+
+
+def planted(entity: str, count: int, when: str) -> dict[str, Any]:
+    return {"entity": entity, "replace": True, "records": [record(str(500 + at), when) for at in range(count)]}
+
+
+async def ids(client: Client, statement: str) -> list[str]:
+    return [row["Id"] for row in await client.rows(statement)]

@@ -5,12 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from datetime import datetime
-from typing import Any
 
-import pytest
-
-from tests.integration.simulator_client import Client
+from tests.integration.simulator_client import Client, planted
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}-0[78]:00"
 
@@ -103,138 +99,6 @@ async def test_what_does_not_parse_is_4000() -> None:
         (error,) = reply.json["Fault"]["Error"]
         assert (reply.status, error["Message"], error["code"]) == (400, "Error parsing query", "4000")
         assert error["Detail"].startswith("QueryParserError: Encountered")
-
-
-async def test_names_come_by_fully_qualified_name_in_byte_order() -> None:
-    """Default order: names by FullyQualifiedName in byte order (`PG&E` before `Pam`)."""
-    async with Client(customers=200, items=100) as client:
-        for entity in ("Customer", "Item"):
-            names = [
-                row["FullyQualifiedName"].encode()
-                for row in await client.rows(f"SELECT * FROM {entity} MAXRESULTS 1000")
-            ]
-            assert len(names) > 80
-            assert names == sorted(names)
-        named = [{"payload": json.dumps({"Id": str(900_000 + at), "FullyQualifiedName": n, "Active": True})}
-                 for at, n in enumerate(["Pam", "PG&E", "pa"])]  # fmt: skip
-        await client.control("load", {"entity": "Customer", "replace": True, "records": named})
-        rows = await client.rows("SELECT * FROM Customer")
-        assert [row["FullyQualifiedName"] for row in rows] == ["PG&E", "Pam", "pa"]
-
-
-async def test_transactions_come_by_last_update_newest_first() -> None:
-    """Default order: transactions by LastUpdatedTime DESC; never by Id."""
-    async with Client() as client:
-        rows = await client.rows("SELECT * FROM Invoice")
-        instants = [instant(row) for row in rows]
-        assert instants == sorted(instants, reverse=True)
-        identifiers = [int(row["Id"]) for row in rows]
-        assert identifiers not in (sorted(identifiers), sorted(identifiers, reverse=True))
-
-
-async def test_ties_are_not_in_the_order_of_their_ids() -> None:
-    """Ties unstable: another statement over the same rows may give them in another order; by a switch, each answer."""
-    async with Client(invoices=0) as client:
-        await client.control("load", planted("Invoice", 40, "2025-03-03T10:00:00-08:00"))
-        first = await ids(client, "SELECT * FROM Invoice ORDERBY MetaData.LastUpdatedTime")
-        assert first != sorted(first, key=int)
-        assert first == await ids(client, "SELECT * FROM Invoice ORDERBY MetaData.LastUpdatedTime")
-        other = "SELECT * FROM Invoice WHERE MetaData.LastUpdatedTime > '2025-01-01' ORDERBY MetaData.LastUpdatedTime"
-        assert sorted(await ids(client, other)) == sorted(first)
-        assert await ids(client, other) != first
-        paged = [
-            number
-            for start in range(1, 41, 7)
-            for number in await ids(
-                client, f"SELECT * FROM Invoice ORDERBY MetaData.LastUpdatedTime STARTPOSITION {start} MAXRESULTS 7"
-            )
-        ]
-        assert paged == first
-        await client.behave(queries={"ties": "shuffled"})
-        again = [await ids(client, "SELECT * FROM Invoice ORDERBY MetaData.LastUpdatedTime") for _ in range(2)]
-        assert again[0] != again[1]
-        await client.behave(queries={"ties": "stable"})
-        assert await ids(client, other) == await ids(client, "SELECT * FROM Invoice ORDERBY MetaData.LastUpdatedTime")
-
-
-@pytest.mark.parametrize(("switch", "status"), [("honoured", 200), ("ignored", 200), ("refused", 400)])
-async def test_order_by_id_is_a_switch(switch: str, status: int) -> None:
-    """Switchable ORDERBY Id: honoured / silently ignored / rejected. Do not build correctness on it."""
-    async with Client() as client:
-        await client.behave(queries={"order_by_id": switch})
-        reply = await client.query("SELECT * FROM Invoice ORDERBY Id")
-        assert reply.status == status
-        if status == 200:
-            found = [int(row["Id"]) for row in reply.json["QueryResponse"]["Invoice"]]
-            assert (found == sorted(found)) == (switch == "honoured")
-
-
-async def test_ids_are_compared_as_numbers_or_not_at_all() -> None:
-    """`Id >` numeric / rejected."""
-    async with Client(invoices=0) as client:
-        records = planted("Invoice", 0, "") | {"records": [record("9"), record("10"), record("100")]}
-        await client.control("load", records)
-        assert await client.count("Invoice WHERE Id > '9'") == 2
-        await client.behave(queries={"compare_id": "refused"})
-        assert (await client.query("SELECT * FROM Invoice WHERE Id > '9'")).status == 400
-        assert await ids(client, "SELECT * FROM Invoice WHERE Id = '9'") == ["9"]
-        assert await client.count("Invoice WHERE Id IN ('9', '100')") == 2
-
-
-async def test_an_order_can_be_dropped_without_a_word() -> None:
-    """If the order is silently ignored, "max Id of page" as cursor LOSES rows."""
-    async with Client() as client:
-        await client.behave(queries={"order_by": "ignored"})
-        rows = await client.rows("SELECT * FROM Invoice ORDERBY TxnDate")
-        assert [instant(row) for row in rows] == sorted((instant(row) for row in rows), reverse=True)
-
-
-async def test_inactive_names_are_hidden_unless_asked_for() -> None:
-    """Hide inactive Customers/Items by default (rows and COUNT), suffix ` (deleted)`."""
-    async with Client(customers=100, items=100) as client:
-        for entity, name in (("Customer", "DisplayName"), ("Item", "Name")):
-            everyone = await client.rows(f"SELECT * FROM {entity} WHERE Active IN (true, false) MAXRESULTS 1000")
-            inactive = [row for row in everyone if not row["Active"]]
-            assert len(everyone) == 100
-            assert inactive
-            assert all(row[name].endswith(" (deleted)") for row in inactive)
-            assert await client.count(entity) == 100 - len(inactive)
-            assert await client.count(f"{entity} WHERE Active IN (true,false)") == 100
-            assert await client.count(f"{entity} WHERE Active = false") == len(inactive)
-            assert len(await client.rows(f"SELECT * FROM {entity} MAXRESULTS 1000")) == 100 - len(inactive)
-
-
-async def test_names_are_never_deleted_but_become_inactive() -> None:
-    """Name-list rows are never hard-deleted."""
-    async with Client() as client:
-        (before,) = await client.rows("SELECT * FROM Customer WHERE Id = '1'")
-        done = await client.control("edit", {"entity": "Customer", "delete": ["1"]})
-        assert done == {"delete": ["1"]}
-        (row,) = await client.rows("SELECT * FROM Customer WHERE Id = '1' AND Active = false")
-        assert (row["Active"], row["DisplayName"]) == (False, before["DisplayName"] + " (deleted)")
-        assert int(row["SyncToken"]) == int(before["SyncToken"]) + 1
-        assert instant(row) > instant(before)
-
-
-async def test_deleted_invoices_vanish_and_voided_ones_stay_with_nothing() -> None:
-    """Deleted invoices vanish from query and COUNT at once. Voided: TotalAmt=0, Balance=0, all line Amounts 0,
-    PrivateNote starts with Voided, SyncToken+1, LastUpdatedTime moves, LinkedTxn [], UnitPrice dropped."""
-    async with Client() as client:
-        rows = await client.rows("SELECT * FROM Invoice")
-        before = next(row for row in rows if row["TotalAmt"] and len(row["Line"]) > 2)
-        gone = next(row["Id"] for row in rows if row is not before)
-        await client.control("edit", {"entity": "Invoice", "void": [before["Id"]], "delete": [gone]})
-        assert await client.count("Invoice") == 59
-        assert await client.rows(f"SELECT * FROM Invoice WHERE Id = '{gone}'") == []
-        (after,) = await client.rows(f"SELECT * FROM Invoice WHERE Id = '{before['Id']}'")
-        assert (after["TotalAmt"], after["Balance"], after["LinkedTxn"]) == (0, 0, [])
-        assert after["PrivateNote"].startswith("Voided")
-        assert int(after["SyncToken"]) == int(before["SyncToken"]) + 1
-        assert instant(after) > instant(before)
-        assert after["MetaData"]["CreateTime"] == before["MetaData"]["CreateTime"]
-        assert all(line.get("Amount", 0) == 0 for line in after["Line"])
-        assert len(after["Line"]) == len(before["Line"])
-        assert "UnitPrice" not in json.dumps(after)
 
 
 async def test_a_compressed_page_is_the_page() -> None:
@@ -389,20 +253,3 @@ async def test_an_edit_may_not_move_the_time() -> None:
         (changed,) = (key for key in before if before[key] != after[key])
         assert before[changed]["MetaData"] == after[changed]["MetaData"]
         assert int(after[changed]["SyncToken"]) == int(before[changed]["SyncToken"]) + 1
-
-
-def instant(row: dict[str, Any]) -> float:
-    return datetime.fromisoformat(row["MetaData"]["LastUpdatedTime"]).timestamp()
-
-
-def record(identifier: str, when: str = "2025-03-03T10:00:00-08:00") -> dict[str, str]:
-    times = {"CreateTime": when, "LastUpdatedTime": when}
-    return {"payload": json.dumps({"Id": identifier, "SyncToken": "0", "MetaData": times, "TotalAmt": 1.0})}
-
-
-def planted(entity: str, count: int, when: str) -> dict[str, Any]:
-    return {"entity": entity, "replace": True, "records": [record(str(500 + at), when) for at in range(count)]}
-
-
-async def ids(client: Client, statement: str) -> list[str]:
-    return [row["Id"] for row in await client.rows(statement)]
