@@ -78,19 +78,42 @@ async def finishes_equal(command_line: CommandLine, database: Any, simulator: Si
     assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
 
 
-@pytest.mark.parametrize("lock", ["ROW EXCLUSIVE", "ACCESS EXCLUSIVE"])
-async def test_killed_between_copy_and_merge_and_in_the_merge(
-    command_line: CommandLine, database: Any, lock: str
+@pytest.mark.parametrize(
+    ("mode", "query_like"),
+    [("ACCESS EXCLUSIVE", "%Which of these Ids raw has%"), ("SHARE", "COPY%qb_invoices%")],
+)
+async def test_killed_before_and_in_the_copy_of_new_records(
+    command_line: CommandLine, database: Any, mode: str, query_like: str
 ) -> None:
-    """SHARE lets the merge read and stops it at its INSERT; ACCESS EXCLUSIVE stops it before it reads, after COPY."""
-    mode = "SHARE" if lock == "ROW EXCLUSIVE" else "ACCESS EXCLUSIVE"
+    """SHARE lets raw's Ids be read and stops the COPY into it; ACCESS EXCLUSIVE stops the reading too."""
     async with Simulator(CONFIG) as simulator:
         store(command_line, simulator, database)
         await backfill(secrets_for(simulator, database), "items")
         async with held(database, f"LOCK TABLE raw.qb_invoices IN {mode} MODE"):
-            await killed_in(command_line, database, "%The page in staging becomes rows of raw%")
+            await killed_in(command_line, database, query_like)
         assert await in_raw(database, "invoices") == {}
         await finishes_equal(command_line, database, simulator)
+
+
+async def test_killed_between_the_copy_to_staging_and_the_merge(command_line: CommandLine, database: Any) -> None:
+    """Records that raw knows and that were edited since pass through staging; SHARE stops their merge at its INSERT."""
+    async with Simulator(CONFIG) as simulator:
+        store(command_line, simulator, database)
+        await backfill(secrets_for(simulator, database), "invoices")
+        before = await in_raw(database, "invoices")
+        company = simulator.service.company
+        company.edit(company.invoices, list(company.invoices.slots()), simulator.service.now())
+        async with held(database, "LOCK TABLE raw.qb_invoices IN SHARE MODE"):
+            reprocess = ("--mode", "reprocess", "--filter-field", "txn_date")
+            await killed_in(command_line, database, "%The page in staging becomes rows of raw%", *reprocess)
+        assert await in_raw(database, "invoices") == before
+        ended = await asyncio.to_thread(
+            command_line.run, *command_line.backfill_arguments("invoices", "--filter-field", "txn_date")
+        )
+        assert ended.code == 0, ended.stderr
+        after = await in_raw(database, "invoices")
+        assert after == await truth(simulator, "invoices")
+        assert all(after[record_id] != record for record_id, record in before.items())
 
 
 async def test_killed_while_the_chunk_is_marked_done(command_line: CommandLine, database: Any) -> None:
