@@ -50,7 +50,8 @@ def test_resume_reads_what_is_left_and_then_has_nothing_to_do(command: CommandLi
     assert run(command, "--chunk", "P1M").code == 0
     execute(database, "DELETE FROM raw.qb_invoices WHERE last_updated_utc >= '2025-10-01'")
     execute(database, "UPDATE ops.chunks SET status = 'planned', done_at = NULL WHERE window_start >= '2025-10-01'")
-    execute(database, "UPDATE ops.runs SET status = 'incomplete'")
+    execute(database, "UPDATE ops.runs SET status = 'incomplete', error = '5 of 14 chunks are not done; run again'")
+    assert "\nrun 1: 5 of 14 chunks are not done; run again\n" in command.run("status").stdout
     would = command.run("resume", "--dry-run")
     assert would.code == 0
     assert re.search(r"Would resume run 1: invoices by last_updated .*: [4567] of 1[45] chunks are left", would.stdout)
@@ -58,6 +59,7 @@ def test_resume_reads_what_is_left_and_then_has_nothing_to_do(command: CommandLi
     resumed = command.run("resume", "--json", "--no-limits")
     assert resumed.code == 0, resumed.stderr
     assert resumed.result["status"] == "done"
+    assert "\nrun 1: what it had left was done by a later run\n" in command.run("status").stdout
     assert execute(database, "SELECT count(*) FROM raw.qb_invoices") == [(600,)]
     again = command.run("resume", "--json")
     assert (again.code, again.result) == (0, {"resumed": 0})
