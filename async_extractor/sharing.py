@@ -49,8 +49,17 @@ async def shared_limits(address: Address, realm_id: str, events: Events, *, work
     is waited for: the company's other processes may be using it. IncompleteError when that takes too long.
     """
     company = CompanyConnection(address, realm_id)
-    gate, outage = SharedGate(company, PER_MINUTE, PER_SECOND, IN_FLIGHT), SharedOutage(company)
-    breaker = CircuitBreaker(events, outage)
+
+    def paused_by_another() -> None:
+        events.emit(
+            "throttled",
+            "extract",
+            "another process of the company was answered 429: the company pauses, and this process, too",
+            level="warning",
+        )
+
+    gate = SharedGate(company, PER_MINUTE, PER_SECOND, IN_FLIGHT, paused_by_another)
+    breaker = CircuitBreaker(events, SharedOutage(company))
     try:
         await gate.open()
         await breaker.learn()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -25,6 +25,8 @@ ARRIVES_WITHIN_SECONDS = 0.18
 MOST_RETAKES = 20
 # A killed process tells nobody that its places are free; so often the waiting look by themselves.
 LOOK_AGAIN_SECONDS = 1.0
+# A pause of another process is told once in so many seconds: several 429s come together.
+PAUSE_IS_NEWS_AFTER_SECONDS = 60.0
 
 
 class SharedTurn:
@@ -46,8 +48,18 @@ class SharedGate:
     `per_second` do, as long as a request arrives within 0.18 s of its moment or is answered by then.
     """
 
-    def __init__(self, company: CompanyConnection, per_minute: int, per_second: int, places: int) -> None:
+    def __init__(
+        self,
+        company: CompanyConnection,
+        per_minute: int,
+        per_second: int,
+        places: int,
+        paused_by_another: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`paused_by_another` is called when another process was answered 429, so that this one waits, too."""
         self._company = company
+        self._paused_by_another = paused_by_another
+        self._pause_known_at = float("-inf")
         self._per_minute = per_minute
         self._limits = (per_minute, per_second, places, timedelta(seconds=ARRIVES_WITHIN_SECONDS))
         self._one_turn = asyncio.Lock()
@@ -79,6 +91,7 @@ class SharedGate:
 
     async def pause(self, seconds: float) -> int:
         """After a 429: nobody gets a turn for so long. How many pauses there were since a request was last taken."""
+        self._pause_known_at = time.monotonic()
         return int((await self._company.call("pause_company", self._company.realm_id, seconds))["in_a_row"])
 
     async def _wait_for_turn(self) -> int:
@@ -114,6 +127,10 @@ class SharedGate:
     def _heard(self, word: str, rest: str) -> None:
         if word == "pause":
             self._paused.set()
+            now = time.monotonic()
+            if now - self._pause_known_at >= PAUSE_IS_NEWS_AFTER_SECONDS:
+                self._pause_known_at = now
+                self._paused_by_another()
         elif word == "place" and rest == str(self._company.backend):
             self._place_free.set()
 

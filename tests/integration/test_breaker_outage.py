@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -235,6 +236,10 @@ async def test_a_run_outlives_an_outage_of_ten_minutes_with_fewer_than_thirty_re
     states = [event.fields["state"] for event in recorder.named("breaker")]
     assert states[:3] == ["open", "half-open", "open"]
     assert states[-1] == "closed"
+    (written,) = recorder.named("report_written")
+    told = Path(written.fields["path"]).with_suffix(".md").read_text(encoding="utf-8")
+    assert f"| QBF-W307 | {len(states)} | The circuit breaker opened, probed or closed" in told
+    assert "circuit breaker closed: QuickBooks answers again after" in told
 
 
 async def test_an_outage_past_the_patience_ends_the_run_resumable_and_says_since_when_and_why(

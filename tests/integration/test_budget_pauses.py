@@ -37,6 +37,19 @@ async def test_a_429_pauses_all_processes_also_those_that_have_a_turn_already(co
     assert all(moment >= paused + 2.9 for moment in began[1:])
 
 
+async def test_the_other_processes_are_told_of_a_pause_once_and_not_the_one_that_began_it(company: Company) -> None:
+    told: list[list[str]] = [[], [], []]
+    gates = [company.gate(paused_by_another=lambda heard=heard: heard.append("paused")) for heard in told]
+    for gate in gates:
+        async with gate.turn() as turn:
+            turn.answered(200)
+    for _ in range(3):
+        await gates[0].pause(0.1)
+    while not (told[1] and told[2]):  # noqa: ASYNC110 - what is waited for comes from Postgres
+        await asyncio.sleep(0.01)
+    assert told == [[], ["paused"], ["paused"]]
+
+
 async def test_several_429s_at_once_are_one_pause(company: Company) -> None:
     gate = company.gate()
     assert [await gate.pause(60) for _ in range(5)] == [1] * 5

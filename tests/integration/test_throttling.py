@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
+from async_extractor.events import Event
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import Recorder, backfill, secrets_for, simulate
 from tests.support.commands import CommandLine, store
@@ -40,6 +42,33 @@ async def test_a_429_pauses_the_company_and_the_run_ends_well(database: Any) -> 
     first = next(entry.arrived for entry in answered if entry.status == 429)
     # What had its turn already may be on its way; then nothing for a second.
     assert not [entry for entry in answered if first + 0.3 < entry.arrived < first + 1]
+
+
+async def test_the_logs_and_reports_of_all_pipelines_tell_the_pause(database: Any) -> None:
+    entities = ("invoices", "customers")
+    recorders = {entity: Recorder() for entity in entities}
+    async with Simulator(SimulatorConfig(invoices=400, customers=400, latency_ms=50, switches=limits(1))) as simulator:
+        secrets = secrets_for(simulator, database)
+        await backfill(secrets, "items", "2025-01-01", "2025-01-02")
+        faults = [{"kind": "throttle", "rate": 1, "after": 8, "times": 1}]
+        await simulate(simulator, "faults", {"switches": {"faults": faults}})
+        results = await asyncio.gather(
+            *(backfill(secrets, entity, chunk="P1M", limits=True, listeners=[recorders[entity]]) for entity in entities)
+        )
+        assert simulator.service.ledger.statuses[429] == 1
+    assert [result.status for result in results] == ["done", "done"]
+    said = [event.message for recorder in recorders.values() for event in recorder.named("throttled")]
+    assert sorted(said) == [
+        "429: the company pauses for 1 s",
+        "another process of the company was answered 429: the company pauses, and this process, too",
+    ]
+    for recorder in recorders.values():
+        (written,) = recorder.named("report_written")
+        assert "| QBF-W306 | 1 | QuickBooks answered 429; the whole company pauses." in report(written)
+
+
+def report(written: Event) -> str:
+    return Path(written.fields["path"]).with_suffix(".md").read_text(encoding="utf-8")
 
 
 @pytest.mark.long

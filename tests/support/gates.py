@@ -35,15 +35,15 @@ class Company:
         self.sql = connection
         self._stack = stack
 
-    def gate(self, *, per_minute: int = PER_MINUTE, places: int = IN_FLIGHT) -> SharedGate:
-        return self.counted(per_minute=per_minute, places=places)[0]
+    def gate(self, **options: Any) -> SharedGate:
+        return self.counted(**options)[0]
 
     def counted(
-        self, *, per_minute: int = PER_MINUTE, places: int = IN_FLIGHT
+        self, *, per_minute: int = PER_MINUTE, places: int = IN_FLIGHT, **more: Any
     ) -> tuple[SharedGate, CountingConnection]:
         connection = CountingConnection(self.address, REALM)
         self._stack.push_async_callback(connection.close)
-        return SharedGate(connection, per_minute, PER_SECOND, places), connection
+        return SharedGate(connection, per_minute, PER_SECOND, places, **more), connection
 
     async def value(self, query: str, *values: object) -> Any:
         return await self.sql.fetchval(query, *values)
