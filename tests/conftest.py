@@ -14,7 +14,7 @@ import pytest
 
 from async_extractor.embedded_postgres import EmbeddedPostgres, PostgresAddress
 from tests.support.commands import CommandLine, new_mage
-from tests.support.databases import administer
+from tests.support.databases import execute
 
 _numbers = itertools.count(1)
 
@@ -26,12 +26,6 @@ class Database(PostgresAddress):
     @property
     def dsn(self) -> str:
         return self.url(show_password=True)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _reports_in_a_folder_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Runs write their reports there, not into the home folder of whoever runs the tests."""
-    os.environ["QBO_BACKFILL_REPORTS"] = str(tmp_path_factory.mktemp("reports"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,9 +59,9 @@ def postgres_server() -> Iterator[PostgresAddress]:
 def database(postgres_server: PostgresAddress) -> Iterator[Database]:
     """A fresh, empty database for one test, dropped afterwards whoever is still connected."""
     name = f"test_{next(_numbers)}"
-    administer(postgres_server, f"CREATE DATABASE {name}")
+    execute(postgres_server, f"CREATE DATABASE {name}")
     yield Database(postgres_server.host, postgres_server.port, postgres_server.user, postgres_server.password, name)
-    administer(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    execute(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import pytest
 from async_extractor.embedded_postgres import PostgresAddress
 from async_extractor.secrets import MageSecrets
 from tests.support.commands import CommandLine
-from tests.support.databases import administer
+from tests.support.databases import execute
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -82,11 +82,11 @@ def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def _migrated_postgres(postgres_server: PostgresAddress, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    administer(postgres_server, "CREATE DATABASE migrated_mage")
+    execute(postgres_server, "CREATE DATABASE migrated_mage")
     home = _new_home(tmp_path_factory.mktemp("migrated"), _url(postgres_server, "migrated_mage"))
     _set_up(home)
     yield "migrated_mage"
-    administer(postgres_server, "DROP DATABASE migrated_mage WITH (FORCE)")
+    execute(postgres_server, "DROP DATABASE migrated_mage WITH (FORCE)")
 
 
 @pytest.fixture
@@ -107,9 +107,9 @@ def mage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MageHome]:
         return
     server: PostgresAddress = request.getfixturevalue("postgres_server")
     template = request.getfixturevalue("_migrated_postgres")
-    administer(server, f"CREATE DATABASE mage_test TEMPLATE {template}")
+    execute(server, f"CREATE DATABASE mage_test TEMPLATE {template}")
     yield _new_home(tmp_path, _url(server, "mage_test"))
-    administer(server, "DROP DATABASE mage_test WITH (FORCE)")
+    execute(server, "DROP DATABASE mage_test WITH (FORCE)")
 
 
 def _url(server: PostgresAddress, dbname: str) -> str:

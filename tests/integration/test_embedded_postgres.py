@@ -21,6 +21,7 @@ import pytest
 from async_extractor.embedded_postgres import EmbeddedPostgres, PostgresAddress
 from async_extractor.errors import ConfigurationError
 from async_extractor.postgres_cluster import _binaries
+from tests.support.databases import execute
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -33,14 +34,8 @@ def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
 
 def query(address: PostgresAddress, statement: str) -> Any:
-    connection = psycopg2.connect(address.url(show_password=True))
-    try:
-        connection.autocommit = True
-        cursor = connection.cursor()
-        cursor.execute(statement)
-        return cursor.fetchone()[0] if cursor.description else None
-    finally:
-        connection.close()
+    rows = execute(address, statement)
+    return rows[0][0] if rows else None
 
 
 def kept(postgres: EmbeddedPostgres) -> dict[str, Any]:

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg2
 import pytest
 
 from async_extractor import mage
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
 from qbo_simulator import SimulatorConfig, run_in_thread
 from tests.support.commands import CommandLine, store
+from tests.support.databases import execute
 
 VARIABLES = {
     "pipeline_uuid": "qb_items_backfill",
@@ -41,17 +41,6 @@ def _mage(command_line: CommandLine, simulator: Any, database: Any, monkeypatch:
     store(command_line, simulator, database)
 
 
-def query(database: Any, statement: str) -> list[Any]:
-    connection = psycopg2.connect(database.dsn)
-    try:
-        connection.autocommit = True
-        cursor = connection.cursor()
-        cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
-
-
 def test_each_stage_hands_the_next_what_it_needs_as_plain_json(database: Any) -> None:
     planned = mage.plan(VARIABLES)
     extracted = mage.extract(planned, VARIABLES)
@@ -64,7 +53,7 @@ def test_each_stage_hands_the_next_what_it_needs_as_plain_json(database: Any) ->
     assert extracted["run_id"] == planned["run_id"]
     assert validated["validations"]
     report = mage.report(validated, VARIABLES)
-    assert query(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
+    assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
     total = report.iloc[-1]
     assert (total["kind"], total["status"]) == ("total", "done")
     assert int(total["rows_read"]) == int(total["rows_inserted"]) == 120
@@ -83,7 +72,7 @@ def test_the_report_survives_mages_parquet(tmp_path: Any) -> None:
 def test_another_try_of_extract_takes_up_what_the_first_one_left(database: Any) -> None:
     planned = mage.plan(VARIABLES)
     # As a first try leaves it whose chunk failed for good: the run is over.
-    query(
+    execute(
         database,
         "UPDATE ops.chunks SET status = 'failed', error = 'of the test' WHERE chunk_id = "
         "(SELECT min(chunk_id) FROM ops.chunks WHERE status = 'planned' AND kind = 'window')",
@@ -92,7 +81,7 @@ def test_another_try_of_extract_takes_up_what_the_first_one_left(database: Any) 
         mage.extract(planned, VARIABLES)
     again = mage.extract(planned, VARIABLES)
     assert again["run_id"] != planned["run_id"]
-    assert query(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
+    assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
     report = mage.report(mage.validate(again, VARIABLES), VARIABLES)
     assert report.iloc[-1]["status"] == "done"
 
@@ -100,13 +89,13 @@ def test_another_try_of_extract_takes_up_what_the_first_one_left(database: Any) 
 def test_a_killed_try_is_gone_on_with_in_the_same_run(database: Any) -> None:
     planned = mage.plan(VARIABLES)
     # As a SIGKILL leaves it: a chunk that is running in nobody's hands.
-    query(
+    execute(
         database,
         "UPDATE ops.chunks SET status = 'running', attempt = 1 WHERE chunk_id = "
         "(SELECT min(chunk_id) FROM ops.chunks WHERE status = 'planned' AND kind = 'window')",
     )
     assert mage.extract(planned, VARIABLES)["run_id"] == planned["run_id"]
-    assert query(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
+    assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
 
 
 def test_a_company_with_a_profile_fills_a_schema_of_its_own(command_line: CommandLine, database: Any) -> None:
@@ -115,7 +104,7 @@ def test_a_company_with_a_profile_fills_a_schema_of_its_own(command_line: Comman
         secrets.set(f"ACME_{name}", secrets.require(name))
     variables = {**VARIABLES, "profile": "acme"}
     mage.extract(mage.plan(variables), variables)
-    assert query(database, "SELECT count(*) FROM raw_acme.qb_items") == [(120,)]
+    assert execute(database, "SELECT count(*) FROM raw_acme.qb_items") == [(120,)]
 
 
 @pytest.mark.parametrize(

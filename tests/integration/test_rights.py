@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import psycopg2
 import pytest
 
 from async_extractor.embedded_postgres import PostgresAddress
@@ -20,6 +19,7 @@ from qbo_simulator import Simulator, SimulatorConfig
 from tests.conftest import Database
 from tests.support.backfilling import backfill, in_raw, secrets_for, simulate, truth
 from tests.support.commands import CommandLine
+from tests.support.databases import execute
 
 PASSWORDS = {"qbo_owner": "owner-of-tables", "qbo_extractor": "only-what-it-needs", "qbo_reader": "looks-at-it"}
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
@@ -30,21 +30,21 @@ ROWS_OF_THE_BUDGET = {"ops.turns", "ops.waiting"}
 def roles(postgres_server: PostgresAddress) -> Iterator[None]:
     """The roles as a superuser makes them, with passwords; gone again for the tests of other files."""
     text = (SQL_FOLDER / "roles.sql").read_text()
-    _administer(
+    execute(
         postgres_server,
         text,
         text,  # a second time changes nothing
         *(f"ALTER ROLE {role} PASSWORD '{password}'" for role, password in PASSWORDS.items()),
     )
     yield
-    _administer(postgres_server, *(f"DROP ROLE {role}" for role in PASSWORDS))
+    execute(postgres_server, *(f"DROP ROLE {role}" for role in PASSWORDS))
 
 
 @pytest.fixture(scope="module")
 def warehouse(roles: None, postgres_server: PostgresAddress) -> Iterator[Database]:
     """A database that qbo_owner owns and has migrated; one for all tests here."""
     server, name = postgres_server, "rights"
-    _administer(server, f"CREATE DATABASE {name} OWNER qbo_owner")
+    execute(server, f"CREATE DATABASE {name} OWNER qbo_owner")
     made = Database(server.host, server.port, server.user, server.password, name)
 
     async def migrate() -> None:
@@ -56,7 +56,7 @@ def warehouse(roles: None, postgres_server: PostgresAddress) -> Iterator[Databas
 
     asyncio.run(migrate())
     yield made
-    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+    execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -281,16 +281,6 @@ def test_migrate_says_in_one_line_what_is_wrong_with_the_password_file(
     assert ended.stderr.count("\n") == 1
     assert says in ended.stderr
     assert "wrong" not in ended.stderr
-
-
-def _administer(server: PostgresAddress, *statements: str) -> None:
-    connection = psycopg2.connect(server.url(show_password=True))
-    try:
-        connection.autocommit = True
-        for statement in statements:
-            connection.cursor().execute(statement)
-    finally:
-        connection.close()
 
 
 def _as(database: Database, role: str) -> Database:

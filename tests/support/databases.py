@@ -1,17 +1,22 @@
-"""Databases made and dropped by a server's superuser."""
+"""SQL for a test, as a server's superuser and outside of any transaction."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import psycopg2
 
 from async_extractor.embedded_postgres import PostgresAddress
 
 
-def administer(server: PostgresAddress, statement: str) -> None:
-    """Run a statement that no transaction may hold, such as CREATE DATABASE."""
-    connection = psycopg2.connect(server.url(show_password=True))
+def execute(address: PostgresAddress, *statements: str) -> list[tuple[Any, ...]]:
+    """Run statements, also such as no transaction may hold (CREATE DATABASE); the last one's rows."""
+    connection = psycopg2.connect(address.url(show_password=True))
     try:
         connection.autocommit = True
-        connection.cursor().execute(statement)
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
     finally:
         connection.close()

@@ -9,14 +9,8 @@ import pytest
 
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, TXN_DATE, DateField
 from async_extractor.windows import DAY, SECOND
-from tests.unit.company import Company, Row, at
-from tests.unit.reading import read, rows_at, window
-from tests.unit.virtual_time import VirtualTimePolicy
-
-
-@pytest.fixture
-def event_loop_policy(virtual_policy: VirtualTimePolicy) -> VirtualTimePolicy:
-    return virtual_policy
+from tests.unit.reader.company import Company, Row, at
+from tests.unit.reader.reading import read, rows_at, window
 
 
 async def test_a_page_full_of_one_value_is_not_taken_for_ordered_when_there_are_rows_before_it() -> None:

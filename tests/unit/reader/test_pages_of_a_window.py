@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 from async_extractor.entities import ENTITIES
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, TXN_DATE, DateField
 from async_extractor.windows import DAY
-from tests.unit.company import Company, Row, at
-from tests.unit.reading import FIELDS, inside, read, rows_at, window
-from tests.unit.virtual_time import VirtualTimePolicy
-
-
-@pytest.fixture
-def event_loop_policy(virtual_policy: VirtualTimePolicy) -> VirtualTimePolicy:
-    return virtual_policy
+from tests.unit.reader.company import Company, Row, at
+from tests.unit.reader.reading import FIELDS, inside, read, rows_at, window
 
 
 @pytest.mark.parametrize("date_field", FIELDS)

@@ -12,7 +12,7 @@ from async_extractor.qbo.page_source import Page
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, TXN_DATE, DateField
 from async_extractor.qbo.reader import WindowReader
 from async_extractor.windows import DAY
-from tests.unit.company import Company, Row, at
+from tests.unit.reader.company import Company, Row, at
 
 FIELDS = [LAST_UPDATED, CREATED, TXN_DATE]
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
-from aioresponses import aioresponses
 
 from async_extractor.qbo.budget import IN_FLIGHT, SPACING
 from async_extractor.qbo.client import Patience, Spent
@@ -15,20 +12,7 @@ from async_extractor.qbo.faults import (
     TransientFault,
     UnavailableFault,
 )
-from tests.unit.query_endpoint import ASKED, GOOD, World
-from tests.unit.virtual_time import Clock, VirtualTimePolicy
-
-
-@pytest.fixture
-def event_loop_policy(virtual_policy: VirtualTimePolicy) -> VirtualTimePolicy:
-    return virtual_policy
-
-
-@pytest.fixture
-async def world(clock: Clock) -> AsyncIterator[World]:
-    with aioresponses() as api:
-        async with aiohttp.ClientSession() as session:
-            yield World(session, clock, api)
+from tests.unit.client.query_endpoint import ASKED, GOOD, World
 
 
 async def test_a_429_with_retry_after_pauses_so_long_and_then_succeeds(world: World) -> None:

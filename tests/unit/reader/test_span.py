@@ -7,7 +7,7 @@ import pytest
 from async_extractor.qbo.query import LAST_UPDATED, TXN_DATE
 from async_extractor.qbo.span import Span
 from async_extractor.windows import DAY
-from tests.unit.company import at
+from tests.unit.reader.company import at
 
 
 def test_a_span_is_halved_down_to_its_granularity() -> None:

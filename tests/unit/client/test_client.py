@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-from aioresponses import aioresponses
 
 from async_extractor.qbo.budget import SPACING
 from async_extractor.qbo.client import MOST_REFRESHES, Patience, Spent
@@ -20,20 +18,7 @@ from async_extractor.qbo.faults import (
     TransientFault,
 )
 from async_extractor.qbo.query import LONGEST_GET, Query
-from tests.unit.query_endpoint import ASKED, GOOD, INVOICES, PAGE, PAGE_CANT_BE_SERVED, TOKEN, World
-from tests.unit.virtual_time import Clock, VirtualTimePolicy
-
-
-@pytest.fixture
-def event_loop_policy(virtual_policy: VirtualTimePolicy) -> VirtualTimePolicy:
-    return virtual_policy
-
-
-@pytest.fixture
-async def world(clock: Clock) -> AsyncIterator[World]:
-    with aioresponses() as api:
-        async with aiohttp.ClientSession() as session:
-            yield World(session, clock, api)
+from tests.unit.client.query_endpoint import ASKED, GOOD, INVOICES, PAGE, PAGE_CANT_BE_SERVED, TOKEN, World
 
 
 async def test_an_answer_is_its_page_with_the_request_that_brought_it(world: World) -> None:

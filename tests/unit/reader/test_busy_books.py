@@ -11,14 +11,8 @@ import pytest
 from async_extractor.qbo.faults import TransientFault
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, TXN_DATE, DateField
 from async_extractor.windows import DAY, SECOND
-from tests.unit.company import Company, at
-from tests.unit.reading import FIELDS, read, rows_at
-from tests.unit.virtual_time import VirtualTimePolicy
-
-
-@pytest.fixture
-def event_loop_policy(virtual_policy: VirtualTimePolicy) -> VirtualTimePolicy:
-    return virtual_policy
+from tests.unit.reader.company import Company, at
+from tests.unit.reader.reading import FIELDS, read, rows_at
 
 
 async def test_a_row_that_leaves_the_window_takes_no_other_row_with_it() -> None:

@@ -9,8 +9,8 @@ from async_extractor.qbo.client import Spent
 from async_extractor.qbo.counting import count
 from async_extractor.qbo.faults import TransientFault
 from async_extractor.qbo.query import CREATED, Query
-from tests.unit.company import Company, at
-from tests.unit.reading import rows_at
+from tests.unit.reader.company import Company, at
+from tests.unit.reader.reading import rows_at
 
 
 async def test_a_count_that_has_no_total_is_worth_another_try_and_is_not_taken_for_silence() -> None:

@@ -8,14 +8,8 @@ import pytest
 
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, DateField
 from async_extractor.windows import SECOND
-from tests.unit.company import Company, Row, at
-from tests.unit.reading import FIELDS, read, rows_at, window
-from tests.unit.virtual_time import VirtualTimePolicy
-
-
-@pytest.fixture
-def event_loop_policy(virtual_policy: VirtualTimePolicy) -> VirtualTimePolicy:
-    return virtual_policy
+from tests.unit.reader.company import Company, Row, at
+from tests.unit.reader.reading import FIELDS, read, rows_at, window
 
 
 @pytest.mark.parametrize(("tells_ids", "compares_ids"), [(True, False), (False, True), (False, False)])
