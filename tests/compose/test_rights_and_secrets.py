@@ -83,12 +83,12 @@ def test_mage_refuses_the_password_that_everybody_knows_and_runs_no_code_from_it
         with pytest.raises(MageError, match="Unauthorized"):
             stack.mage.call(method, path, body)
         print(f"Mage refuses {method} {path}")
-    answered = stack.mage.run_in_notebook("print(6 * 7)")
+    answered = stack.mage.run_in_notebook("print(6007 * 7001)")
     assert "Unauthorized" in answered
-    assert "42" not in answered
-    answered = stack.mage.type_in_terminal("echo $((6 * 7))")
+    assert str(6007 * 7001) not in answered
+    answered = stack.mage.type_in_terminal("echo $((6007 * 7001))")
     assert "Unauthorized access to the terminal" in answered
-    assert "42" not in answered
+    assert str(6007 * 7001) not in answered
     print("Mage refuses code for its notebook's kernel, and lines for its terminal")
 
 
