@@ -62,11 +62,12 @@ class Stack:
                 shutil.copytree(source, folder / name, ignore=leave)
             else:
                 shutil.copy(source, folder / name)
+        (folder / ".env").write_text("COMPOSE_PROFILES=simulator\n")
         self._make_triggers_due()
 
     def environ(self) -> dict[str, str]:
         others = {name: value for name, value in os.environ.items() if not name.startswith(("MAGE_", "COMPOSE_"))}
-        chosen = {"COMPOSE_PROFILES": "simulator", "COMPOSE_PROJECT_NAME": self.project, "STACK_TAG": self.project}
+        chosen = {"COMPOSE_PROJECT_NAME": self.project, "STACK_TAG": self.project}
         return {**others, **chosen, **{name: str(port) for name, port in self.ports.items()}}
 
     def create_secrets(self) -> str:
@@ -108,6 +109,10 @@ class Stack:
         return self.as_root(
             service, "for p in /proc/[0-9]*; do cat $p/cmdline $p/environ 2>/dev/null | tr '\\0' '\\n'; done"
         )
+
+    def shell(self, commands: str) -> str:
+        """Commands as the documentation has them, in the checkout; the first that fails ends them."""
+        return self._run(["bash", "-euo", "pipefail", "-c", commands])
 
     def as_root(self, service: str, script: str) -> str:
         """What a script says that reads what the service's own user may not."""

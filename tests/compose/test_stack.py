@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
 
 from demo.mage_server import OWNER_EMAIL, MageError
 from qbo_simulator import config
-from tests.compose.composed import ENTITIES, SERVICES, CommandError, Stack
+from tests.compose.composed import CHECKOUT, ENTITIES, SERVICES, CommandError, Stack
 from tests.compose.leaks import assert_no_secret_shows, qbo_secrets
 from tests.compose.pgadmin import PgAdmin
 from tests.integration.test_mage_launch import QUEUED_JUST_THEN
@@ -188,6 +189,24 @@ def test_all_is_as_it_was_after_down_and_up(stack: Stack) -> None:
     stack.assert_raw_is_the_truth("items")
 
 
+def test_a_backup_is_restored_on_empty_volumes_by_the_documented_commands(stack: Stack) -> None:
+    text = (CHECKOUT / "docs" / "docker.md").read_text().partition("## The data")[2].partition("\n## ")[0]
+    back_up, restore = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    before = _what_a_backup_holds(stack)
+    stack.shell(back_up)
+    stack.compose("down", "--volumes")
+    stack.up()
+    assert stack.psql("SELECT count(*) FROM raw.qb_items") == "0"
+    stack.shell(restore)
+    stack.mage.log_in(stack.secret("mage_owner_password"))
+    assert _what_a_backup_holds(stack) == before
+    for entity in ENTITIES:
+        rows = stack.assert_raw_is_the_truth(entity)
+        print(f"restored: raw.qb_{entity}, {rows:,} rows as at the source")
+    dates = ("--fecha-inicio", "2023-01-01", "--fecha-fin", "2025-12-31")
+    print(stack.execute("mage", "qbo-backfill", "verify", "items", *dates).strip())
+
+
 def _trigger(stack: Stack, entity: str) -> tuple[str, str]:
     """Its status in Mage's database and in its file; both are written some moments after the run has ended."""
     deadline = time.monotonic() + PATIENCE_S
@@ -217,6 +236,16 @@ def _begin_a_long_run(stack: Stack, name: str) -> int:
     status = stack.psql("SELECT status FROM ops.runs ORDER BY run_id DESC LIMIT 1")
     assert status == "running"
     return done
+
+
+def _what_a_backup_holds(stack: Stack) -> dict[str, object]:
+    """Every row, the names of the stored secrets, the triggers and how many runs there were."""
+    kept = _what_must_stay(stack)
+    rows = {
+        entity: stack.psql(f"SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM raw.qb_{entity} AS t")
+        for entity in ENTITIES
+    }
+    return {"rows": rows, **{name: kept[name] for name in ("secrets", "triggers", "runs")}}
 
 
 def _what_must_stay(stack: Stack) -> dict[str, object]:
