@@ -19,7 +19,7 @@ import psycopg2
 
 from async_extractor.chart import bars
 from async_extractor.embedded_postgres import PostgresAddress
-from bench.fairness import Fairness, TurnWatch
+from bench.fairness import Fairness, watch, watched
 from bench.outcome import Goal, Part, Table
 from bench.senders import Senders, control, prepare
 from bench.stage import Stage
@@ -41,6 +41,7 @@ HEADINGS = (
     "poorest minute, of 500",
     "429",
     "waits in which another took two turns",
+    "turns come too late for",
 )
 
 
@@ -84,6 +85,7 @@ class Measured:
             f"{self.share:.1%}",
             self.throttled,
             "" if fairness is None or self.processes == 1 else f"{fairness.overtaken} of {fairness.waits:,}",
+            "" if fairness is None else fairness.too_late,
         )
 
 
@@ -104,10 +106,10 @@ def measure_one(
     realm_id = str(chance.randrange(10**12, 10**13))
     options = ("--latency-ms", str(latency_ms), "--log-format", "none", "--realm-id", realm_id)
     prepare(postgres)
+    watch(postgres)
     with (
         run_as_process(*options) as simulator,
         contextlib.nullcontext(postgres) if shared else _without_the_gate(postgres) as as_whom,
-        TurnWatch(postgres) as turns,
     ):
         senders = Senders(simulator, as_whom, processes, what)
         began = time.monotonic()
@@ -133,7 +135,7 @@ def measure_one(
         throttled=int(ledger["statuses"].get("429", 0)),
         violations=ledger["violations"],
         by_process=counts,
-        fairness=turns.fairness() if shared else None,
+        fairness=watched(postgres) if shared else None,
     )
 
 
@@ -204,9 +206,9 @@ def _part(seconds: float, found: Sequence[Measured]) -> Part:
         f"{KILL_EVERY_SECONDS:.0f} s on average; a new one takes a second or two to start. The poorest minute is of "
         "all minutes after the first, wherever they begin. Slow answers let ten in flight do no more than "
         f"{60_000 * IN_FLIGHT / SLOW_MS:.0f} a minute. *Each for itself*: a role that may not use the shared gate, so "
-        "that each of the three takes the third of the quota that is safe. The last column is of the turns that "
-        "Postgres handed out: from one turn of a process to its next one, did another take two or more? "
-        "A process that comes too late for a turn (0.1 s) gives it up for a new one.",
+        "that each of the three takes the third of the quota that is safe. The last columns are of the turns that "
+        "Postgres handed out: between a process's asking for a turn and its moment, did another take two or more? "
+        "A process that the machine keeps from using a turn for 0.1 s gives it up for a new one.",
         figures={"seconds": seconds, "rows": [asdict(one) for one in found]},
     )
     part.goals = [

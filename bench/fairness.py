@@ -3,81 +3,112 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections import Counter
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg2
 
 from async_extractor.embedded_postgres import PostgresAddress
 
-# Postgres keeps turns for a minute after their answer.
-LOOK_EVERY_SECONDS = 15.0
+# When each turn was asked for, from the start of queueing where the process had to, and which were not used:
+# those are deleted before they have an answer.
+KEEP = """
+    CREATE TABLE public.asked (turn_id bigint, process integer, asked timestamptz, moment timestamptz);
+    CREATE TABLE public.unused (turn_id bigint, was_due boolean);
+    CREATE FUNCTION public.keep_queueing() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        INSERT INTO public.asked VALUES (NULL, new.backend_pid, clock_timestamp(), NULL);
+        RETURN NULL;
+    END $$;
+    CREATE FUNCTION public.keep_turn() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        INSERT INTO public.asked VALUES (new.turn_id, new.backend_pid, clock_timestamp(), new.moment);
+        RETURN NULL;
+    END $$;
+    CREATE FUNCTION public.keep_unused() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        INSERT INTO public.unused VALUES (old.turn_id, old.moment <= clock_timestamp());
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER keep AFTER INSERT ON ops.waiting FOR EACH ROW EXECUTE FUNCTION public.keep_queueing();
+    CREATE TRIGGER keep AFTER INSERT ON ops.turns FOR EACH ROW EXECUTE FUNCTION public.keep_turn();
+    CREATE TRIGGER unused AFTER DELETE ON ops.turns FOR EACH ROW
+        WHEN (old.arrived_by = 'infinity') EXECUTE FUNCTION public.keep_unused();
+"""
+READ = """
+    SELECT extract(epoch FROM asked)::float8, extract(epoch FROM moment)::float8, process, was_due
+      FROM public.asked LEFT JOIN public.unused USING (turn_id) ORDER BY asked
+"""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """`asked` is when its process began to wait for it, `moment` from when on it could be used (seconds)."""
+
+    asked: float
+    moment: float
+    process: int
+    used: bool = True
 
 
 @dataclass(frozen=True)
 class Fairness:
-    """`waits` from one turn of a process to its next one; `most` turns of one other process within a wait,
-    and in how many waits (`overtaken`) another process took two or more."""
+    """Of so many `waits` the `most` turns that one other process took meanwhile, and in how many waits (`overtaken`)
+    another took two or more. For `too_late` turns their process came later than is allowed, and asked anew."""
 
     waits: int
     most: int
     overtaken: int
+    too_late: int
 
     @classmethod
-    def of(cls, turns: Iterable[tuple[float, int]]) -> Fairness:
-        """`turns` are moment and process. All processes must want turns all the time."""
-        waits, most, overtaken = 0, 0, 0
-        meanwhile: dict[int, Counter[int]] = {}
-        for _, process in sorted(turns):
-            others = meanwhile.get(process)
-            if others is not None:
-                waits += 1
-                worst = max(others.values(), default=0)
-                most = max(most, worst)
-                overtaken += worst > 1
-            meanwhile[process] = Counter()
-            for waiting, counted in meanwhile.items():
-                if waiting != process:
-                    counted[process] += 1
-        return cls(waits, most, overtaken)
-
-
-class TurnWatch:
-    """Collects the turns that were used while it runs; a context manager."""
-
-    def __init__(self, postgres: PostgresAddress) -> None:
-        self._postgres = postgres
-        self._turns: dict[int, tuple[float, int]] = {}
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> TurnWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def fairness(self) -> Fairness:
-        """Of what was collected; to be asked after the block."""
-        return Fairness.of(self._turns.values())
-
-    def _watch(self) -> None:
-        with contextlib.closing(psycopg2.connect(self._postgres.url(show_password=True))) as connection:
-            connection.autocommit = True
-            while not self._ended.wait(LOOK_EVERY_SECONDS):
-                self._look(connection)
-            self._look(connection)
-
-    def _look(self, connection: Any) -> None:
-        cursor = connection.cursor()
-        # A turn that has no answer yet may still be given back.
-        cursor.execute(
-            """SELECT turn_id, extract(epoch FROM moment)::float8, backend_pid FROM ops.turns
-                WHERE arrived_by < 'infinity' AND backend_pid <> 0"""
+    def of(cls, turns: Iterable[Turn]) -> Fairness:
+        turns = list(turns)
+        taken: dict[int, list[float]] = defaultdict(list)
+        for turn in sorted(turns, key=lambda turn: turn.moment):
+            if turn.used:
+                taken[turn.process].append(turn.moment)
+        meanwhile = [
+            max(
+                (
+                    bisect_left(moments, turn.moment) - bisect_right(moments, turn.asked)
+                    for process, moments in taken.items()
+                    if process != turn.process
+                ),
+                default=0,
+            )
+            for turn in turns
+        ]
+        return cls(
+            waits=len(turns),
+            most=max(meanwhile, default=0),
+            overtaken=sum(most > 1 for most in meanwhile),
+            too_late=sum(not turn.used for turn in turns),
         )
-        self._turns |= {turn: (moment, process) for turn, moment, process in cursor.fetchall()}
+
+
+def watch(postgres: PostgresAddress) -> None:
+    """From now on the database, whose schemas are made, keeps who asked when."""
+    with contextlib.closing(psycopg2.connect(postgres.url(show_password=True))) as connection:
+        connection.cursor().execute(KEEP)
+        connection.commit()
+
+
+def watched(postgres: PostgresAddress) -> Fairness:
+    """Of all turns since `watch`, but those that were given back before they were due."""
+    with contextlib.closing(psycopg2.connect(postgres.url(show_password=True))) as connection:
+        cursor = connection.cursor()
+        cursor.execute(READ)
+        rows = cursor.fetchall()
+    turns: list[Turn] = []
+    queueing: dict[int, float] = {}
+    for asked, moment, process, unused_when_due in rows:
+        if moment is None:
+            queueing.setdefault(process, asked)
+            continue
+        since = queueing.pop(process, asked)
+        if unused_when_due is not False:
+            turns.append(Turn(since, moment, process, used=unused_when_due is None))
+    return Fairness.of(turns)

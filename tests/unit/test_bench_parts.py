@@ -58,7 +58,7 @@ def measured(processes: int, **more: object) -> Measured:
             "worst_in_flight": 3,
             "violations": {},
             "by_process": [1],
-            "fairness": Fairness(1000, 1, 0),
+            "fairness": Fairness(1000, 1, 0, 0),
             **given,
             **more,
         }
@@ -75,7 +75,7 @@ def measured(processes: int, **more: object) -> Measured:
         ({"worst_in_flight": 11}, 1),
         ({"share": 0.96}, 1),
         ({"share": 0.9, "kills": 50}, 0),
-        ({"fairness": Fairness(1000, 2, 1)}, 1),
+        ({"fairness": Fairness(1000, 2, 1, 0)}, 1),
     ],
 )
 def test_the_budget_misses_its_goal_by_each_limit_that_is_passed(worse: dict[str, object], missed: int) -> None:
