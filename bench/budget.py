@@ -135,7 +135,7 @@ def measure_one(
         throttled=int(ledger["statuses"].get("429", 0)),
         violations=ledger["violations"],
         by_process=counts,
-        fairness=watched(postgres) if shared else None,
+        fairness=watched(postgres, realm_id) if shared else None,
     )
 
 

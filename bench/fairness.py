@@ -15,16 +15,16 @@ from async_extractor.embedded_postgres import PostgresAddress
 # When each turn was asked for, from the start of queueing where the process had to, and which were not used:
 # those are deleted before they have an answer.
 KEEP = """
-    CREATE TABLE public.asked (turn_id bigint, process integer, asked timestamptz, moment timestamptz);
+    CREATE TABLE public.asked (realm_id text, turn_id bigint, process integer, asked timestamptz, moment timestamptz);
     CREATE TABLE public.unused (turn_id bigint, was_due boolean);
     CREATE FUNCTION public.keep_queueing() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     BEGIN
-        INSERT INTO public.asked VALUES (NULL, new.backend_pid, clock_timestamp(), NULL);
+        INSERT INTO public.asked VALUES (new.realm_id, NULL, new.backend_pid, clock_timestamp(), NULL);
         RETURN NULL;
     END $$;
     CREATE FUNCTION public.keep_turn() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     BEGIN
-        INSERT INTO public.asked VALUES (new.turn_id, new.backend_pid, clock_timestamp(), new.moment);
+        INSERT INTO public.asked VALUES (new.realm_id, new.turn_id, new.backend_pid, clock_timestamp(), new.moment);
         RETURN NULL;
     END $$;
     CREATE FUNCTION public.keep_unused() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
@@ -39,7 +39,7 @@ KEEP = """
 """
 READ = """
     SELECT extract(epoch FROM asked)::float8, extract(epoch FROM moment)::float8, process, was_due
-      FROM public.asked LEFT JOIN public.unused USING (turn_id) ORDER BY asked
+      FROM public.asked LEFT JOIN public.unused USING (turn_id) WHERE realm_id = %s ORDER BY asked
 """
 
 
@@ -90,17 +90,21 @@ class Fairness:
 
 
 def watch(postgres: PostgresAddress) -> None:
-    """From now on the database, whose schemas are made, keeps who asked when."""
+    """From now on the database, whose schemas are made, keeps who asked when. Several may want that at once."""
     with contextlib.closing(psycopg2.connect(postgres.url(show_password=True))) as connection:
-        connection.cursor().execute(KEEP)
+        cursor = connection.cursor()
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('fairness'))")
+        cursor.execute("SELECT to_regclass('public.asked')")
+        if cursor.fetchone() == (None,):
+            cursor.execute(KEEP)
         connection.commit()
 
 
-def watched(postgres: PostgresAddress) -> Fairness:
-    """Of all turns since `watch`, but those that were given back before they were due."""
+def watched(postgres: PostgresAddress, realm_id: str) -> Fairness:
+    """Of all turns of the company since `watch`, but those that were given back before they were due."""
     with contextlib.closing(psycopg2.connect(postgres.url(show_password=True))) as connection:
         cursor = connection.cursor()
-        cursor.execute(READ)
+        cursor.execute(READ, (realm_id,))
         rows = cursor.fetchall()
     turns: list[Turn] = []
     queueing: dict[int, float] = {}
