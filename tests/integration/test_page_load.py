@@ -4,83 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import asyncpg
 import pytest
 
-from async_extractor.events import Events
-from async_extractor.warehouse.connection import Address, connect
-from async_extractor.warehouse.ledger import Ledger, Series
-from async_extractor.warehouse.loader import Cost, LostChunk, PageToLoad, Row, WorkerSession
-from async_extractor.warehouse.schema import bring_up_to_date
-from async_extractor.warehouse.session import Session
-from async_extractor.windows import Window
-
-REALM = "4620816365000007770"
-START = datetime(2024, 1, 1, tzinfo=timezone.utc)
-WINDOW = Window(START, START + timedelta(days=30))
-READ_AT = START + timedelta(days=60)
-
-
-def row(record_id: str, *, day: int = 1, sync_token: int = 0, payload: bytes = b'{"Id":"1"}', line: int = 0) -> Row:
-    return (record_id, payload, START + timedelta(days=day), sync_token, line)
-
-
-def page(*rows: Row, number: int = 1) -> PageToLoad:
-    return PageToLoad(number, 1000, WINDOW.start, WINDOW.end, b'{"query":"SELECT * FROM Item"}', READ_AT, list(rows))
-
-
-@dataclass
-class Warehouse:
-    """A migrated database with a run of two chunks, and a worker's session for each."""
-
-    watcher: asyncpg.Connection
-    workers: list[WorkerSession]
-    run_id: int
-
-    async def raw(self) -> dict[str, tuple[str, int]]:
-        found = await self.watcher.fetch("SELECT id, payload::text, sync_token FROM raw.qb_items ORDER BY id")
-        return {r["id"]: (r["payload"], r["sync_token"]) for r in found}
-
-    async def attempts(self, name: str) -> int:
-        return int(await self.watcher.fetchval(f"SELECT sum({name}) FROM ops.attempts"))
+from async_extractor.warehouse.loader import Cost, LostChunk
+from tests.integration.loading import READ_AT, START, WINDOW, Warehouse, open_warehouse, page, row, staged
 
 
 @pytest.fixture
 async def warehouse(database: Any) -> AsyncIterator[Warehouse]:
-    address = Address(database.host, database.port, database.dbname, database.user, database.password)
-    owner = await connect(address)
-    await bring_up_to_date(owner)
-    series = Series(REALM, "items", "last_updated")
-    ledger = Ledger(Session(address, Events(), connection=owner))
-    run_id = await ledger.insert_run(series, "resume", WINDOW, "auto", 2, {})
-    middle = START + timedelta(days=15)
-    await ledger.write_plan(
-        run_id, series, WINDOW, pieces=[(Window(START, middle), None), (Window(middle, WINDOW.end), None)],
-        adopted=[], superseded=[], catch_up_from=None, as_of=None, source_count=None,
-    )  # fmt: skip
-    workers = [WorkerSession(address, "qb_items", "raw", REALM, "items", Events()) for _ in range(2)]
-    for worker in workers:
-        assert await worker.claim(run_id) is not None
-    watcher = await asyncpg.connect(database.dsn)
-    yield Warehouse(watcher, workers, run_id)
-    for ended in (*workers, owner, watcher):
-        await ended.close()
-
-
-async def staged(warehouse: Warehouse) -> int:
-    """How many rows were ever inserted into any session's staging, by Postgres' own count."""
-    await asyncio.gather(
-        *(worker._session.do(lambda c: c.execute("SELECT pg_stat_force_next_flush()")) for worker in warehouse.workers)
-    )
-    return int(
-        await warehouse.watcher.fetchval(
-            "SELECT coalesce(sum(n_tup_ins), 0) FROM pg_stat_all_tables WHERE relname = 'staging'"
-        )
-    )
+    async with open_warehouse(database) as opened:
+        yield opened
 
 
 async def test_new_records_go_straight_into_raw_with_all_their_columns(warehouse: Warehouse) -> None:
