@@ -1,4 +1,4 @@
-"""`python -m evidence_maker`: remakes evidence/. About ten minutes; ends and removes all that it started."""
+"""`python -m evidence_maker`: remakes evidence/. About fifteen minutes; ends and removes all that it started."""
 
 from __future__ import annotations
 

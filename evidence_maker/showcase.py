@@ -106,7 +106,7 @@ def show(stack: Stack, gallery: Gallery, say: Say) -> None:
             f"/pipelines/qb_invoices_backfill/logs?pipeline_run_id[]={first}",
             gallery.picture("mage-log.png"),
             wait_for="logs found",
-            height=2_050,
+            height=2_300,
         )
         report = _first_report(stack.reports, "invoices")
         gallery.document("report/run-invoices.html", report.with_suffix(".html").read_text())

@@ -24,7 +24,7 @@ def documents() -> list[Path]:
         *ROOT.glob("deploy/**/*.md"),
         *ROOT.glob("evidence/*/README.md"),
     ]
-    found.append(ROOT / "evidence" / "README.md")
+    found += [ROOT / "evidence" / "README.md", ROOT / "evidence" / "README.es.md"]
     return sorted(path for path in found if path.exists())
 
 

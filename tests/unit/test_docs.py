@@ -222,8 +222,9 @@ def test_the_index_of_the_documentation_names_every_page() -> None:
     assert {path for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"} <= named
 
 
-def test_every_file_of_the_evidence_is_shown_on_its_page() -> None:
-    page = Document(ROOT / "evidence" / "README.md")
+@pytest.mark.parametrize("name", ["README.md", "README.es.md"])
+def test_every_file_of_the_evidence_is_shown_on_its_page(name: str) -> None:
+    page = Document(ROOT / "evidence" / name)
     named = {target_of(page, link)[0] for link in page.links()}
     made = {path for folder in ("pictures", "text", "report") for path in (page.path.parent / folder).glob("*")}
     assert made <= named
