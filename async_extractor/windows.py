@@ -99,8 +99,6 @@ def add_months(moment: datetime, months: int) -> datetime:
         return moment
     year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
     month += 1
-    if year > 9998:
-        return datetime.max.replace(tzinfo=moment.tzinfo, microsecond=0) - 366 * DAY
     return moment.replace(year=year, month=month, day=min(moment.day, calendar.monthrange(year, month)[1]))
 
 
@@ -110,23 +108,20 @@ def cut(window: Window, step: Step) -> list[Window]:
     ValueError when it would take more than `MOST_CHUNKS`.
     """
     pieces: list[Window] = []
+    bounds = step.boundaries(window.start)
     start = window.start
-    for bound in step.boundaries(window.start):
-        if bound <= start:  # the first bounds of a step shorter than its month arithmetic can repeat
-            continue
-        end = min(bound, window.end)
+    while start < window.end:
+        end = min(next(bounds), window.end)
         pieces.append(Window(start, end))
         if len(pieces) > MOST_CHUNKS:
             raise ValueError(f"would cut {window} into more than {MOST_CHUNKS:,} chunks")
         start = end
-        if start >= window.end:
-            return pieces
-    raise AssertionError("unreachable: the bounds of a step have no end")
+    return pieces
 
 
 def cut_evenly(window: Window, parts: int, granularity: timedelta = SECOND) -> list[Window]:
     """The window in at most `parts` pieces of equal length, bounds on multiples of `granularity`."""
-    units = max(1, (window.end - window.start) // granularity)
+    units = (window.end - window.start) // granularity
     parts = max(1, min(parts, units))
     bounds = [window.start + granularity * (units * number // parts) for number in range(parts)]
     return [Window(a, b) for a, b in zip(bounds, [*bounds[1:], window.end], strict=True)]

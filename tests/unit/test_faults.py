@@ -284,3 +284,36 @@ def test_whatever_bytes_come_they_are_a_page_or_a_fault_in_one_line(status: int,
 )
 def test_a_body_nested_without_end_is_a_fault_too(body: bytes) -> None:
     assert type(classify(500, {}, body)) is TransientFault
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (300, TransientFault),
+        (399, TransientFault),
+        (400, QueryRefusedFault),
+        (408, TransientFault),
+        (499, QueryRefusedFault),
+        (500, TransientFault),
+        (599, TransientFault),
+    ],
+)
+def test_each_class_of_status_begins_and_ends_where_http_says(status: int, kind: type[QboFault]) -> None:
+    fault = classify(status, {}, b"")
+    assert type(fault) is kind
+    assert ("a redirect, which is not followed" in str(fault)) == (300 <= status < 400)
+    assert fault.status == status
+
+
+def test_a_fault_that_no_answer_brought_has_no_status() -> None:
+    assert TransientFault("the connection failed").status == 0
+
+
+def test_of_several_errors_the_first_is_told() -> None:
+    errors = [{"Message": "first", "code": "4001"}, {"Message": "second", "code": "4000"}]
+    assert read_fault(json.dumps({"Fault": {"Error": errors}}).encode()) == FaultText("4001", "first")
+
+
+@pytest.mark.parametrize(("body", "longest"), [(b"x y " * 500, 200), (upper("10000", "x y " * 500), 300)])
+def test_long_words_of_a_fault_are_cut(body: bytes, longest: int) -> None:
+    assert len(read_fault(body).text) in (longest - 1, longest)  # white space at the cut is taken off
