@@ -9,8 +9,9 @@ from types import TracebackType
 
 import asyncpg
 
-from async_extractor.closing import close, ending_of, endings, keep_report, why_incomplete
+from async_extractor.closing import close, keep_report
 from async_extractor.cost import Cost
+from async_extractor.endings import ending_of, endings, why_incomplete
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
 from async_extractor.events import Diary, Events, Listener
 from async_extractor.extraction import Extraction

@@ -1,64 +1,16 @@
-"""How a run ends: what it came to, or what ended it as the one line that its caller sees, and the report's files."""
+"""Closing a run: what it came to, and the report's files."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from datetime import datetime
 
-import asyncpg
-
-from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
 from async_extractor.events import Events
-from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
 from async_extractor.report import gather, reports_folder, write_report
 from async_extractor.result import BackfillResult
-from async_extractor.settings import Settings
 from async_extractor.validation import Validation
-from async_extractor.warehouse.connection import is_passing, told
 from async_extractor.warehouse.ledger import Ledger
-from async_extractor.warehouse.session import Session, WarehouseLost
+from async_extractor.warehouse.session import Session
 from async_extractor.windows import UTC, Window
-
-
-@contextlib.contextmanager
-def endings(settings: Settings, *, planning: bool = False) -> Iterator[None]:
-    """Whatever a person can act on leaves this block as a BackfillError."""
-    try:
-        yield
-    except Exception as error:
-        ending = ending_of(error, settings, planning=planning)
-        if ending is None:
-            raise
-        raise ending from None
-
-
-def ending_of(error: Exception, settings: Settings, *, planning: bool = False) -> BackfillError | None:
-    """What ended a run, as the error that its caller sees; None for a mistake of ours, which is to be seen whole."""
-    if isinstance(error, BackfillError):
-        return error
-    if isinstance(error, AuthorizationFault):
-        return ConfigurationError(str(error))
-    if isinstance(error, TransientFault) and planning and error.status == 0:
-        name = "QBO_SIMULATOR_URL" if settings.environment == "simulator" else "QBO_ENVIRONMENT"
-        return ConfigurationError(f"QuickBooks can't be reached at {settings.endpoints.api} ({name}): {error}")
-    if isinstance(error, (QboFault, WarehouseLost)):
-        return IncompleteError(str(error))
-    if isinstance(error, asyncpg.PostgresError) or is_passing(error):
-        return IncompleteError(f"{told(error)}; run the same again to resume")
-    return None
-
-
-async def why_incomplete(ledger: Ledger, run_id: int, counts: dict[str, int], stopped_for: str | None) -> str:
-    """One line on the chunks that a run leaves, of `counts` (planned, done, failed): how many, why, and what to do.
-
-    `stopped_for` is why it was told to stop, None when it wasn't.
-    """
-    left = counts["planned"] - counts["done"]
-    reason = stopped_for or f"{counts['failed']} failed"
-    errors = [row["error"] for row in await ledger.chunk_table(run_id) if row["error"]]
-    example = f", for example: {errors[0]}" if errors and not stopped_for else ""
-    return f"{left} of {counts['planned']} chunks are not done ({reason}{example}); run the same again to resume"
 
 
 async def close(ledger: Ledger, run_id: int) -> BackfillResult:

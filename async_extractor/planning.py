@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from async_extractor.closing import endings
 from async_extractor.cost import CHECKING, Cost, reading
 from async_extractor.cutting import Piece, cut_into_pieces
+from async_extractor.endings import endings
 from async_extractor.opening import Opened
 from async_extractor.qbo.client import PLANNING, Spent
 from async_extractor.qbo.counting import count

@@ -22,8 +22,8 @@ from datetime import datetime
 from typing import Any
 
 from async_extractor.backfill import Backfill
-from async_extractor.closing import endings
 from async_extractor.cutting import cut_into_pieces
+from async_extractor.endings import endings
 from async_extractor.errors import BackfillError, IncompleteError
 from async_extractor.planning import versions
 from async_extractor.qbo.client import PLANNING, Spent
