@@ -115,7 +115,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> QboFault |
         return fault(TransientFault)
     if status == 403 or code in _AUTHORIZATION_CODES:
         return fault(AuthorizationFault)
-    if 400 <= status < 500 and status != 408:
+    if status >= 400 and status != 408:
         return fault(QueryRefusedFault)
     if 300 <= status < 400:
         return fault(TransientFault, f"HTTP {status}, a redirect, which is not followed")
