@@ -342,3 +342,10 @@ def test_times_are_written_in_utc_whatever_their_offset() -> None:
 )
 def test_months_are_added_by_the_calendar(start: datetime, months: int, expected: datetime) -> None:
     assert add_months(start, months) == expected
+
+
+@pytest.mark.parametrize(("longest", "longer"), [("P100Y", "P1201M"), ("P36600D", "P36600DT1S")])
+def test_a_century_is_a_step_and_anything_longer_is_not(longest: str, longer: str) -> None:
+    parse_step(longest)
+    with pytest.raises(ValueError, match="longer than a century"):
+        parse_step(longer)

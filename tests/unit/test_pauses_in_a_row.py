@@ -1,0 +1,58 @@
+"""How many pauses there were since a request was last taken: by it a client tells a pace from an allowance used up."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from async_extractor.qbo.budget import Gate, LocalGate, OpenGate
+from tests.unit.virtual_time import Clock, VirtualTimePolicy
+
+
+@pytest.fixture
+def event_loop_policy(virtual_policy: VirtualTimePolicy) -> VirtualTimePolicy:
+    return virtual_policy
+
+
+async def ask(gate: Gate, status: int) -> None:
+    async with gate.turn() as turn:
+        turn.answered(status)
+
+
+@pytest.mark.parametrize("kind", [OpenGate, LocalGate])
+async def test_pauses_count_up_until_a_request_is_taken_and_then_from_one_again(
+    kind: type[OpenGate] | type[LocalGate], clock: Clock
+) -> None:
+    gate = kind()
+    for _ in range(2):
+        for number in (1, 2, 3):
+            await ask(gate, 429)
+            assert await gate.pause(5) == number
+            await asyncio.sleep(6)
+        await ask(gate, 200)
+
+
+async def test_any_answer_but_a_429_is_a_request_that_was_taken(clock: Clock) -> None:
+    for kind in (OpenGate, LocalGate):
+        gate = kind()
+        await gate.pause(1)
+        await ask(gate, 428)
+        assert await gate.pause(1) == 1
+
+
+async def test_what_was_sent_before_a_pause_does_not_end_the_count(clock: Clock) -> None:
+    gate = LocalGate()
+    async with gate.turn() as sent_before:
+        assert await gate.pause(5) == 1
+        sent_before.answered(200)
+    await ask(gate, 429)
+    assert await gate.pause(5) == 2
+
+
+async def test_several_429s_of_one_pause_count_once_and_the_longest_counts(clock: Clock) -> None:
+    gate = LocalGate()
+    assert [await gate.pause(seconds) for seconds in (5, 30, 5)] == [1, 1, 1]
+    began = clock.now
+    await ask(gate, 200)
+    assert clock.now - began >= 30
