@@ -42,8 +42,7 @@ def measure_one(postgres: PostgresAddress, processes: int, seconds: float) -> Ou
     """So many processes of one company, with an outage of so many seconds."""
     prepare(postgres)
     options = ("--latency-ms", "50", "--log-format", "none", "--realm-id", f"46208163650000{processes:05}")
-    with run_as_process(*options) as simulator:
-        senders = Senders(simulator, postgres, processes)
+    with run_as_process(*options) as simulator, Senders(simulator, postgres, processes) as senders:
         time.sleep(10)
         control(simulator, "faults", {"switches": {"faults": [{"kind": "unavailable", "rate": 1}]}})
         time.sleep(seconds)

@@ -1,6 +1,6 @@
 """A process that asks the simulator as much as it may: `python -m bench.sender CONFIG.json`.
 
-Prints on SIGTERM how many answers it got.
+It says `ready` when it could begin, begins on SIGUSR1, and says on SIGTERM how many answers it got.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ class GivenToken(AccessTokens):
 
 
 async def send(config: dict[str, Any]) -> int:
-    """Asks until SIGTERM; the number of answers."""
+    """Asks from SIGUSR1 to SIGTERM; the number of answers."""
     simulator = config["simulator"]
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    told_to_begin, stopped = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, told_to_begin.set)
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
     events = Events()
     answers = 0
     async with (
@@ -65,6 +67,8 @@ async def send(config: dict[str, Any]) -> int:
                 await client.fetch(query, spent)
                 answers += 1
 
+        print("ready", flush=True)
+        await told_to_begin.wait()
         asking = [asyncio.ensure_future(ask()) for _ in range(IN_FLIGHT)]
         await stopped.wait()
         for task in asking:

@@ -19,6 +19,7 @@ from typing import Any
 from async_extractor.embedded_postgres import PostgresAddress
 from async_extractor.warehouse.connection import Address, connect
 from async_extractor.warehouse.schema import bring_up_to_date
+from bench.processes import BenchError
 from qbo_simulator.simulator import SimulatorProcess
 
 
@@ -26,6 +27,7 @@ class Senders:
     """So many processes of one company on one Postgres. `what` is `count` or `pages`.
 
     Each takes the shared budget, or, where `postgres` names a role that may not, the part that is safe.
+    A context manager: none is left when it is over.
     """
 
     def __init__(self, simulator: SimulatorProcess, postgres: PostgresAddress, count: int, what: str = "count") -> None:
@@ -42,30 +44,52 @@ class Senders:
                 }
             )
         )
+        # All start together; a spare one is ready for when one of them is killed.
         self.running = [self._start() for _ in range(count)]
+        self._spare = self._start()
+        for process in self.running:
+            self._wait_until_ready(process)
+        for process in self.running:
+            process.send_signal(signal.SIGUSR1)
+
+    def __enter__(self) -> Senders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in (*self.running, self._spare):
+            process.kill()
+            process.communicate()
+        self._folder.cleanup()
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(  # noqa: S603 - this interpreter, this package
             [sys.executable, "-m", "bench.sender", str(self._config)], stdout=subprocess.PIPE, text=True
         )
 
+    @staticmethod
+    def _wait_until_ready(process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            raise BenchError("a sender ended before it was ready; why, it says above")
+
     def kill_one(self, chance: random.Random) -> None:
-        """SIGKILL, then a new one in its place, as an orchestrator would do."""
+        """SIGKILL, then the spare one takes its place and another is started.
+
+        So what is measured is what a kill costs the others and the quota, and not how long Python takes to start.
+        """
+        self._wait_until_ready(self._spare)
         number = chance.randrange(len(self.running))
-        self.running[number].kill()
-        self.running[number].communicate()
-        self.running[number] = self._start()
+        killed, self.running[number] = self.running[number], self._spare
+        killed.kill()
+        self.running[number].send_signal(signal.SIGUSR1)
+        killed.communicate()
+        self._spare = self._start()
 
     def stop(self) -> list[int]:
         """Ends them; how many requests each of the living ones was answered."""
         for process in self.running:
             process.send_signal(signal.SIGTERM)
-        counts = []
-        for process in self.running:
-            output, _ = process.communicate(timeout=60)
-            counts.append(int(output or 0))
-        self._folder.cleanup()
-        return counts
+        return [int(process.communicate(timeout=60)[0] or 0) for process in self.running]
 
 
 def prepare(postgres: PostgresAddress) -> None:
