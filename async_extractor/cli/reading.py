@@ -16,7 +16,7 @@ from async_extractor.secrets import MageSecrets
 from async_extractor.settings import warehouse_address
 from async_extractor.warehouse.connection import Connection, connect_first, told
 from async_extractor.warehouse.schema import bring_up_to_date
-from async_extractor.windows import UTC, iso
+from async_extractor.windows import DAY, SECOND, UTC, iso
 
 T = TypeVar("T")
 
@@ -66,8 +66,8 @@ def day_or_moment(name: str, text: str) -> tuple[datetime, datetime]:
     except ValueError:
         raise RequestError(f"{name}: {text!r} is not an ISO date (2024-03-05) or timestamp with an offset") from None
     if len(text.strip()) == len("2024-03-05"):
-        start = moment.replace(tzinfo=UTC)
-        return start, start.replace(hour=23, minute=59, second=59)
+        return moment.replace(tzinfo=UTC), moment.replace(tzinfo=UTC) + DAY
     if moment.tzinfo is None:
         raise RequestError(f"{name}: {text!r} has a time but no offset; add Z for UTC")
-    return moment.astimezone(UTC), moment.astimezone(UTC).replace(microsecond=999999)
+    second = moment.astimezone(UTC).replace(microsecond=0)
+    return second, second + SECOND

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from datetime import datetime
 from typing import Any
 
 import asyncpg
 import typer
 from rich.table import Table
 
+from async_extractor.cli.reading import as_json as as_json_line
 from async_extractor.cli.screen import screen
 from async_extractor.cost import MONTHLY_ALLOWANCE
 from async_extractor.secrets import MageSecrets
@@ -27,7 +26,7 @@ def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
     runs = asyncio.run(_recent(limit))
     if as_json:
         for run in runs:
-            print(json.dumps(run, default=_text))
+            print(as_json_line(run))
         return 0
     if not runs:
         print("No run yet. Begin with: qbo-backfill run invoices --fecha-inicio 2024-01-01 --fecha-fin 2024-12-31")
@@ -87,13 +86,7 @@ async def _recent(limit: int) -> list[dict[str, Any]]:
     connection = await connect_first(warehouse_address(MageSecrets.locate()))
     try:
         return [dict(row) for row in await connection.fetch(statement("recent_runs"), limit)]
-    except asyncpg.UndefinedTableError:
-        return []
-    except asyncpg.InvalidSchemaNameError:
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         return []
     finally:
         await connection.close()
-
-
-def _text(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
