@@ -56,3 +56,12 @@ async def test_several_429s_of_one_pause_count_once_and_the_longest_counts(clock
     began = clock.now
     await ask(gate, 200)
     assert clock.now - began >= 30
+
+
+async def test_a_pause_is_waited_out_to_its_last_moment(clock: Clock) -> None:
+    gate = LocalGate()
+    await gate.pause(0.9)
+    began = clock.now
+    await ask(gate, 200)
+    assert clock.now - began == pytest.approx(0.9, abs=0.15)  # a spacing later at most
+    assert clock.now - began >= 0.9
