@@ -210,14 +210,17 @@ class AccessTokens:
             self._events.emit("token_not_stored", "auth", f"storing the new tokens again: {error}", level="warning")
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
+            thread = ThreadPoolExecutor(1, "token-store")
             try:
-                await asyncio.to_thread(store)
+                await _in(thread, store)
             except ConfigurationError as again:
                 error = again
                 if time.monotonic() - began > STORING_SECONDS:
                     break
             else:
                 return
+            finally:
+                thread.shutdown(wait=False)
         raise AuthorizationFault(f"the new refresh token could not be stored ({error}): {REAUTHORISE}")
 
     async def _client_now(self, held: _Held) -> Client:
