@@ -15,7 +15,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 OF_THIS_MACHINE = re.compile(
     r"(Installing|platform|cachedir|hypothesis profile|rootdir|configfile|plugins|timeout|asyncio|collecting)\b"
 )
-BEGUN = re.compile(r"tests/compose/\w+\.py::(\S+) ?")
+BEGUN = re.compile(r"tests/compose/\w+\.py::(\w+(?:\[[^\]]*\])?) ?")
 ENDED = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED)\b.*$")
 
 
