@@ -29,7 +29,7 @@ from async_extractor.planning import versions
 from async_extractor.qbo.client import PLANNING, Spent
 from async_extractor.qbo.counting import count
 from async_extractor.qbo.faults import PageFault
-from async_extractor.qbo.query import CREATED, DATE_FIELDS, MOST_ROWS, DateField, Query
+from async_extractor.qbo.query import CREATED, DATE_FIELDS, MOST_ROWS, DateField, Query, has_id
 from async_extractor.qbo.reader import WindowReader
 from async_extractor.validation import Validation, Validator, advice, findings, latest, worst
 from async_extractor.validation.after_run import ledger_validation
@@ -245,9 +245,8 @@ class Verification(Backfill):
         waiting = [list(ids[start : start + IDS_A_LOOKUP]) for start in range(0, len(ids), IDS_A_LOOKUP)]
         while waiting:
             some = waiting.pop()
-            condition = f"Id IN ({', '.join(repr(record_id) for record_id in some)})"
             try:
-                answer = await self._client.fetch(Query(self.request.entity, (condition,)), self._spent)
+                answer = await self._client.fetch(Query(self.request.entity, (has_id(some),)), self._spent)
             except PageFault:
                 middle = len(some) // 2
                 if middle == 0:

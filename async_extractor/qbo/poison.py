@@ -17,7 +17,7 @@ from async_extractor.qbo.client import Patience
 from async_extractor.qbo.faults import PageFault, QueryRefusedFault, TransientFault
 from async_extractor.qbo.page_source import Page, PageSource
 from async_extractor.qbo.pages import SplitPage
-from async_extractor.qbo.query import Query
+from async_extractor.qbo.query import Query, has_id
 from async_extractor.qbo.span import Span
 
 # Passes over rows of one instant before the chunk is given up: they are being edited faster than read.
@@ -150,7 +150,7 @@ class PoisonSearch:
 
     async def _by_id(self, span: Span, ids: list[str], patience: Patience | None = None) -> AsyncIterator[Page]:
         """The records of these Ids, halving the list where Intuit can't serve it, or where it is more than a page."""
-        query = self._source.sized(Query(self._source.entity, (f"Id IN ({', '.join(_quoted(i) for i in ids)})",)))
+        query = self._source.sized(Query(self._source.entity, (has_id(ids),)))
         answer = None
         try:
             if len(ids) <= query.max_results:
@@ -186,7 +186,3 @@ class PoisonSearch:
 
 def _place(base: Query, position: int) -> Query:
     return replace(base, start_position=position, max_results=1)
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -7,6 +7,7 @@ zone that Intuit doesn't document.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -56,6 +57,12 @@ LAST_UPDATED = DateField("last_updated", "MetaData.LastUpdatedTime", SECOND)
 CREATED = DateField("created", "MetaData.CreateTime", SECOND)
 TXN_DATE = DateField("txn_date", "TxnDate", DAY)
 DATE_FIELDS = {field.name: field for field in (LAST_UPDATED, CREATED, TXN_DATE)}
+
+
+def has_id(ids: Iterable[str]) -> str:
+    """The condition that a record has one of these Ids."""
+    quoted = ("'" + i.replace("\\", "\\\\").replace("'", "\\'") + "'" for i in ids)
+    return f"Id IN ({', '.join(quoted)})"
 
 
 @dataclass(frozen=True)

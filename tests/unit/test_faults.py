@@ -317,3 +317,9 @@ def test_of_several_errors_the_first_is_told() -> None:
 @pytest.mark.parametrize(("body", "longest"), [(b"x y " * 500, 200), (upper("10000", "x y " * 500), 300)])
 def test_long_words_of_a_fault_are_cut(body: bytes, longest: int) -> None:
     assert len(read_fault(body).text) in (longest - 1, longest)  # white space at the cut is taken off
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403])
+@pytest.mark.parametrize("code", ["3200", "003200", "100"])
+def test_an_expired_token_is_known_by_its_code_under_every_status_it_was_seen_with(status: int, code: str) -> None:
+    assert isinstance(classify(status, {}, lower(code, "message=AuthenticationFailed")), TokenExpiredFault)

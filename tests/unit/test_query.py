@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from async_extractor.entities import ENTITIES
-from async_extractor.qbo.query import CREATED, DATE_FIELDS, LAST_UPDATED, TXN_DATE, Query
+from async_extractor.qbo.query import CREATED, DATE_FIELDS, LAST_UPDATED, TXN_DATE, Query, has_id
 from async_extractor.windows import UTC
 
 INVOICES, CUSTOMERS, ITEMS = ENTITIES["invoices"], ENTITIES["customers"], ENTITIES["items"]
@@ -80,3 +80,7 @@ def test_every_field_that_a_request_may_name_is_a_date_of_a_query() -> None:
         "created": ("MetaData.CreateTime", timedelta(seconds=1)),
         "txn_date": ("TxnDate", timedelta(days=1)),
     }
+
+
+def test_ids_are_asked_for_as_literals_that_nothing_in_them_can_end() -> None:
+    assert has_id(["7", "O'Hara", "a\\"]) == r"Id IN ('7', 'O\'Hara', 'a\\')"
