@@ -7,13 +7,16 @@ alone would leave a scheduler behind that goes on starting blocks.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass, field
@@ -41,6 +44,18 @@ def failures(run: dict[str, Any]) -> dict[str, str]:
         for block in run["block_runs"]
         if block["status"] == "failed"
     }
+
+
+def remove_scratch(log: Path) -> None:
+    """What the Mage with this log put into the temporary folder, and was ended before it could tidy up."""
+    scratch = _scratch(log)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(scratch.readlink(), ignore_errors=True)
+        scratch.unlink()
+
+
+def _scratch(log: Path) -> Path:
+    return log.with_suffix(".scratch")
 
 
 class MageError(Exception):
@@ -78,6 +93,9 @@ class MageServer:
         """Start the process group, `pid`."""
         self.port = self.port or _free_port()
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        remove_scratch(self.log)
+        # A short path: a socket's name has 108 bytes at most. Remembered for who ends it from another process.
+        _scratch(self.log).symlink_to(tempfile.mkdtemp(prefix="mage-"))
         with self.log.open("ab") as log:
             server = subprocess.Popen(
                 [
@@ -111,6 +129,7 @@ class MageServer:
     def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> None:
         """End the whole group: server, scheduler, workers. Runs under way are resumed by the next start."""
         stop_process_group(self.pid, with_signal)
+        remove_scratch(self.log)
 
     def activate(self, pipeline: str, trigger: str) -> None:
         """Switch a trigger on, as a person does on its page. It fires when its start time has come."""
@@ -151,6 +170,7 @@ class MageServer:
         others = {name: value for name, value in os.environ.items() if not name.startswith("MAGE_")}
         mine = {
             "MAGE_DATA_DIR": str(self.data_dir),
+            "TMPDIR": str(_scratch(self.log).readlink()),
             # For the blocks, wherever the project was copied to.
             "PYTHONPATH": str(CHECKOUT),
             "REQUIRE_USER_AUTHENTICATION": "1",

@@ -23,7 +23,7 @@ import psycopg2.sql
 
 from async_extractor.embedded_postgres import EmbeddedPostgres, PostgresAddress
 from async_extractor.secrets import MageSecrets
-from demo.mage_server import CHECKOUT, MageServer
+from demo.mage_server import CHECKOUT, MageServer, remove_scratch
 from demo.processes import stop_own_process_group
 
 
@@ -57,6 +57,7 @@ class Stack:
         self.project = self.folder / "mage_project"
         self.mage_data = self.folder / "mage_data"
         self.reports = self.mage_data / "reports"
+        self._mage_log = self.folder / "mage.log"
         self.postgres = EmbeddedPostgres(self.folder / "postgres")
         self.warehouse: PostgresAddress
         self.mage: MageServer
@@ -74,7 +75,7 @@ class Stack:
         say("Mage's project and secrets")
         self._copy_project()
         url = f"postgresql+psycopg2://{mages.user}:{mages.password}@{mages.host}:{mages.port}/{mages.dbname}"
-        self.mage = MageServer(self.project, self.mage_data, self.folder / "mage.log", database_url=url)
+        self.mage = MageServer(self.project, self.mage_data, self._mage_log, database_url=url)
         self._store_secrets(self._wait_for(simulator))
         say("Mage")
         self._start_mage()
@@ -88,6 +89,7 @@ class Stack:
         """End all processes, remove all data. Does nothing where nothing is."""
         for process in self._remembered().values():
             stop_own_process_group(process, self.folder)
+        remove_scratch(self._mage_log)
         self.postgres.destroy()
         for _ in range(_REMOVAL_TRIES):
             # Somebody else may be removing it, too.

@@ -103,6 +103,13 @@ async def test_a_trigger_that_is_active_afterwards_fails_the_demo(stack: Stack) 
         path.write_text(text)
 
 
+async def test_mage_leaves_nothing_in_the_temporary_folder(stack: Stack) -> None:
+    scratch = (stack.folder / "mage.scratch").readlink()
+    assert list(scratch.iterdir()) != []
+    stack.restart_mage()
+    assert not scratch.exists()
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A clone, so that a demo that somebody keeps in this checkout is left alone."""
