@@ -6,7 +6,17 @@ import asyncio
 
 import pytest
 
-from async_extractor.qbo.budget import Gate, LocalGate, OpenGate
+from async_extractor.entities import ENTITIES
+from async_extractor.qbo.budget import (
+    IN_FLIGHT,
+    PER_MINUTE,
+    PER_SECOND,
+    PIPELINES,
+    THROTTLE_SECONDS,
+    Gate,
+    LocalGate,
+    OpenGate,
+)
 from tests.unit.virtual_time import Clock, VirtualTimePolicy
 
 
@@ -65,3 +75,10 @@ async def test_a_pause_is_waited_out_to_its_last_moment(clock: Clock) -> None:
     await ask(gate, 200)
     assert clock.now - began == pytest.approx(0.9, abs=0.15)  # a spacing later at most
     assert clock.now - began >= 0.9
+
+
+def test_the_numbers_are_intuits_and_leave_some_of_the_minute() -> None:
+    """500 requests a minute, 10 a second, a minute after a 429 (limits page), 10 in flight (announcement)."""
+    assert (PER_SECOND, IN_FLIGHT, THROTTLE_SECONDS) == (10, 10, 60)
+    assert 490 <= PER_MINUTE < 500
+    assert len(ENTITIES) == PIPELINES
