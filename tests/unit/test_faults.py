@@ -289,6 +289,7 @@ def test_a_body_nested_without_end_is_a_fault_too(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
+        (299, TransientFault),
         (300, TransientFault),
         (399, TransientFault),
         (400, QueryRefusedFault),
