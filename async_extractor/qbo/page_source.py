@@ -1,4 +1,4 @@
-"""Where a window's pages come from: rows asked for, counted, and handed on as numbered pages."""
+"""Where a window's pages come from: rows asked for, counted, and handed on as pages."""
 
 from __future__ import annotations
 
@@ -53,7 +53,6 @@ class PageSource:
         self.entity = entity
         self.spent = Spent()
         self._size = size
-        self._number = 0
         self._handed_on: dict[str, int] = {}
         self._unreadable: set[bytes] = set()
 
@@ -88,14 +87,13 @@ class PageSource:
         return Query(query.entity, query.conditions, query.order, position, self._size.rows, query.what)
 
     def page(self, answer: Answer, query: Query) -> Page:
-        """The next page, of what in the answer was not handed on before."""
-        self._number += 1
+        """A page of what in the answer was not handed on before, without a number yet."""
         new = [record for record in answer.page.records if self._handed_on.get(record.id) != record.sync_token]
         self._handed_on.update((record.id, record.sync_token) for record in new)
         unreadable = [bad for bad in answer.page.unreadable if bad.raw not in self._unreadable]
         self._unreadable.update(bad.raw for bad in unreadable)
         return Page(
-            number=self._number,
+            number=0,
             size=query.max_results,
             records=new,
             unreadable=unreadable,
@@ -111,10 +109,9 @@ class PageSource:
             self._handed_on.pop(record.id, None)
 
     def poisoned(self, record_id: str | None, fault: PageFault, query: Query, where: str) -> Page:
-        """The next page, of a record that can't be served: its Id or None, the query that met it, and where it is."""
-        self._number += 1
+        """A page of a record that can't be served: its Id or None, the query that met it, and where it is."""
         return Page(
-            number=self._number,
+            number=0,
             size=query.max_results,
             records=[],
             unreadable=[],

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from async_extractor.entities import Entity
@@ -63,16 +64,21 @@ class WindowReader:
     def spent(self) -> Spent:
         return self._source.spent
 
-    def pages(
+    async def pages(
         self, field: DateField, start: datetime, end: datetime | None, created_before: datetime | None = None
     ) -> AsyncIterator[Page]:
-        """The window's pages, each version of a record once: again comes only what was edited meanwhile.
+        """The window's pages, at least one. Each version of a record comes once: again only what was edited meanwhile.
 
         `end` None reads until nothing is left, however much is edited meanwhile: edits move rows to
         the end, which is still ahead. `created_before` leaves out records that are younger.
         """
         extra = () if created_before is None else (CREATED.before(created_before),)
-        return self._walk(Span(field, start, end, extra))
+        number = 0
+        async for page in self._walk(Span(field, start, end, extra)):
+            if number and not (page.records or page.unreadable or page.poisoned):
+                continue  # it ends something, or all of it was handed on before
+            number += 1
+            yield replace(page, number=number)
 
     async def _walk(self, span: Span, patience: Patience | None = None) -> AsyncIterator[Page]:
         """Page by page along the field, each anchored at the last value of the one before."""

@@ -86,6 +86,8 @@ async def test_thousands_of_rows_of_one_second_all_arrive(database: Any, rows: i
         assert len(expected) == rows + 300
         assert await in_raw(database, "invoices") == expected
         assert result.rows["read"] == result.rows["inserted"] == len(expected), "a record was counted twice"
+        checks = {check.name: check for check in result.validations}
+        assert checks["pages"].severity == "ok", checks["pages"].message
 
 
 async def test_thousands_of_rows_of_one_second_that_are_being_edited_all_arrive(database: Any) -> None:

@@ -54,12 +54,15 @@ async def read(
     page_size: int = 5,
     created_before: datetime | None = None,
 ) -> Reading:
-    """The window's pages. Whatever the company does, no version of a record may come twice."""
+    """The window's pages. Whatever the company does, no version of a record may come twice, and no page bring
+    nothing but such."""
     reading = Reading()
     reader = WindowReader(company, company.entity, Events([reading.told.append]), page_size)  # type: ignore[arg-type]
     async for page in reader.pages(date_field, start, end, created_before):
         reading.pages.append(page)
     reading.requests = reader.spent.requests
+    assert [page.number for page in reading.pages] == list(range(1, len(reading.pages) + 1))
+    assert all(page.records or page.unreadable or page.poisoned for page in reading.pages[1:]), "a page of nothing new"
     versions = Counter((record.id, record.sync_token) for page in reading.pages for record in page.records)
     assert [version for version, times in versions.items() if times > 1] == [], "read more than once"
     return reading
