@@ -73,6 +73,13 @@ async def test_a_newer_version_takes_the_place_of_raws(warehouse: Warehouse, ver
     assert await name_in_raw(warehouse) == "second"
 
 
+async def test_a_new_record_without_a_date_arrives_by_staging_too(warehouse: Warehouse) -> None:
+    record = undated(named("no date"))
+    loaded = await warehouse.workers[0].load(page(record, record), Cost())
+    assert (loaded.read, loaded.inserted, await staged(warehouse)) == (1, 1, 2)
+    assert await name_in_raw(warehouse) == "no date"
+
+
 async def test_an_older_date_never_takes_the_place_of_raws_whatever_the_sync_token(warehouse: Warehouse) -> None:
     await warehouse.workers[0].load(page(named("newest", day=9, sync_token=1)), Cost())
     for older in (named("old", day=8, sync_token=5), undated(named("old", sync_token=5))):

@@ -38,6 +38,7 @@ BY_HAND = [
     ByHand(
         "gate",
         (
+            "tests/integration/test_gate_safeguards.py",
             "tests/integration/test_budget_pauses.py",
             "tests/integration/test_budget_order.py",
             "tests/integration/test_budget_holders.py",
