@@ -1,4 +1,4 @@
-"""Safeguards of the shared gate that show only where a request fails or nobody answers: what tests/mutants takes out."""
+"""Safeguards of the shared gate that show only where a request fails or nobody answers: tests/mutants lists them."""
 
 from __future__ import annotations
 
