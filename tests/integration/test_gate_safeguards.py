@@ -52,3 +52,14 @@ async def test_who_waits_for_a_place_is_told_and_does_not_only_look_again(
         asked = asyncio.ensure_future(ask())
         await company.until("SELECT count(*) = 1 FROM ops.waiting")
     await asyncio.wait_for(asked, 60)
+
+
+async def test_a_request_that_leaves_after_its_moment_takes_its_turn_anew_and_counts_once(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "LATEST_SECONDS", -1.0)  # whoever leaves at its moment is late
+    gate, connection = company.counted()
+    async with gate.turn():
+        pass
+    assert connection.calls == 1 + budget.MOST_RETAKES + 1, "taken, taken anew, ended"
+    assert await company.requests() == 1
