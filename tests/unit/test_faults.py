@@ -311,8 +311,10 @@ def test_a_fault_that_no_answer_brought_has_no_status() -> None:
 
 
 def test_of_several_errors_the_first_is_told() -> None:
-    errors = [{"Message": "first", "code": "4001"}, {"Message": "second", "code": "4000"}]
-    assert read_fault(json.dumps({"Fault": {"Error": errors}}).encode()) == FaultText("4001", "first")
+    first: object = {"Message": "first", "code": "4001"}
+    for second in ({"Message": "second", "code": "4000"}, "no error at all", None):
+        body = json.dumps({"Fault": {"Error": [first, second]}}).encode()
+        assert read_fault(body) == FaultText("4001", "first")
 
 
 @pytest.mark.parametrize(("body", "longest"), [(b"abcdef " * 500, 200), (upper("10000", "abcdef " * 500), 300)])
