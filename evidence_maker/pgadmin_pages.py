@@ -74,7 +74,7 @@ def running(warehouse: PostgresAddress) -> Iterator[tuple[str, str]]:
             _wait(port)
             yield f"http://127.0.0.1:{port}", password
         finally:
-            _docker("rm", "--force", name)
+            _docker("rm", "--force", "--volumes", name)
 
 
 class PgAdminPages:

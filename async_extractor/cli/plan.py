@@ -39,7 +39,7 @@ def plan(
         print(json.dumps({"entity": entity, "window": str(request.window), **cost.as_dict()}))
     else:
         rows = "all of it is done" if cost.rows is None else f"{cost.rows:,} rows at QuickBooks"
-        print(f"{entity} in {request.window}: {rows}, {cost.chunks:,} chunks; {cost}.")
+        print(f"{entity} in {request.window}: {rows}, {cost.chunks:,} chunk{"" if cost.chunks == 1 else "s"}; {cost}.")
     return 0
 
 
