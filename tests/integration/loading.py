@@ -14,7 +14,7 @@ import asyncpg
 from async_extractor.events import Event, Events
 from async_extractor.warehouse.connection import Address, connect
 from async_extractor.warehouse.ledger import Ledger, Series
-from async_extractor.warehouse.loader import PageToLoad, Row, WorkerSession
+from async_extractor.warehouse.loader import Loaded, PageToLoad, Row, WorkerSession
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.session import Session
 from async_extractor.windows import Window
@@ -85,3 +85,21 @@ async def staged(warehouse: Warehouse) -> int:
             "SELECT coalesce(sum(n_tup_ins), 0) FROM pg_stat_all_tables WHERE relname = 'staging'"
         )
     )
+
+
+async def blocked(warehouse: Warehouse, loading: asyncio.Future[Loaded], *others: asyncio.Future[Loaded]) -> None:
+    """Returns when each of them waits for somebody's lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    while await warehouse.watcher.fetchval(waiting) < 1 + len(others):
+        assert not any(one.done() for one in (loading, *others)), "it waited for nobody"
+        await asyncio.sleep(0.02)
+
+
+async def insert_as_another(warehouse: Warehouse, record_id: str, sync_token: int) -> None:
+    """A record named "theirs", as another session brings it; in the watcher's own transaction where it has one."""
+    await warehouse.watcher.execute(
+        """INSERT INTO raw.qb_items (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,
+                                     page_size, request_payload, last_updated_utc, sync_token, run_id)
+           VALUES ($1, '{"Name": "theirs"}', $2, $2, 1, 1, '{"query": ""}', $3, $4, 1)""",
+        record_id, START, START + timedelta(days=1), sync_token,
+    )  # fmt: skip

@@ -10,8 +10,19 @@ from typing import Any
 
 import pytest
 
-from async_extractor.warehouse.loader import Cost, Loaded, LostChunk, PageToLoad, Refused, Row
-from tests.integration.loading import READ_AT, START, WINDOW, Warehouse, open_warehouse, page, row, staged
+from async_extractor.warehouse.loader import Cost, LostChunk, PageToLoad, Refused, Row
+from tests.integration.loading import (
+    READ_AT,
+    START,
+    WINDOW,
+    Warehouse,
+    blocked,
+    insert_as_another,
+    open_warehouse,
+    page,
+    row,
+    staged,
+)
 
 
 @pytest.fixture
@@ -30,14 +41,6 @@ def undated(given: Row) -> Row:
 
 async def name_in_raw(warehouse: Warehouse, record_id: str = "1") -> str:
     return str(await warehouse.watcher.fetchval("SELECT payload ->> 'Name' FROM raw.qb_items WHERE id = $1", record_id))
-
-
-async def blocked(warehouse: Warehouse, loading: asyncio.Future[Loaded], *others: asyncio.Future[Loaded]) -> None:
-    """Returns when each of them waits for somebody's lock."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    while await warehouse.watcher.fetchval(waiting) < 1 + len(others):
-        assert not any(one.done() for one in (loading, *others)), "it waited for nobody"
-        await asyncio.sleep(0.02)
 
 
 NEWEST_OF_A_PAGE = {
@@ -136,12 +139,7 @@ async def test_what_another_session_brings_while_a_page_is_merged_stays_when_it_
     """It is not there when the merge looks, and is when it writes. Twice in the page, so that ours is merged."""
     other = warehouse.watcher.transaction()
     await other.start()
-    await warehouse.watcher.execute(
-        """INSERT INTO raw.qb_items (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,
-                                     page_size, request_payload, last_updated_utc, sync_token, run_id)
-           VALUES ('1', '{"Name": "theirs"}', $1, $1, 1, 1, '{"query": ""}', $2, $3, 1)""",
-        START, START + timedelta(days=1), theirs,
-    )  # fmt: skip
+    await insert_as_another(warehouse, "1", theirs)
     ours = named("ours", sync_token=1)
     loading = asyncio.ensure_future(warehouse.workers[0].load(page(ours, ours), Cost()))
     await blocked(warehouse, loading)
@@ -164,12 +162,7 @@ async def test_two_sessions_with_the_same_records_in_another_order_wait_for_each
     if known:
         await warehouse.watcher.execute("SELECT FROM raw.qb_items WHERE id = '0150' FOR UPDATE")
     else:
-        await warehouse.watcher.execute(
-            """INSERT INTO raw.qb_items (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,
-                                         page_size, request_payload, sync_token, run_id)
-               VALUES ('0150', '{}', $1, $1, 1, 1, '{"query": ""}', 0, 1)""",
-            START,
-        )
+        await insert_as_another(warehouse, "0150", 0)
     loads = [
         asyncio.ensure_future(
             worker.load(page(*(named("new", record_id=i, sync_token=token) for i in ordered), number=2), Cost())

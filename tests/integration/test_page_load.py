@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 from async_extractor.warehouse.loader import Cost, LostChunk
-from tests.integration.loading import READ_AT, START, WINDOW, Warehouse, open_warehouse, page, row, staged
+from tests.integration.loading import (
+    READ_AT,
+    START,
+    WINDOW,
+    Warehouse,
+    blocked,
+    insert_as_another,
+    open_warehouse,
+    page,
+    row,
+    staged,
+)
 
 
 @pytest.fixture
@@ -99,18 +110,10 @@ async def test_an_id_that_another_session_brings_meanwhile_is_merged_newest_wins
     """The other has inserted it and not committed: our session doesn't see it, tries straight, and waits."""
     other = warehouse.watcher.transaction()
     await other.start()
-    await warehouse.watcher.execute(
-        """INSERT INTO raw.qb_items (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,
-                                     page_size, request_payload, last_updated_utc, sync_token, run_id)
-           VALUES ('5', '{"Name": "theirs"}', $1, $1, 1, 1, '{"query": ""}', $2, $3, 1)""",
-        START, START + timedelta(days=1), theirs,
-    )  # fmt: skip
+    await insert_as_another(warehouse, "5", theirs)
     ours = page(row("4"), row("5", sync_token=3, payload=b'{"Name":"ours"}'), row("6"))
     loading = asyncio.ensure_future(warehouse.workers[0].load(ours, Cost()))
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    while not await warehouse.watcher.fetchval(waiting):
-        assert not loading.done()
-        await asyncio.sleep(0.02)
+    await blocked(warehouse, loading)
     await other.commit()
     loaded = await loading
     assert (loaded.read, loaded.inserted) == (3, 2)
