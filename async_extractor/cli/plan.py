@@ -39,7 +39,8 @@ def plan(
         print(json.dumps({"entity": entity, "window": str(request.window), **cost.as_dict()}))
     else:
         rows = "all of it is done" if cost.rows is None else f"{cost.rows:,} rows at QuickBooks"
-        print(f"{entity} in {request.window}: {rows}, {cost.chunks:,} chunk{"" if cost.chunks == 1 else "s"}; {cost}.")
+        chunks = "1 chunk" if cost.chunks == 1 else f"{cost.chunks:,} chunks"
+        print(f"{entity} in {request.window}: {rows}, {chunks}; {cost}.")
     return 0
 
 
