@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test test-all test-compose lint bench evidence clean
+.PHONY: help install demo up down test test-all test-compose lint coverage mutants bench evidence clean
 
 help:  ## what there is to call
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,15 @@ test-all: lint  ## every test, also those that run for minutes
 
 test-compose: install  ## the Docker stack for real: first start, triggers, restarts, rotation, down and up
 	@$(BIN)/python -m pytest tests/compose -v -s
+
+coverage: install  ## lines and branches that the tests reach, processes they start included
+	@mkdir -p .state/coverage && $(BIN)/python -m coverage erase --rcfile tests/coverage.ini
+	@$(BIN)/python -m coverage run --rcfile tests/coverage.ini -m pytest -m 'not long' tests/unit tests/integration tests/acceptance
+	@$(BIN)/python -m coverage combine --quiet --rcfile tests/coverage.ini
+	@$(BIN)/python -m coverage report --rcfile tests/coverage.ini
+
+mutants: install  ## what the tests would notice: safeguards removed one at a time; takes hours
+	@$(BIN)/python -m tests.mutants
 
 bench: install  ## measure, as ratios, into evidence/bench/
 	@$(BIN)/python -m bench
