@@ -40,10 +40,10 @@ lint: install  ## ruff and strict mypy
 	@$(BIN)/mypy
 
 test: lint  ## lint, then every test but the long ones
-	@$(BIN)/python -m pytest -m 'not long'
+	@$(BIN)/python -m tests.side_by_side -m 'not long'
 
 test-all: lint  ## every test, also those that run for minutes
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m tests.side_by_side
 
 test-compose: install  ## the Docker stack for real: first start, triggers, restarts, rotation, down and up
 	@$(BIN)/python -m pytest tests/compose -v -s
