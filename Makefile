@@ -23,13 +23,13 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: install  ## backfill a simulated company through a real Mage; KEEP=1 leaves it up
-	@$(BIN)/python -m demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m tools.demo $(if $(KEEP),--keep)
 
 up:  ## the Docker stack, ready: Mage, Postgres, pgAdmin; COMPOSE_PROFILES=simulator adds a QuickBooks to try
-	@docker/create_secrets.sh
+	@deploy/docker/create_secrets.sh
 	@docker compose up --detach --build --wait
 	@docker compose ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
-	@echo "Passwords are in docker/secrets/; docs/docker.md says which opens what."
+	@echo "Passwords are in deploy/docker/secrets/; docs/docker.md says which opens what."
 
 down:  ## stop the Docker stack; its data stays
 	@docker compose --profile simulator down
@@ -58,12 +58,12 @@ mutants: install  ## what the tests would notice: safeguards removed one at a ti
 	@$(BIN)/python -m tests.mutants
 
 bench: install  ## measure, as ratios, into evidence/bench/
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m tools.bench
 
 evidence: install  ## remake evidence/: runs on the simulator, photographed; needs Chromium
-	@$(BIN)/python -m evidence_maker
+	@$(BIN)/python -m tools.evidence
 
 clean:  ## end what the demo left running, remove all that make built
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo --down; fi
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tools.demo --down; fi
 	@rm -rf $(VENV) .state build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

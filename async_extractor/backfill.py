@@ -9,22 +9,22 @@ from types import TracebackType
 
 import asyncpg
 
+from async_extractor.checks import Validation, Validator
 from async_extractor.closing import close, keep_report
-from async_extractor.cost import Cost
-from async_extractor.endings import ending_of, endings, why_incomplete
+from async_extractor.error_mapping import ending_of, endings, why_incomplete
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
 from async_extractor.events import Diary, Events, Listener
-from async_extractor.extraction import Extraction
-from async_extractor.opening import opened
-from async_extractor.planning import Planner
+from async_extractor.extraction.workers import Extraction
+from async_extractor.limits import no_limits, shared_limits
+from async_extractor.planning.estimate import Cost
+from async_extractor.planning.planner import Planner
 from async_extractor.qbo.client import Patience, QueryClient, Spent
 from async_extractor.qbo.counting import count
 from async_extractor.request import BackfillRequest
+from async_extractor.resources import opened
 from async_extractor.result import BackfillResult
 from async_extractor.settings import Secrets, Settings
-from async_extractor.sharing import no_limits, shared_limits
-from async_extractor.validation import Validation, Validator
-from async_extractor.warehouse.diary import keep_events
+from async_extractor.warehouse.events import keep_events
 from async_extractor.warehouse.ledger import Ledger, Series
 from async_extractor.warehouse.loader import WorkerSession
 from async_extractor.warehouse.session import Session, WarehouseLost

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from async_extractor.checks import Validation
 from async_extractor.events import Events
 from async_extractor.report import gather, reports_folder, write_report
 from async_extractor.result import BackfillResult
-from async_extractor.validation import Validation
 from async_extractor.warehouse.ledger import Ledger
 from async_extractor.warehouse.session import Session
 from async_extractor.windows import UTC, Window

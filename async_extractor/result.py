@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from async_extractor.validation import Validation
+from async_extractor.checks import Validation
 from async_extractor.windows import Window, iso
 
 

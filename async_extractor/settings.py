@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from async_extractor.errors import ConfigurationError
+from async_extractor.qbo.auth.access_tokens import TokenStore
+from async_extractor.qbo.auth.token_endpoint import Client
 from async_extractor.qbo.endpoints import Endpoints
-from async_extractor.qbo.oauth import TokenStore
-from async_extractor.qbo.token_endpoint import Client
 from async_extractor.warehouse.connection import Address
 
 # The second one is there while the first is being rotated; see rotation.py.

@@ -22,22 +22,22 @@ from datetime import datetime
 from typing import Any
 
 from async_extractor.backfill import Backfill
-from async_extractor.cutting import cut_into_pieces
-from async_extractor.endings import endings
+from async_extractor.checks import Validation, Validator, findings, latest, suggested_commands, worst
+from async_extractor.checks.after_run import ledger_validation
+from async_extractor.checks.bisection import CountsByHour, differing
+from async_extractor.checks.comparison import Compared, Comparison, Finding, LookedUp, days_to_read
+from async_extractor.checks.coverage import Coverage, coverage
+from async_extractor.checks.day_checksums import BrokenSeal, Seals, windows_to_read
+from async_extractor.checks.verification_result import VerificationResult
+from async_extractor.error_mapping import endings
 from async_extractor.errors import BackfillError, IncompleteError
-from async_extractor.planning import versions
+from async_extractor.planning.chunking import cut_into_pieces
+from async_extractor.planning.planner import versions
 from async_extractor.qbo.client import PLANNING, Spent
 from async_extractor.qbo.counting import count
 from async_extractor.qbo.faults import PageFault
+from async_extractor.qbo.paging.reader import WindowReader
 from async_extractor.qbo.query import CREATED, DATE_FIELDS, MOST_ROWS, DateField, Query, has_id
-from async_extractor.qbo.reader import WindowReader
-from async_extractor.validation import Validation, Validator, advice, findings, latest, worst
-from async_extractor.validation.after_run import ledger_validation
-from async_extractor.validation.bisection import CountsByHour, differing
-from async_extractor.validation.comparison import Compared, Comparison, Finding, LookedUp, days_to_read
-from async_extractor.validation.coverage import Coverage, coverage
-from async_extractor.validation.seals import BrokenSeal, Seals, windows_to_read
-from async_extractor.validation.verified import VerificationResult
 from async_extractor.warehouse.connection import Connection, connect
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import SECOND, UTC, Window
@@ -167,7 +167,7 @@ class Verification(Backfill):
         confirmed = [seal for seal in broken if any(window.contains(seal.window) for window in clean)]
         await seals.seal(run_id, [seal.day for seal in confirmed])
         misplaced = await self._misplaced(verified, compared)
-        repair = advice.verify(entity.name, request.window, field_name, repair=True)
+        repair = suggested_commands.verify(entity.name, request.window, field_name, repair=True)
         source = findings.source_rows(compared, counted, in_raw, whole=deep, repair=repair)
         volume = await validator.volume(
             run_id,

@@ -17,7 +17,7 @@ CREATE TABLE ops.runs (
     realm_id      text        NOT NULL,
     entity        text        NOT NULL,
     filter_field  text        NOT NULL CHECK (filter_field IN ('last_updated', 'created', 'txn_date')),
-    mode          text        NOT NULL CHECK (mode IN ('resume', 'reprocess', 'retry')),
+    mode          text        NOT NULL CHECK (mode IN ('resume', 'reprocess', 'retry', 'verify')),
     range_start   timestamptz NOT NULL,
     range_end     timestamptz NOT NULL,
     chunk         text        NOT NULL,
@@ -40,7 +40,7 @@ COMMENT ON COLUMN ops.runs.run_id       IS 'The run''s number, in every log line
 COMMENT ON COLUMN ops.runs.realm_id     IS 'Intuit''s id of the company (realm).';
 COMMENT ON COLUMN ops.runs.entity       IS 'invoices, customers or items.';
 COMMENT ON COLUMN ops.runs.filter_field IS 'The date that the range is about: last_updated, created or txn_date.';
-COMMENT ON COLUMN ops.runs.mode         IS 'resume (what is not done), reprocess (all again) or retry (what failed).';
+COMMENT ON COLUMN ops.runs.mode         IS 'resume (what is not done), reprocess (all again), retry (what failed) or verify (compared with QuickBooks; read again only to repair).';
 COMMENT ON COLUMN ops.runs.range_start  IS 'First instant of the range asked for (UTC, inclusive).';
 COMMENT ON COLUMN ops.runs.range_end    IS 'End of the range asked for (UTC, exclusive).';
 COMMENT ON COLUMN ops.runs.chunk        IS 'How the range was to be cut: auto, day, week or an ISO 8601 duration.';
@@ -131,6 +131,7 @@ CREATE TABLE ops.attempts (
     split_seconds double precision NOT NULL DEFAULT 0,
     copy_seconds  double precision NOT NULL DEFAULT 0,
     merge_seconds double precision NOT NULL DEFAULT 0,
+    overlapped_seconds double precision NOT NULL DEFAULT 0,
     error         text,
     started_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished_at   timestamptz,
@@ -152,11 +153,12 @@ COMMENT ON COLUMN ops.attempts.rows_updated     IS 'Records that replaced an old
 COMMENT ON COLUMN ops.attempts.rows_unchanged   IS 'Records that raw already had; nothing was written for them.';
 COMMENT ON COLUMN ops.attempts.rows_quarantined IS 'Records that Postgres can''t hold, or that have no Id: whole in ops.quarantine.';
 COMMENT ON COLUMN ops.attempts.bytes_read       IS 'Bytes of the answers'' bodies, uncompressed.';
-COMMENT ON COLUMN ops.attempts.wait_seconds     IS 'Waiting for the budget, the breaker or a pause.';
-COMMENT ON COLUMN ops.attempts.fetch_seconds    IS 'Waiting for Intuit''s answers and reading them.';
-COMMENT ON COLUMN ops.attempts.split_seconds    IS 'Cutting pages into records.';
-COMMENT ON COLUMN ops.attempts.copy_seconds     IS 'COPY into staging.';
+COMMENT ON COLUMN ops.attempts.wait_seconds     IS 'The worker stood still for the budget, the breaker or a pause.';
+COMMENT ON COLUMN ops.attempts.fetch_seconds    IS 'The worker stood still for Intuit''s answers and reading them.';
+COMMENT ON COLUMN ops.attempts.split_seconds    IS 'The worker stood still while a page was cut into records.';
+COMMENT ON COLUMN ops.attempts.copy_seconds     IS 'COPY: new records into raw, those that raw knows into staging.';
 COMMENT ON COLUMN ops.attempts.merge_seconds    IS 'INSERT ... ON CONFLICT into raw, and the commit.';
+COMMENT ON COLUMN ops.attempts.overlapped_seconds IS 'Waiting, fetching and splitting that went on while the page before was loaded: not in the other figures.';
 COMMENT ON COLUMN ops.attempts.error            IS 'Why it failed, in one line.';
 COMMENT ON COLUMN ops.attempts.started_at       IS 'When it began (UTC).';
 COMMENT ON COLUMN ops.attempts.finished_at      IS 'When it ended (UTC); null after a kill.';
@@ -200,3 +202,61 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION ops.claim_chunk(bigint) IS 'Begins the next free chunk of a run and holds it by a session advisory lock; no row when none is free.';
+
+-- Records that raw can't hold. Whole, as the bytes that Intuit sent.
+CREATE TABLE ops.quarantine (
+    quarantine_id bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    realm_id      text        NOT NULL,
+    entity        text        NOT NULL,
+    record_id     text,
+    reason        text        NOT NULL CHECK (reason <> ''),
+    record        bytea,
+    record_sha256 bytea       GENERATED ALWAYS AS (sha256(coalesce(record, ''::bytea))) STORED,
+    chunk_id      bigint      NOT NULL REFERENCES ops.chunks,
+    run_id        bigint      NOT NULL REFERENCES ops.runs,
+    page_number   integer     NOT NULL,
+    request_payload jsonb     NOT NULL,
+    intuit_tid    text,
+    quarantined_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    resolved_at   timestamptz
+);
+CREATE UNIQUE INDEX quarantine_record ON ops.quarantine (realm_id, entity, coalesce(record_id, ''), record_sha256)
+    WHERE resolved_at IS NULL;
+COMMENT ON TABLE  ops.quarantine IS 'Records that Postgres refuses (\u0000, a lone surrogate), that have no Id, or that Intuit can''t serve: kept whole with the reason; the rest of their page went on.';
+COMMENT ON COLUMN ops.quarantine.quarantine_id  IS 'The entry''s number.';
+COMMENT ON COLUMN ops.quarantine.realm_id       IS 'Intuit''s id of the company (realm).';
+COMMENT ON COLUMN ops.quarantine.entity         IS 'invoices, customers or items.';
+COMMENT ON COLUMN ops.quarantine.record_id      IS 'The record''s Id, where it has one.';
+COMMENT ON COLUMN ops.quarantine.reason         IS 'Why it is here, in one line.';
+COMMENT ON COLUMN ops.quarantine.record         IS 'The record as Intuit sent it; null where Intuit could not send it.';
+COMMENT ON COLUMN ops.quarantine.record_sha256  IS 'So that reading it again does not add it again.';
+COMMENT ON COLUMN ops.quarantine.chunk_id       IS 'The chunk it came in.';
+COMMENT ON COLUMN ops.quarantine.run_id         IS 'The run that read it first.';
+COMMENT ON COLUMN ops.quarantine.page_number    IS 'The page of the chunk.';
+COMMENT ON COLUMN ops.quarantine.request_payload IS 'The request that brought it: method, path, minorversion, query. Never a token.';
+COMMENT ON COLUMN ops.quarantine.intuit_tid     IS 'Intuit''s transaction id of the answer, for their support.';
+COMMENT ON COLUMN ops.quarantine.quarantined_at IS 'When it was set aside (UTC).';
+COMMENT ON COLUMN ops.quarantine.resolved_at    IS 'When a later version of the record arrived in raw; null while it stands.';
+
+CREATE TABLE ops.events (
+    event_id    bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id      bigint      NOT NULL REFERENCES ops.runs,
+    happened_at timestamptz NOT NULL,
+    code        text        NOT NULL,
+    name        text        NOT NULL,
+    phase       text        NOT NULL CHECK (phase IN ('auth', 'plan', 'extract', 'load', 'validate', 'report')),
+    level       text        NOT NULL CHECK (level IN ('debug', 'info', 'warning', 'error')),
+    message     text        NOT NULL,
+    fields      jsonb       NOT NULL DEFAULT '{}'
+);
+CREATE INDEX events_run ON ops.events (run_id);
+COMMENT ON TABLE  ops.events IS 'What a run met that its report must tell: retries, throttles, the breaker, refreshed tokens, failed chunks. Ordinary progress is not kept.';
+COMMENT ON COLUMN ops.events.event_id    IS 'The entry''s number.';
+COMMENT ON COLUMN ops.events.run_id      IS 'The run.';
+COMMENT ON COLUMN ops.events.happened_at IS 'When (UTC).';
+COMMENT ON COLUMN ops.events.code        IS 'QBF-...; docs/error-codes.md says what each means and what to do.';
+COMMENT ON COLUMN ops.events.name        IS 'The event''s name in the code, stable.';
+COMMENT ON COLUMN ops.events.phase       IS 'auth, plan, extract, load, validate or report.';
+COMMENT ON COLUMN ops.events.level       IS 'debug, info, warning or error.';
+COMMENT ON COLUMN ops.events.message     IS 'What happened, for people. No secrets.';
+COMMENT ON COLUMN ops.events.fields      IS 'The figures behind it, with intuit_tid where Intuit gave one.';

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from async_extractor.embedded_postgres import EmbeddedPostgres, PostgresAddress
+from local_postgres.embedded import EmbeddedPostgres, PostgresAddress
 from tests.support.commands import CommandLine, new_mage
 from tests.support.databases import execute
 
@@ -55,13 +55,23 @@ def postgres_server() -> Iterator[PostgresAddress]:
         server.destroy()
 
 
+def _fresh(server: PostgresAddress) -> Iterator[Database]:
+    name = f"test_{next(_numbers)}"
+    execute(server, f"CREATE DATABASE {name}")
+    yield Database(server.host, server.port, server.user, server.password, name)
+    execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def database(postgres_server: PostgresAddress) -> Iterator[Database]:
     """A fresh, empty database for one test, dropped afterwards whoever is still connected."""
-    name = f"test_{next(_numbers)}"
-    execute(postgres_server, f"CREATE DATABASE {name}")
-    yield Database(postgres_server.host, postgres_server.port, postgres_server.user, postgres_server.password, name)
-    execute(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    yield from _fresh(postgres_server)
+
+
+@pytest.fixture
+def other_database(postgres_server: PostgresAddress) -> Iterator[Database]:
+    """A second one, to compare the first with."""
+    yield from _fresh(postgres_server)
 
 
 @pytest.fixture(scope="session")

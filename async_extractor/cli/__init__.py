@@ -7,14 +7,12 @@ import sys
 import click
 import typer
 
-from async_extractor import core_dumps
 from async_extractor.cli import (
     auth,
     bench,
-    browse,
     metrics,
     plan,
-    postgres,
+    programs,
     quarantine,
     report,
     reprocess,
@@ -23,13 +21,13 @@ from async_extractor.cli import (
     rotate,
     run,
     secrets,
-    simulator,
     status,
     triggers,
     verify,
     warehouse,
 )
 from async_extractor.errors import BackfillError
+from async_extractor.mage import core_dumps
 
 app = typer.Typer(
     name="qbo-backfill",
@@ -50,14 +48,13 @@ app.command("report")(report.report)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(triggers.app, name="triggers")
 app.command("metrics")(metrics.metrics)
-app.command("browse")(browse.browse)
 app.command("bench")(bench.bench)
 secrets.app.command("rotate")(rotate.rotate)
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(auth.app, name="auth")
-app.add_typer(postgres.app, name="postgres")
 app.add_typer(warehouse.app, name="warehouse")
-app.command("simulator", context_settings=simulator.CONTEXT, add_help_option=False)(simulator.simulator)
+for program in (programs.simulator, programs.postgres):
+    app.command(context_settings=programs.CONTEXT, add_help_option=False)(program)
 
 
 def main() -> None:

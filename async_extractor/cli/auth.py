@@ -16,12 +16,12 @@ import typer
 from aiohttp import web
 
 from async_extractor.errors import BackfillError, ConfigurationError, RequestError
-from async_extractor.qbo.consent import ConsentRequest, Granted, StrangeAnswerError
+from async_extractor.mage.secrets import MageSecrets
+from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, REFRESH_TOKEN, StoredTokens, mark_of
+from async_extractor.qbo.auth.consent import ConsentRequest, Granted, StrangeAnswerError
+from async_extractor.qbo.auth.token_endpoint import Client, TokenEndpoint
 from async_extractor.qbo.endpoints import Endpoints
 from async_extractor.qbo.faults import QboFault
-from async_extractor.qbo.oauth import ACCESS_TOKEN, REFRESH_TOKEN, StoredTokens, mark_of
-from async_extractor.qbo.token_endpoint import Client, TokenEndpoint
-from async_extractor.secrets import MageSecrets
 from async_extractor.windows import UTC
 
 app = typer.Typer(no_args_is_help=True, help="The connection to Intuit: make it anew, or see how long it lasts.")

@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from async_extractor.chart import lines
 from async_extractor.cli.run import ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, NO_LIMITS, PROFILE
 from async_extractor.cli.screen import screen
 from async_extractor.errors import ConfigurationError, RequestError
-from async_extractor.grid import Cell, measure, recommended
+from async_extractor.mage.secrets import MageSecrets
 from async_extractor.request import BackfillRequest
-from async_extractor.secrets import MageSecrets
+from async_extractor.tuning.chart import lines
+from async_extractor.tuning.grid import Cell, measure, recommended
 
 CONCURRENCIES = typer.Option("1,2,4,8", "--concurrency", help="Chunks fetched at once, one number for each column")
 CHUNKS = typer.Option("auto", "--chunk", help="How to cut the range, one for each row: auto,P1M,week")

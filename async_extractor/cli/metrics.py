@@ -10,7 +10,7 @@ import typer
 from async_extractor.cli.reading import as_json, read
 from async_extractor.cli.run import PROFILE
 from async_extractor.errors import RequestError
-from async_extractor.metrics import as_text, collect
+from async_extractor.monitoring.openmetrics import as_text, collect
 
 OUT = typer.Option("", "--out", metavar="FILE", help="Replace FILE at once, for node_exporter's textfile collector")
 AS_JSON = typer.Option(False, "--json", help="One JSON object a sample instead")

@@ -10,10 +10,10 @@ import typer
 
 from async_extractor.backfill import Backfill
 from async_extractor.cli.run import CHUNK, CONCURRENCY, ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, MODE, PROFILE
-from async_extractor.cost import Cost
 from async_extractor.events import Event
+from async_extractor.mage.secrets import MageSecrets
+from async_extractor.planning.estimate import Cost
 from async_extractor.request import BackfillRequest
-from async_extractor.secrets import MageSecrets
 
 AS_JSON = typer.Option(False, "--json", help="One JSON object on stdout")
 

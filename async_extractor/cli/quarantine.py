@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from rich.table import Table
 
+from async_extractor.checks import suggested_commands
 from async_extractor.cli.reading import as_json, read
 from async_extractor.cli.resume import DRY_RUN
 from async_extractor.cli.retry import request_for
@@ -17,7 +18,6 @@ from async_extractor.cli.run import NO_LIMITS, PROFILE, run_request
 from async_extractor.cli.screen import screen
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
-from async_extractor.validation import advice
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import UTC, Window
@@ -139,9 +139,8 @@ def retry(
             )
             continue
         if not json_lines:
-            print(
-                f"Reading again for {what} ({advice.run(chunk['entity'], window, chunk['filter_field'], 'reprocess')})."
-            )
+            again = suggested_commands.run(chunk["entity"], window, chunk["filter_field"], "reprocess")
+            print(f"Reading again for {what} ({again}).")
         read(_closing(ids), profile)
         code = run_request(request_for(chunk), as_json=json_lines, limits=not no_limits, profile=profile)
     return code

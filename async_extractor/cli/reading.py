@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from async_extractor.errors import ConfigurationError, RequestError
-from async_extractor.secrets import MageSecrets
+from async_extractor.mage.secrets import MageSecrets
 from async_extractor.settings import warehouse_address
 from async_extractor.warehouse.connection import Connection, connect_first, told
 from async_extractor.warehouse.schema import bring_up_to_date

@@ -8,7 +8,7 @@ import typer
 
 from async_extractor.cli.secrets import read_value
 from async_extractor.errors import RequestError
-from async_extractor.secrets import MageSecrets
+from async_extractor.mage.secrets import MageSecrets
 
 ROTATED = ("POSTGRES_PASSWORD", "QBO_CLIENT_SECRET", "QBO_REFRESH_TOKEN")
 
@@ -26,7 +26,7 @@ def rotate(name: str = Name, profile: str = Profile) -> None:
         raise RequestError(f"NAME {name!r} has no rotation of its own; `secrets set` replaces it. {', '.join(ROTATED)}")
     if profile and name != "QBO_REFRESH_TOKEN":
         raise RequestError(f"--profile {profile}: {name} is one for all companies; rotate it without --profile.")
-    from async_extractor import rotation  # noqa: PLC0415 - brings half of the program along
+    from async_extractor.mage import rotation  # noqa: PLC0415 - brings half of the program along
 
     store = MageSecrets.locate(profile=profile)
     if name == "POSTGRES_PASSWORD":

@@ -25,10 +25,10 @@ from async_extractor.cli.event_lines import event_lines
 from async_extractor.cli.screen import moment, screen
 from async_extractor.errors import BackfillError, IncompleteError
 from async_extractor.events import Event, Listener
-from async_extractor.progress import ProgressLines
+from async_extractor.mage.secrets import MageSecrets
+from async_extractor.monitoring.progress import ProgressLines
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
-from async_extractor.secrets import MageSecrets
 
 ENTITY = typer.Argument(..., help="invoices, customers or items")
 FECHA_INICIO = typer.Option(..., "--fecha-inicio", help="First day (2024-01-01), or a timestamp with an offset or Z")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from async_extractor.errors import RequestError
-from async_extractor.secrets import KNOWN_SECRETS, MageSecrets
+from async_extractor.mage.secrets import KNOWN_SECRETS, MageSecrets
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from async_extractor.cli.reading import as_json as as_json_line
 from async_extractor.cli.screen import screen
-from async_extractor.cost import MONTHLY_ALLOWANCE
-from async_extractor.secrets import MageSecrets
+from async_extractor.mage.secrets import MageSecrets
+from async_extractor.planning.estimate import MONTHLY_ALLOWANCE
 from async_extractor.settings import warehouse_address
 from async_extractor.warehouse.connection import connect_first
 from async_extractor.warehouse.statements import statement

@@ -12,8 +12,8 @@ from async_extractor.cli.resume import DRY_RUN
 from async_extractor.cli.run import CHUNK, CONCURRENCY, ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, LANG
 from async_extractor.cli.screen import screen
 from async_extractor.errors import RequestError
-from async_extractor.mage_data import MageData
-from async_extractor.mage_triggers import PlannedTrigger, chain, in_both_zones, known_triggers, write
+from async_extractor.mage.location import MageData
+from async_extractor.mage.triggers import PlannedTrigger, chain, in_both_zones, known_triggers, write
 from async_extractor.request import BackfillRequest
 from async_extractor.windows import UTC, cut, iso, parse_step
 

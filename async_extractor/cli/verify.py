@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from async_extractor.checks import Validation
+from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.cli.run import (
     CONCURRENCY,
     ENTITY,
@@ -24,10 +26,8 @@ from async_extractor.cli.run import (
 )
 from async_extractor.cli.screen import screen
 from async_extractor.errors import BackfillError, IncompleteError
+from async_extractor.mage.secrets import MageSecrets
 from async_extractor.request import BackfillRequest
-from async_extractor.secrets import MageSecrets
-from async_extractor.validation import Validation
-from async_extractor.validation.verified import VerificationResult
 from async_extractor.verification import Verification
 
 REPAIR = typer.Option(False, "--repair", help="Read what differs again, and mark deleted what QuickBooks has no more")

@@ -15,9 +15,8 @@ import aiohttp
 import tenacity
 
 from async_extractor.events import Events
+from async_extractor.qbo.auth.access_tokens import AccessTokens
 from async_extractor.qbo.breaker import CircuitBreaker
-from async_extractor.qbo.budget import THROTTLE_SECONDS, Gate
-from async_extractor.qbo.encoding import ACCEPTED, decoded
 from async_extractor.qbo.faults import (
     AuthorizationFault,
     PageFault,
@@ -28,9 +27,10 @@ from async_extractor.qbo.faults import (
     UnavailableFault,
     classify,
 )
-from async_extractor.qbo.oauth import AccessTokens
-from async_extractor.qbo.pages import ChangedRecords, SplitPage, split_changes, split_page
+from async_extractor.qbo.gunzip import ACCEPTED, decoded
+from async_extractor.qbo.limits import THROTTLE_SECONDS, Gate
 from async_extractor.qbo.query import MINOR_VERSION, ChangesSince, HttpRequest, Query
+from async_extractor.qbo.split import ChangedRecords, SplitPage, split_changes, split_page
 
 # Seconds to wait for a connection to Intuit.
 CONNECT_SECONDS = 15.0

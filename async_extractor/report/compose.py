@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from async_extractor.checks import Validation
 from async_extractor.report import formats
 from async_extractor.report.document import (
     Bar,
@@ -24,7 +25,6 @@ from async_extractor.report.figures import RunFigures
 from async_extractor.report.sentences import check_name, event_meaning, odd_day, sentence
 from async_extractor.report.texts import Texts
 from async_extractor.report.verdict import verdict
-from async_extractor.validation import Validation
 from async_extractor.windows import UTC
 
 GUAYAQUIL = ZoneInfo("America/Guayaquil")

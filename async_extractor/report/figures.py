@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from async_extractor.checks import Validation, latest, worst
 from async_extractor.errors import RequestError
-from async_extractor.validation import Validation, latest, worst
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import UTC, Window

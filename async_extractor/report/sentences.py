@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from async_extractor.checks import Validation
 from async_extractor.codes import about
 from async_extractor.report.texts import Texts
-from async_extractor.validation import Validation
 
 CHECK_NAMES: dict[str, tuple[str, str]] = {
     "keys": ("keys", "claves"),

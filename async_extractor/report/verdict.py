@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from async_extractor.checks import Validation
 from async_extractor.report.document import Block, Command, Paragraph, Tone
 from async_extractor.report.figures import RunFigures
 from async_extractor.report.sentences import check_name
 from async_extractor.report.texts import Texts
-from async_extractor.validation import Validation
 
 
 def verdict(figures: RunFigures, texts: Texts) -> tuple[Tone, str, str, list[Block]]:

@@ -1,4 +1,4 @@
-"""What a company's processes tell each other of an outage, through Postgres (sql/009_outage.sql)."""
+"""What a company's processes tell each other of an outage, through Postgres (sql/004_limits.sql)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from async_extractor.warehouse.company import CompanyConnection
+from async_extractor.warehouse.shared_connection import CompanyConnection
 from async_extractor.windows import UTC
 
 

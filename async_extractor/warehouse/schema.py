@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 
@@ -14,6 +17,10 @@ from async_extractor.warehouse.statements import SQL_FOLDER, for_table
 
 # The oldest server with everything used here: generated columns are 12, SET COMPRESSION is 14.
 OLDEST_SERVER = 140000
+
+# The last numbered file of version 0.1.0, and what moves its rows into the schema of today.
+_LAST_OF_0_1_0 = (11, "011_copy_comment.sql")
+_UPGRADE = "upgrades/from_0_1_0.sql"
 
 _VERSIONS = """
 CREATE SCHEMA IF NOT EXISTS ops;
@@ -34,55 +41,98 @@ COMMENT ON COLUMN ops.schema_versions.applied_at IS 'When (UTC).';
 async def bring_up_to_date(connection: Connection, raw_schema: str = "raw") -> list[str]:
     """Applies what is missing and returns the files' names. Safe to call by several processes at once.
 
-    ConfigurationError when the server is too old, the role lacks a right, or the database is newer
-    than this version.
+    ConfigurationError when the server is too old, the role lacks a right, or the database was made by a newer
+    version or from other files than this one's.
     """
     number = int(await connection.fetchval("SHOW server_version_num"))
     if number < OLDEST_SERVER:
         raise ConfigurationError(
             f"Postgres {number // 10000} is too old; {OLDEST_SERVER // 10000} or newer is needed (POSTGRES_HOST)"
         )
-    files = {int(path.name[:3]): path for path in sorted(SQL_FOLDER.glob("[0-9][0-9][0-9]_*.sql"))}
-    tables = [entity.table for entity in ENTITIES.values()]
-    if await _is_current(connection, max(files), raw_schema, tables):
-        return []
-    applied: list[str] = []
-    await connection.execute("SELECT pg_advisory_lock(hashtext('ops.schema_versions'))")
+    files = [Migration.read(path) for path in sorted(SQL_FOLDER.glob("[0-9][0-9][0-9]_*.sql"))]
     try:
-        async with connection.transaction():
-            await connection.execute(_VERSIONS)
-        known = {
-            row["version"]: row["sha256"]
-            for row in await connection.fetch("SELECT version, sha256 FROM ops.schema_versions")
-        }
-        newer = sorted(set(known) - set(files))
-        if newer:
-            raise ConfigurationError(
-                f"the database's schema is version {newer[-1]}, "
-                f"newer than this program's {max(files)}; update the program"
-            )
-        for version, path in files.items():
-            text = path.read_text(encoding="utf-8")
-            if version in known:
-                continue
-            async with connection.transaction():
-                await connection.execute(text)
-                await connection.execute(
-                    "INSERT INTO ops.schema_versions (version, name, sha256) VALUES ($1, $2, $3)",
-                    version,
-                    path.name,
-                    hashlib.sha256(text.encode()).hexdigest(),
-                )
-            applied.append(path.name)
-        for entity in ENTITIES.values():
-            await _create_raw_table(connection, entity.table, entity.query_name, raw_schema)
-        await grant_rights(connection, raw_schema)
+        if await _is_current(connection, files, raw_schema):
+            return []
+        await connection.execute("SELECT pg_advisory_lock(hashtext('ops.schema_versions'))")
+        try:
+            applied = await _migrate(connection, files)
+            for entity in ENTITIES.values():
+                await _create_raw_table(connection, entity.table, entity.query_name, raw_schema)
+            await grant_rights(connection, raw_schema)
+        finally:
+            if not connection.is_closed():
+                await connection.execute("SELECT pg_advisory_unlock(hashtext('ops.schema_versions'))")
     except asyncpg.PostgresError as error:
         raise ConfigurationError(f"the schema can't be brought up to date: {told(error)}") from None
-    finally:
-        if not connection.is_closed():
-            await connection.execute("SELECT pg_advisory_unlock(hashtext('ops.schema_versions'))")
     return applied
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A numbered file of sql/."""
+
+    version: int
+    name: str
+    text: str
+    sha256: str
+
+    @classmethod
+    def read(cls, path: Path) -> Migration:
+        text = path.read_text(encoding="utf-8")
+        return cls(int(path.name[:3]), path.name, text, hashlib.sha256(text.encode()).hexdigest())
+
+
+async def _migrate(connection: Connection, files: Sequence[Migration]) -> list[str]:
+    """Applies the files that the database lacks, each in a transaction. An applied file must still be the same."""
+    async with connection.transaction():
+        await connection.execute(_VERSIONS)
+    known = {row["version"]: row for row in await connection.fetch("SELECT * FROM ops.schema_versions")}
+    if known.get(_LAST_OF_0_1_0[0], {}).get("name") == _LAST_OF_0_1_0[1]:
+        await _upgrade_from_0_1_0(connection, files)
+        return [_UPGRADE, *(file.name for file in files)]
+    newer = sorted(set(known) - {file.version for file in files})
+    if newer:
+        raise ConfigurationError(
+            f"the database's schema is version {newer[-1]}, "
+            f"newer than this program's {files[-1].version}; update the program"
+        )
+    for file in files:
+        there = known.get(file.version)
+        if there is not None and (there["name"], there["sha256"]) != (file.name, file.sha256):
+            raise ConfigurationError(
+                f"the database was made from another {there['name']} than this program's {file.name}: "
+                "run the version that made it, or let this one make a new database"
+            )
+    missing = [file for file in files if file.version not in known]
+    for file in missing:
+        async with connection.transaction():
+            await _apply(connection, file)
+    return [file.name for file in missing]
+
+
+async def _apply(connection: Connection, file: Migration) -> None:
+    await connection.execute(file.text)
+    await connection.execute(
+        "INSERT INTO ops.schema_versions (version, name, sha256) VALUES ($1, $2, $3)",
+        file.version,
+        file.name,
+        file.sha256,
+    )
+
+
+async def _upgrade_from_0_1_0(connection: Connection, files: Sequence[Migration]) -> None:
+    """Makes the schema anew beside version 0.1.0's and moves its rows over, in one transaction.
+
+    So an upgraded database is by construction what a new one is.
+    """
+    text = (SQL_FOLDER / _UPGRADE).read_text(encoding="utf-8")
+    async with connection.transaction():
+        await connection.execute("ALTER SCHEMA ops RENAME TO ops_0_1_0")
+        await connection.execute(_VERSIONS)
+        for file in files:
+            await _apply(connection, file)
+        await connection.execute(text)
+        await connection.execute("DROP SCHEMA ops_0_1_0 CASCADE")
 
 
 async def grant_rights(connection: Connection, raw_schema: str = "raw") -> None:
@@ -94,18 +144,17 @@ async def grant_rights(connection: Connection, raw_schema: str = "raw") -> None:
     await connection.execute(text.replace("{raw}", raw_schema))
 
 
-async def _is_current(connection: Connection, latest: int, raw_schema: str, tables: list[str]) -> bool:
+async def _is_current(connection: Connection, files: Sequence[Migration], raw_schema: str) -> bool:
     """Whether nothing is to be done, so that a role which may only use the tables can run."""
     try:
-        version = await connection.fetchval("SELECT max(version) FROM ops.schema_versions")
+        known = await connection.fetch("SELECT name, sha256 FROM ops.schema_versions ORDER BY version")
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         return False
+    tables = [entity.table for entity in ENTITIES.values()]
     present = await connection.fetchval(
-        "SELECT count(*) FROM pg_tables WHERE schemaname = $1 AND tablename = ANY ($2::text[])",
-        raw_schema,
-        tables,
+        "SELECT count(*) FROM pg_tables WHERE schemaname = $1 AND tablename = ANY ($2::text[])", raw_schema, tables
     )
-    return bool(version == latest and present == len(tables))
+    return [tuple(row) for row in known] == [(f.name, f.sha256) for f in files] and present == len(tables)
 
 
 async def _create_raw_table(connection: Connection, table: str, query_name: str, raw_schema: str) -> None:

@@ -1,4 +1,4 @@
-from async_extractor import mage
+from async_extractor.mage import blocks
 
 if "callback" not in globals():
     from mage_ai.data_preparation.decorators import callback
@@ -7,4 +7,4 @@ if "callback" not in globals():
 @callback("success")
 def qb_close_trigger(parent_block_data, **kwargs):
     """Disables the one-time trigger in triggers.yaml; Mage itself only does so in its database."""
-    mage.close_trigger(kwargs)
+    blocks.close_trigger(kwargs)

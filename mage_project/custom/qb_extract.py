@@ -1,4 +1,4 @@
-from async_extractor import mage
+from async_extractor.mage import blocks
 
 if "custom" not in globals():
     from mage_ai.data_preparation.decorators import custom
@@ -7,4 +7,4 @@ if "custom" not in globals():
 @custom
 def qb_extract(planned, *args, **kwargs):
     """Reads the run's chunks from QuickBooks into Postgres, `concurrency` at a time."""
-    return mage.extract(planned, kwargs)
+    return blocks.extract(planned, kwargs)

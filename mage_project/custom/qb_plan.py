@@ -1,4 +1,4 @@
-from async_extractor import mage
+from async_extractor.mage import blocks
 
 if "custom" not in globals():
     from mage_ai.data_preparation.decorators import custom
@@ -7,4 +7,4 @@ if "custom" not in globals():
 @custom
 def qb_plan(*args, **kwargs):
     """Checks the parameters and cuts what is left of the range into chunks, in the ledger."""
-    return mage.plan_for_workers(kwargs)
+    return blocks.plan_for_workers(kwargs)

@@ -1,4 +1,4 @@
-from async_extractor import mage
+from async_extractor.mage import blocks
 
 if "custom" not in globals():
     from mage_ai.data_preparation.decorators import custom
@@ -7,4 +7,4 @@ if "custom" not in globals():
 @custom
 def qb_report(validated, *args, **kwargs):
     """Closes the run; the block's output is its table of chunks, with the total."""
-    return mage.report(validated, kwargs)
+    return blocks.report(validated, kwargs)

@@ -1,4 +1,4 @@
-from async_extractor import mage
+from async_extractor.mage import blocks
 
 if "custom" not in globals():
     from mage_ai.data_preparation.decorators import custom
@@ -7,4 +7,4 @@ if "custom" not in globals():
 @custom
 def qb_validate(extracted, *args, **kwargs):
     """Checks what arrived: keys, counts against QuickBooks, times."""
-    return mage.validate(extracted, kwargs)
+    return blocks.validate(extracted, kwargs)

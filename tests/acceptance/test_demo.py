@@ -16,8 +16,8 @@ import asyncpg
 import pytest
 from rich.console import Console
 
-from demo import story
-from demo.stack import Company, Stack
+from tools.demo import story
+from tools.demo.stack import Company, Stack
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -119,7 +119,7 @@ def clone(tmp_path: Path) -> Path:
 
 def start_demo(clone: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "demo"],
+        [sys.executable, "-m", "tools.demo"],
         cwd=clone,
         env={**os.environ, "PYTHONPATH": str(clone)},
         stdout=subprocess.PIPE,

@@ -14,9 +14,9 @@ import asyncpg
 import pytest
 import yaml
 
-from demo.mage_server import failures
-from demo.stack import Company, Stack
 from tests.support.backfilling import exactly
+from tools.demo.mage_server import failures
+from tools.demo.stack import Company, Stack
 
 EVERYTHING = {"fecha_inicio": "2023-01-01", "fecha_fin": "2025-12-31", "concurrency": 4}
 # Mage's tick, a fork, a block: seconds on a quiet machine. This is only what a hung test waits.

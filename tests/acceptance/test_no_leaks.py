@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
-from demo.mage_server import CHECKOUT, failures
-from demo.stack import Company, Stack
 from qbo_simulator import Simulator, SimulatorConfig, run_in_thread
 from tests.support.backfilling import simulate
 from tests.support.commands import COMMAND
 from tests.support.echo import ACCESS_TOKEN, FAILURES, echoing_intuit
 from tests.support.leaks import files, forbids_core_dumps, leaks, processes, rows
+from tools.demo.mage_server import CHECKOUT, failures
+from tools.demo.stack import Company, Stack
 
 pytestmark = pytest.mark.timeout(900)
 

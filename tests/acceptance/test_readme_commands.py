@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from async_extractor.embedded_postgres import EmbeddedPostgres, PostgresAddress
+from local_postgres.embedded import EmbeddedPostgres, PostgresAddress
 from qbo_simulator import SimulatorProcess, run_as_process
 from tests.support.commands import CommandLine
 from tests.support.documents import READMES, ROOT, Document
@@ -26,7 +26,6 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 # A person's part, or another test's.
 NOT_RUN = {
     "auth login": "opens a browser, in which a person consents",
-    "browse": "is watched on a terminal",
     "warehouse migrate": "is the owner's, with the roles of sql/roles.sql: tests/integration/test_rights.py",
     "bench": "runs a grid of backfills: tests of its own",
 }

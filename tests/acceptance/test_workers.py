@@ -14,9 +14,9 @@ import aiohttp
 import asyncpg
 import pytest
 
-from demo.mage_server import failures
-from demo.stack import Company, Stack
 from tests.support.backfilling import exactly
+from tools.demo.mage_server import failures
+from tools.demo.stack import Company, Stack
 
 PIPELINE = "qb_invoices_backfill"
 # Mage's tick, a fork, a block: seconds on a quiet machine. This is only what a hung test waits.

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from async_extractor.embedded_postgres import EmbeddedPostgres
+from local_postgres.embedded import EmbeddedPostgres
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import backfill, in_raw, secrets_for, simulate, truth
 from tests.support.commands import CommandLine, store

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.tokens import Tormented, torment
 from tests.support.commands import CommandLine, new_mage
+from tools.bench.tokens import Tormented, torment
 
 
 def assert_never_refused(found: Tormented) -> None:

@@ -17,13 +17,22 @@ from typing import Any
 
 import aiohttp
 
-from demo.mage_server import PAGE_CLIENT_ID, MageError, MageServer
 from tests.compose.terminal import answer
+from tools.demo.mage_server import PAGE_CLIENT_ID, MageError, MageServer
 
 CHECKOUT = Path(__file__).parents[2]
 # What a user has after `git clone`, as far as the stack needs it.
 COPIED = (
-    *("docker-compose.yml", ".dockerignore", "docker", "sql", "mage_project", "async_extractor", "qbo_simulator"),
+    *(
+        "docker-compose.yml",
+        ".dockerignore",
+        "deploy",
+        "sql",
+        "mage_project",
+        "async_extractor",
+        "local_postgres",
+        "qbo_simulator",
+    ),
     *("pyproject.toml", "constraints.txt", "README.md", "LICENSE"),
 )
 SERVICES = ("postgres", "mage", "pgadmin", "simulator")
@@ -32,7 +41,7 @@ UP_TIMEOUT_S = 600
 RUN_TIMEOUT_S = 420
 READ_ANEW_S = 10
 ANSWER_S = 5
-# The file of docker/secrets that holds each role's password.
+# The file of deploy/docker/secrets that holds each role's password.
 PASSWORD_OF = {
     "qbo_owner": "warehouse_owner_password",
     "qbo_extractor": "extractor_password",
@@ -58,7 +67,7 @@ class Stack:
         for name in COPIED:
             source = CHECKOUT / name
             if source.is_dir():
-                leave = shutil.ignore_patterns("__pycache__", "secrets" if name == "docker" else "__pycache__")
+                leave = shutil.ignore_patterns("__pycache__", "secrets" if name == "deploy" else "__pycache__")
                 shutil.copytree(source, folder / name, ignore=leave)
             else:
                 shutil.copy(source, folder / name)
@@ -71,10 +80,10 @@ class Stack:
         return {**others, **chosen, **{name: str(port) for name, port in self.ports.items()}}
 
     def create_secrets(self) -> str:
-        return self._run(["docker/create_secrets.sh"])
+        return self._run(["deploy/docker/create_secrets.sh"])
 
     def rotate(self, name: str) -> str:
-        return self._run(["docker/rotate_secret.sh", name])
+        return self._run(["deploy/docker/rotate_secret.sh", name])
 
     def up(self) -> str:
         return self.compose("up", "--detach", "--build", "--wait", "--wait-timeout", str(UP_TIMEOUT_S))
@@ -97,11 +106,11 @@ class Stack:
         return found[0]
 
     def secret(self, name: str) -> str:
-        """A value of docker/secrets; of a .pgpass line its password."""
-        return (self.folder / "docker" / "secrets" / name).read_text().strip().rpartition(":")[2]
+        """A value of deploy/docker/secrets; of a .pgpass line its password."""
+        return (self.folder / "deploy" / "docker" / "secrets" / name).read_text().strip().rpartition(":")[2]
 
     def secrets(self) -> dict[str, str]:
-        folder = self.folder / "docker" / "secrets"
+        folder = self.folder / "deploy" / "docker" / "secrets"
         return {path.name: self.secret(path.name) for path in folder.iterdir() if path.name != "passwd"}
 
     def processes(self, service: str) -> str:

@@ -36,7 +36,7 @@ def assert_no_secret_shows(stack: Stack, secrets: dict[str, str]) -> None:
 def qbo_secrets(stack: Stack) -> dict[str, str]:
     """The tokens and the app's secret as Mage Secrets have them now."""
     script = (
-        "import json; from async_extractor.secrets import MageSecrets; s = MageSecrets.locate(); "
+        "import json; from async_extractor.mage.secrets import MageSecrets; s = MageSecrets.locate(); "
         "print(json.dumps({n: s.get(n) for n in ('QBO_CLIENT_SECRET', 'QBO_REFRESH_TOKEN', 'QBO_ACCESS_TOKEN')}))"
     )
     values: dict[str, str] = json.loads(stack.execute("mage", "python", "-c", script))

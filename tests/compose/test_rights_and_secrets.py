@@ -7,13 +7,15 @@ import urllib.error
 
 import pytest
 
-from demo.mage_server import MageError
 from qbo_simulator import config
 from tests.compose.composed import SERVICES, CommandError, Stack
 from tests.compose.leaks import assert_no_secret_shows, qbo_secrets
+from tools.demo.mage_server import MageError
 
 WRONG = "guessed-wrong-Vm4xTq"
-PASSWORD_IS = "from async_extractor.secrets import MageSecrets; print(MageSecrets.locate().get('POSTGRES_PASSWORD'))"
+PASSWORD_IS = (
+    "from async_extractor.mage.secrets import MageSecrets; print(MageSecrets.locate().get('POSTGRES_PASSWORD'))"
+)
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 

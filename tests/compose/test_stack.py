@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from demo.mage_server import OWNER_EMAIL, MageError
 from qbo_simulator import config
 from tests.compose.composed import CHECKOUT, ENTITIES, SERVICES, CommandError, Stack
 from tests.compose.leaks import assert_no_secret_shows, qbo_secrets
 from tests.compose.pgadmin import PgAdmin
 from tests.integration.test_mage_launch import QUEUED_JUST_THEN
+from tools.demo.mage_server import OWNER_EMAIL, MageError
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from async_extractor.embedded_postgres import PostgresAddress
-from async_extractor.secrets import MageSecrets
+from async_extractor.mage.secrets import MageSecrets
+from local_postgres.embedded import PostgresAddress
 from tests.support.commands import CommandLine
 from tests.support.databases import execute
 

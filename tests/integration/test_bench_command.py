@@ -118,8 +118,8 @@ def test_the_bench_of_the_repository_writes_its_outcome_and_says_met_or_missed(t
 SMALL = """
 import sys
 from pathlib import Path
-from bench import floor
-from bench.stage import stage
+from tools.bench import floor
+from tools.bench.stage import stage
 with stage() as on:
     part = floor.measure(on, rows=3000, rounds=1)
 part.write(Path(sys.argv[1]))

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bench.copy_floor import everything
-from bench.stage import Database, stage
-from bench.tuning import WAYS, Way, _both_passes
 from qbo_simulator.simulator import run_as_process
+from tools.bench.copy_floor import everything
+from tools.bench.stage import Database, stage
+from tools.bench.tuning import WAYS, Way, _both_passes
 
 
 class Kept(Database):

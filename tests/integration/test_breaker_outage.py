@@ -15,18 +15,18 @@ import pytest
 from async_extractor import backfill as conductor
 from async_extractor.entities import ENTITIES
 from async_extractor.events import Events
+from async_extractor.limits import Limits
+from async_extractor.qbo.auth.access_tokens import AccessTokens
+from async_extractor.qbo.auth.token_endpoint import Client
 from async_extractor.qbo.breaker import CircuitBreaker
-from async_extractor.qbo.budget import LocalGate
 from async_extractor.qbo.client import Patience, QueryClient, Spent
 from async_extractor.qbo.faults import TransientFault, UnavailableFault
-from async_extractor.qbo.oauth import AccessTokens
+from async_extractor.qbo.limits import LocalGate
 from async_extractor.qbo.query import Query
-from async_extractor.qbo.token_endpoint import Client
-from async_extractor.sharing import Limits
-from async_extractor.warehouse.company import CompanyConnection
 from async_extractor.warehouse.connection import Address, connect
 from async_extractor.warehouse.outage import SharedOutage
 from async_extractor.warehouse.schema import bring_up_to_date
+from async_extractor.warehouse.shared_connection import CompanyConnection
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import Recorder, backfill, in_raw, secrets_for, simulate, truth
 

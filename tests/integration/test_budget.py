@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from async_extractor.qbo.budget import PER_MINUTE, PER_SECOND
+from async_extractor.qbo.limits import PER_MINUTE, PER_SECOND
 from tests.support.gates import REALM, Company, company_on
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from async_extractor.qbo.budget import IN_FLIGHT
+from async_extractor.qbo.limits import IN_FLIGHT
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import backfill, secrets_for
 from tests.support.gates import REALM, Company, company_on
@@ -51,9 +51,9 @@ async def test_the_places_of_a_killed_process_come_free_by_themselves(company: C
 
 HOLDER = f"""
 import asyncio, json, sys
-from async_extractor.qbo.budget import IN_FLIGHT, PER_SECOND
-from async_extractor.warehouse.budget import SharedGate
-from async_extractor.warehouse.company import CompanyConnection
+from async_extractor.qbo.limits import IN_FLIGHT, PER_SECOND
+from async_extractor.warehouse.limits import SharedGate
+from async_extractor.warehouse.shared_connection import CompanyConnection
 from async_extractor.warehouse.connection import Address
 
 async def hold():

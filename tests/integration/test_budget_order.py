@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from async_extractor.qbo.budget import IN_FLIGHT, PER_MINUTE, PER_SECOND
-from async_extractor.warehouse.budget import LOOK_AGAIN_SECONDS
-from async_extractor.warehouse.company import CompanyConnection
+from async_extractor.qbo.limits import IN_FLIGHT, PER_MINUTE, PER_SECOND
+from async_extractor.warehouse.limits import LOOK_AGAIN_SECONDS
+from async_extractor.warehouse.shared_connection import CompanyConnection
 from tests.support.gates import REALM, Company, company_on
 
 

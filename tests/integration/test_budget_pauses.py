@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from async_extractor.warehouse.budget import SharedGate
+from async_extractor.warehouse.limits import SharedGate
 from tests.support.gates import Company, company_on
 
 

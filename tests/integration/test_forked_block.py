@@ -12,7 +12,7 @@ CHECKOUT = Path(__file__).parents[2]
 FORKED_INSIDE_A_LOOP = """
 import asyncio, os, sys
 import nest_asyncio
-from async_extractor import mage
+from async_extractor.mage import blocks as mage
 
 server = os.getpid()
 

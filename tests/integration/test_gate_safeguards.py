@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from async_extractor.warehouse import budget
-from async_extractor.warehouse.budget import SharedGate
+from async_extractor.warehouse.limits import SharedGate
 from tests.support.gates import Company, company_on
 
 

@@ -16,7 +16,7 @@ import sys, time
 from pathlib import Path
 from mage_ai.orchestration.queue.config import QueueConfig
 from mage_ai.orchestration.queue.process_queue import ProcessQueue
-from async_extractor import mage_launch
+from async_extractor.mage import launch as mage_launch
 
 class Ending:
     alive = True

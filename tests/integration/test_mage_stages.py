@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from async_extractor import mage
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
+from async_extractor.mage import blocks as mage
 from qbo_simulator import SimulatorConfig, run_in_thread
 from tests.support.commands import CommandLine, store
 from tests.support.databases import execute

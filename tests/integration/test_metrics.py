@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from async_extractor.metrics import as_text, collect
+from async_extractor.monitoring.openmetrics import as_text, collect
 from async_extractor.warehouse.schema import bring_up_to_date
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import backfill, secrets_for

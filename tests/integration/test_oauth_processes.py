@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from async_extractor.events import Events
-from async_extractor.qbo.oauth import AccessTokens
-from async_extractor.qbo.token_endpoint import Client
+from async_extractor.qbo.auth.access_tokens import AccessTokens
+from async_extractor.qbo.auth.token_endpoint import Client
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import simulate
 from tests.support.commands import CommandLine, Ended, store

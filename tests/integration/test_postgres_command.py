@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from async_extractor.embedded_postgres import EmbeddedPostgres
+from local_postgres.embedded import EmbeddedPostgres
 from tests.support.commands import CommandLine
 
 

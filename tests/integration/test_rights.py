@@ -12,9 +12,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from async_extractor.embedded_postgres import PostgresAddress
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.statements import SQL_FOLDER
+from local_postgres.embedded import PostgresAddress
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.conftest import Database
 from tests.support.backfilling import backfill, in_raw, secrets_for, simulate, truth

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from async_extractor.errors import ConfigurationError
-from async_extractor.rotation import (
+from async_extractor.mage.rotation import (
     rotate_client_secret,
     rotate_postgres_password,
     rotate_refresh_token,

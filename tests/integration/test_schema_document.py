@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncpg
 
 from async_extractor.warehouse.schema import bring_up_to_date
-from docs.schema_document import DOCUMENT, describe
 from tests.conftest import Database
+from tools.docs.schema_document import DOCUMENT, describe
 
 _WITHOUT_COMMENT = """
 SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -29,7 +29,7 @@ async def test_the_document_is_what_the_migrations_make(database: Database) -> N
         current = await describe(connection)
     finally:
         await connection.close()
-    assert DOCUMENT.read_text(encoding="utf-8") == current, "run `python docs/schema_document.py`"
+    assert DOCUMENT.read_text(encoding="utf-8") == current, "run `python -m tools.docs.schema_document`"
 
 
 async def test_every_table_column_and_function_has_a_comment(database: Database) -> None:

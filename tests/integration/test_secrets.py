@@ -12,7 +12,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from async_extractor.errors import ConfigurationError, RequestError
-from async_extractor.secrets import MageSecrets
+from async_extractor.mage.secrets import MageSecrets
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MageHome
@@ -38,7 +38,7 @@ print(json.dumps({
 
 ROTATE = """
 import sys
-from async_extractor.secrets import MageSecrets
+from async_extractor.mage.secrets import MageSecrets
 secrets = MageSecrets.locate()
 for _ in range(int(sys.argv[1])):
     with secrets.exclusive() as held:
@@ -119,7 +119,7 @@ def test_the_first_set_lets_mage_make_its_database_and_says_so_in_one_line(empty
 def test_looking_never_imports_mage(mage: MageHome) -> None:
     mage.secrets.set("QBO_REALM_ID", "1")
     script = (
-        "import sys; from async_extractor.secrets import MageSecrets as M\n"
+        "import sys; from async_extractor.mage.secrets import MageSecrets as M\n"
         "M.locate().require('QBO_REALM_ID')\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('mage_ai', 'sqlalchemy', 'pandas')])"
     )
@@ -173,7 +173,7 @@ def test_a_token_that_a_person_sets_during_a_refresh_wins(mage: MageHome) -> Non
     mage.secrets.set("QBO_REFRESH_TOKEN", "old")
     with mage.secrets.exclusive() as held:
         person = mage.run(
-            "from async_extractor.secrets import MageSecrets as M\n"
+            "from async_extractor.mage.secrets import MageSecrets as M\n"
             "print('setting', flush=True); M.locate().set('QBO_REFRESH_TOKEN', 'by a person')"
         )
         assert person.stdout is not None
@@ -188,7 +188,7 @@ def test_a_token_that_a_person_sets_during_a_refresh_wins(mage: MageHome) -> Non
 def test_a_holder_that_is_killed_lets_the_next_one_in_with_the_old_token(mage: MageHome) -> None:
     mage.secrets.set("QBO_REFRESH_TOKEN", "old")
     holder = mage.run(
-        "from async_extractor.secrets import MageSecrets as M\n"
+        "from async_extractor.mage.secrets import MageSecrets as M\n"
         "with M.locate().exclusive(): print('held', flush=True); input()"
     )
     assert holder.stdout is not None
@@ -272,7 +272,7 @@ def test_a_file_that_is_no_database_is_one_line(empty_mage: MageHome) -> None:
 
 
 def test_six_processes_that_make_the_key_at_once_agree_on_one(mage: MageHome) -> None:
-    script = "import sys; from async_extractor.secrets import MageSecrets as M; M.locate().set(*sys.argv[1:])"
+    script = "import sys; from async_extractor.mage.secrets import MageSecrets as M; M.locate().set(*sys.argv[1:])"
     processes = [mage.run(script, f"NAME_{number}", f"value {number}") for number in range(6)]
     assert ["" for _ in processes] == [process.communicate()[1] for process in processes]
     assert [mage.secrets.get(f"NAME_{number}") for number in range(6)] == [f"value {n}" for n in range(6)]

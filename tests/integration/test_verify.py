@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 
 from async_extractor import ConfigurationError, IncompleteError
+from async_extractor.checks import Validation
+from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.request import BackfillRequest
-from async_extractor.validation import Validation
-from async_extractor.validation.verified import VerificationResult
 from async_extractor.verification import Verification
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support import backfilling

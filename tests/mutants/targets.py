@@ -19,7 +19,7 @@ TARGETS = [
     Target("faults", "async_extractor/qbo/faults.py", ("tests/unit/test_faults.py", "tests/unit/client")),
     Target(
         "budget",
-        "async_extractor/qbo/budget.py",
+        "async_extractor/qbo/limits.py",
         ("tests/unit/test_budget.py", "tests/unit/test_pauses.py", "tests/unit/test_two_gates.py"),
     ),
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from async_extractor.secrets import MageSecrets
+from async_extractor.mage.secrets import MageSecrets
 from tests.support.backfilling import EVERYTHING, secrets_for
 
 COMMAND = [sys.executable, "-c", "from async_extractor.cli import main; main()"]

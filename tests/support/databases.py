@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg2
 
-from async_extractor.embedded_postgres import PostgresAddress
+from local_postgres.embedded import PostgresAddress
 
 
 def execute(address: PostgresAddress, *statements: str) -> list[tuple[Any, ...]]:

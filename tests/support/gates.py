@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
-from async_extractor.qbo.budget import IN_FLIGHT, PER_MINUTE, PER_SECOND
-from async_extractor.warehouse.budget import SharedGate
-from async_extractor.warehouse.company import CompanyConnection
+from async_extractor.qbo.limits import IN_FLIGHT, PER_MINUTE, PER_SECOND
 from async_extractor.warehouse.connection import Address, connect
+from async_extractor.warehouse.limits import SharedGate
 from async_extractor.warehouse.schema import bring_up_to_date
+from async_extractor.warehouse.shared_connection import CompanyConnection
 
 REALM = "4620816365000001234"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncpg
 
-from demo.stack import Stack
+from tools.demo.stack import Stack
 
 
 def spellings(secrets: Mapping[str, str]) -> dict[str, str]:

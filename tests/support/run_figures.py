@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from async_extractor.checks import Validation
 from async_extractor.report import RunFigures
-from async_extractor.validation import Validation
 from async_extractor.windows import UTC
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from async_extractor.chart import bars, lines
 from async_extractor.cli.bench import _pairs
 from async_extractor.errors import RequestError
-from async_extractor.grid import Cell, _quantile, recommended
-from bench.outcome import Goal, Part, Table
+from async_extractor.tuning.chart import bars, lines
+from async_extractor.tuning.grid import Cell, _quantile, recommended
+from tools.bench.outcome import Goal, Part, Table
 
 
 def cell(concurrency: int, rows_per_second: float, chunk: str = "auto", requests: int = 10) -> Cell:

@@ -1,4 +1,4 @@
-"""The parts of the bench: what `python -m bench PART` can measure, and where its outcome is found."""
+"""The parts of the bench: what `python -m tools.bench PART` can measure, and where its outcome is found."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import LONG_PARTS, PARTS, main
-from bench.budget import Measured, _part, poorest_minute
-from bench.fairness import Fairness
-from bench.outcome import Goal, Part, Table
+from tools.bench.__main__ import LONG_PARTS, PARTS, main
+from tools.bench.budget import Measured, _part, poorest_minute
+from tools.bench.fairness import Fairness
+from tools.bench.outcome import Goal, Part, Table
 
 
 @pytest.mark.parametrize("name", PARTS + LONG_PARTS)
 @pytest.mark.parametrize("quick", [True, False])
 def test_each_part_can_be_measured_quickly_and_in_full(name: str, quick: bool) -> None:
-    module = importlib.import_module(f"bench.{name}")
+    module = importlib.import_module(f"tools.bench.{name}")
     parameters = inspect.signature(module.measure).parameters
     assert {"stage", *module.options(quick)} <= {"stage", *parameters}
     needed = {n for n, p in parameters.items() if p.default is inspect.Parameter.empty} - {next(iter(parameters))}
@@ -41,10 +41,10 @@ def test_the_index_names_each_part_with_its_goals_and_the_command_that_repeats_i
     Part("tokens", "One token", "About it.", goals=[Goal("refused", 0, at_most=0)]).write(tmp_path)
     index = (tmp_path / "README.md").read_text()
     assert "## [An outage](outage.md)" in index
-    assert "`python -m bench outage`" in index
+    assert "`python -m tools.bench outage`" in index
     assert "MISSED requests: 40 (at most 29)" in index
-    assert "`python -m bench tokens`" in index
-    assert "`python -m bench outage`" in (tmp_path / "outage.md").read_text()
+    assert "`python -m tools.bench tokens`" in index
+    assert "`python -m tools.bench outage`" in (tmp_path / "outage.md").read_text()
 
 
 def measured(processes: int, **more: object) -> Measured:

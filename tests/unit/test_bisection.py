@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from async_extractor.validation.bisection import CountsByHour, differing
+from async_extractor.checks.bisection import CountsByHour, differing
 from async_extractor.windows import DAY, SECOND, UTC, Window
 
 START = datetime(2015, 1, 1, tzinfo=UTC)

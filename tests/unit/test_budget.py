@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from async_extractor.qbo.budget import IN_FLIGHT, PER_SECOND, SPACING, LocalGate, OpenGate, part_of
+from async_extractor.qbo.limits import IN_FLIGHT, PER_SECOND, SPACING, LocalGate, OpenGate, part_of
 from tests.unit.virtual_time import Clock, VirtualTimePolicy
 
 

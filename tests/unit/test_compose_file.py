@@ -20,23 +20,25 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    (tmp_path / "docker").mkdir()
+    (tmp_path / "deploy" / "docker").mkdir(parents=True)
     (tmp_path / "mage_project").mkdir()
-    shutil.copy(CHECKOUT / "docker" / "create_secrets.sh", tmp_path / "docker")
+    shutil.copy(CHECKOUT / "deploy" / "docker" / "create_secrets.sh", tmp_path / "deploy" / "docker")
     return tmp_path
 
 
 def _create(checkout: Path) -> dict[str, str]:
-    subprocess.run([checkout / "docker" / "create_secrets.sh"], check=True, capture_output=True)
-    return {path.name: path.read_text() for path in (checkout / "docker" / "secrets").iterdir()}
+    subprocess.run([checkout / "deploy" / "docker" / "create_secrets.sh"], check=True, capture_output=True)
+    return {path.name: path.read_text() for path in (checkout / "deploy" / "docker" / "secrets").iterdir()}
 
 
 def test_every_secret_of_the_compose_file_is_made_random_and_for_its_owner_only(checkout: Path) -> None:
     made = _create(checkout)
-    folder = checkout / "docker" / "secrets"
+    folder = checkout / "deploy" / "docker" / "secrets"
     passwd = made.pop("passwd")
     assert made.keys() == COMPOSE["secrets"].keys()
-    assert {secret["file"] for secret in COMPOSE["secrets"].values()} == {f"./docker/secrets/{name}" for name in made}
+    assert {secret["file"] for secret in COMPOSE["secrets"].values()} == {
+        f"./deploy/docker/secrets/{name}" for name in made
+    }
     values = {value.strip().rpartition(":")[2] for value in made.values()}
     assert len(values) == len(made)
     assert all(re.fullmatch(r"[A-Za-z0-9]{32}", value) for value in values)
@@ -51,7 +53,7 @@ def test_a_second_time_changes_nothing_and_a_lost_one_is_made_anew(checkout: Pat
     settings = (checkout / ".env").read_text()
     assert _create(checkout) == made
     assert (checkout / ".env").read_text() == settings
-    (checkout / "docker" / "secrets" / "reader_password").unlink()
+    (checkout / "deploy" / "docker" / "secrets" / "reader_password").unlink()
     again = _create(checkout)
     assert again.pop("reader_password") != made.pop("reader_password")
     assert again == made
@@ -59,7 +61,7 @@ def test_a_second_time_changes_nothing_and_a_lost_one_is_made_anew(checkout: Pat
 
 def test_the_containers_run_as_the_owner_of_the_secrets_and_never_as_root(checkout: Path) -> None:
     _create(checkout)
-    owner = (checkout / "docker" / "secrets" / "mage_pgpass").stat().st_uid
+    owner = (checkout / "deploy" / "docker" / "secrets" / "mage_pgpass").stat().st_uid
     settings = dict(line.split("=") for line in (checkout / ".env").read_text().split())
     assert int(settings["STACK_UID"]) == owner > 0
     assert os.geteuid() in (0, owner)
@@ -68,10 +70,10 @@ def test_the_containers_run_as_the_owner_of_the_secrets_and_never_as_root(checko
 
 
 def test_secrets_and_settings_are_ignored_by_git_and_by_image_builds() -> None:
-    assert {"docker/secrets/", ".env"} <= set((CHECKOUT / ".gitignore").read_text().splitlines())
+    assert {"deploy/docker/secrets/", ".env"} <= set((CHECKOUT / ".gitignore").read_text().splitlines())
     taken = [line[1:] for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert (CHECKOUT / ".dockerignore").read_text().splitlines()[1] == "*"
-    assert not any("docker/secrets".startswith(name.rstrip("/")) for name in taken)
+    assert not any("deploy/docker/secrets".startswith(name.rstrip("/")) for name in taken)
 
 
 def test_no_variable_of_a_container_is_a_secret_but_a_path_to_one() -> None:
@@ -105,7 +107,7 @@ def test_every_service_is_bounded_and_may_not_gain_rights() -> None:
 
 
 def test_the_image_is_built_on_the_mage_that_the_project_is_pinned_to() -> None:
-    dockerfile = (CHECKOUT / "docker" / "mage" / "Dockerfile").read_text()
+    dockerfile = (CHECKOUT / "deploy" / "docker" / "mage" / "Dockerfile").read_text()
     (version,) = re.findall(r"^FROM mageai/mageai:(\S+)$", dockerfile, re.MULTILINE)
     assert f'"mage-ai=={version}"' in (CHECKOUT / "pyproject.toml").read_text()
     assert SERVICES["mage"]["image"] == f"qbo-backfill-mage:${{STACK_TAG:-{version}}}"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from async_extractor.qbo.encoding import decoded
 from async_extractor.qbo.faults import TransientFault
+from async_extractor.qbo.gunzip import decoded
 
 BODY = b'{"QueryResponse":{"totalCount":7}}' * 50
 PACKED = gzip.compress(BODY)

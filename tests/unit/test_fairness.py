@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.fairness import Fairness, Turn
+from tools.bench.fairness import Fairness, Turn
 
 A, B, C = 1, 2, 3
 

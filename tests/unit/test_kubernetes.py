@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from async_extractor.mage import MOST_WORKERS
+from async_extractor.mage.blocks import MOST_WORKERS
 
 CHECKOUT = Path(__file__).parents[2]
 FOLDER = CHECKOUT / "deploy" / "kubernetes"
@@ -86,7 +86,7 @@ def test_every_volume_that_is_mounted_is_there_and_every_claim_is_made() -> None
 
 
 def test_every_key_of_the_secret_is_one_that_the_readme_makes() -> None:
-    script = (CHECKOUT / "docker" / "create_secrets.sh").read_text()
+    script = (CHECKOUT / "deploy" / "docker" / "create_secrets.sh").read_text()
     made = set(re.findall(r"^create (\w+)", script, re.MULTILINE)) | {"mage_password"}
     used = {
         item["key"]
@@ -140,7 +140,7 @@ def test_the_extract_block_runs_in_jobs_and_triggers_stay_as_mage_left_them(tmp_
 
 def test_server_and_jobs_share_mages_data_the_project_and_one_postgres() -> None:
     """Mage gives a Job the image, environment and volumes of the container that MAGE_CONTAINER_NAME names."""
-    image = dict(re.findall(r"(MAGE_\w+)=(\S+)", (CHECKOUT / "docker" / "mage" / "Dockerfile").read_text()))
+    image = dict(re.findall(r"(MAGE_\w+)=(\S+)", (CHECKOUT / "deploy" / "docker" / "mage" / "Dockerfile").read_text()))
     (server,) = (one for one in WORKLOADS if one["metadata"]["name"] == "mage")
     pod = server["spec"]["template"]["spec"]
     environment = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}

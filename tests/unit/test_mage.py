@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from async_extractor import mage
 from async_extractor.codes import code_of
 from async_extractor.errors import RequestError
 from async_extractor.events import Event
+from async_extractor.mage import blocks as mage
 
 RANGE = {"pipeline_uuid": "qb_items_backfill", "fecha_inicio": "2024-01-01", "fecha_fin": "2024-01-31"}
 

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
-from async_extractor import mage
 from async_extractor.entities import ENTITIES
+from async_extractor.mage import blocks as mage
 from async_extractor.request import BackfillRequest
 
 PROJECT = Path(__file__).parents[2] / "mage_project"

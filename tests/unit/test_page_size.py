@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from async_extractor.qbo.page_size import PAGE_BYTES, PageSize
+from async_extractor.qbo.paging.size import PAGE_BYTES, PageSize
 
 
 def test_at_first_and_for_common_records_it_is_the_cap() -> None:

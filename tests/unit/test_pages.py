@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from async_extractor.entities import ENTITIES
 from async_extractor.qbo.faults import PageFault, TransientFault
-from async_extractor.qbo.pages import ChangedRecords, DeletedRecord, Record, Unreadable, split_changes, split_page
+from async_extractor.qbo.split import ChangedRecords, DeletedRecord, Record, Unreadable, split_changes, split_page
 from async_extractor.windows import UTC
 
 INVOICES, CUSTOMERS, ITEMS = ENTITIES["invoices"], ENTITIES["customers"], ENTITIES["items"]

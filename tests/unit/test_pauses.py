@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from async_extractor.entities import ENTITIES
-from async_extractor.qbo.budget import (
+from async_extractor.qbo.limits import (
     IN_FLIGHT,
     PER_MINUTE,
     PER_SECOND,

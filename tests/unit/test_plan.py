@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from async_extractor.cutting import Piece, cut_into_pieces
+from async_extractor.planning.chunking import Piece, cut_into_pieces
 from async_extractor.windows import DAY, SECOND, UTC, Step, Window, parse_step
 
 START = datetime(2014, 1, 1, tzinfo=UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from async_extractor.events import Event
-from async_extractor.progress import ProgressLines
+from async_extractor.monitoring.progress import ProgressLines
 
 
 class Log:

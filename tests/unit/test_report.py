@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from async_extractor.checks import Validation
 from async_extractor.report import as_html, as_markdown, compose, reports_folder, write_report
 from async_extractor.report.sentences import CHECK_NAMES, sentence
 from async_extractor.report.texts import Texts, all_texts
-from async_extractor.validation import Validation
 from tests.support.run_figures import MISSING, SOURCE_OK, VOLUME_OK, chunk, figures
 
 LOOK = Validation(

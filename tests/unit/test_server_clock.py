@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from async_extractor.warehouse.company import ServerClock
+from async_extractor.warehouse.shared_connection import ServerClock
 
 # Seconds since 1970 when this process's monotonic clock said 0.
 APART = 1_800_000_000.0

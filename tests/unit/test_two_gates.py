@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from async_extractor.qbo.budget import LocalTurn, TwoGates
+from async_extractor.qbo.limits import LocalTurn, TwoGates
 
 
 class Noted:

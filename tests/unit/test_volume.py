@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from async_extractor.validation.volume import judge
+from async_extractor.checks.volume import judge
 
 START = date(2024, 1, 1)
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from async_extractor import worker_time
+from async_extractor.extraction import timing as worker_time
+from async_extractor.extraction.timing import WorkerTime
 from async_extractor.qbo.client import Spent
-from async_extractor.worker_time import WorkerTime
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from aioresponses import CallbackResult, aioresponses
 from async_extractor.entities import ENTITIES
 from async_extractor.events import Event, Events
 from async_extractor.qbo.breaker import CircuitBreaker
-from async_extractor.qbo.budget import LocalGate
 from async_extractor.qbo.client import Patience, QueryClient, Spent
 from async_extractor.qbo.faults import QboFault
+from async_extractor.qbo.limits import LocalGate
 from async_extractor.qbo.query import Query
 from tests.unit.virtual_time import Clock
 

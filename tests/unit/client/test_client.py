@@ -8,7 +8,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from async_extractor.qbo.budget import SPACING
 from async_extractor.qbo.client import MOST_REFRESHES, Patience, Spent
 from async_extractor.qbo.faults import (
     AuthorizationFault,
@@ -17,6 +16,7 @@ from async_extractor.qbo.faults import (
     QueryRefusedFault,
     TransientFault,
 )
+from async_extractor.qbo.limits import SPACING
 from async_extractor.qbo.query import LONGEST_GET, Query
 from tests.unit.client.query_endpoint import ASKED, GOOD, INVOICES, PAGE, PAGE_CANT_BE_SERVED, TOKEN, World
 

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from async_extractor.qbo.budget import IN_FLIGHT, SPACING
 from async_extractor.qbo.client import Patience, Spent
 from async_extractor.qbo.faults import (
     TransientFault,
     UnavailableFault,
 )
+from async_extractor.qbo.limits import IN_FLIGHT, SPACING
 from tests.unit.client.query_endpoint import ASKED, GOOD, World
 
 

@@ -9,8 +9,8 @@ import pytest
 from aioresponses import aioresponses
 
 from async_extractor.events import Event, Events
-from async_extractor.qbo.oauth import AccessTokens
-from async_extractor.qbo.token_endpoint import Client
+from async_extractor.qbo.auth.access_tokens import AccessTokens
+from async_extractor.qbo.auth.token_endpoint import Client
 from tests.unit.oauth.intuit import SECRET, URL, Intuit, Store
 from tests.unit.virtual_time import Clock, VirtualTimePolicy
 

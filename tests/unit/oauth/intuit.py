@@ -12,7 +12,7 @@ from typing import Any
 from aioresponses import CallbackResult, aioresponses
 
 from async_extractor.errors import ConfigurationError
-from async_extractor.qbo.oauth import REFRESH_TOKEN, AccessTokens
+from async_extractor.qbo.auth.access_tokens import REFRESH_TOKEN, AccessTokens
 
 URL = "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer"
 SECRET = "client-secret-Zx81"

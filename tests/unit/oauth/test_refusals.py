@@ -10,9 +10,9 @@ import pytest
 from aioresponses import aioresponses
 
 from async_extractor.events import Event
+from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN
+from async_extractor.qbo.auth.token_endpoint import Client
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
-from async_extractor.qbo.oauth import ACCESS_TOKEN
-from async_extractor.qbo.token_endpoint import Client
 from tests.unit.oauth.intuit import FIRST_REFRESH, SECRET, URL, Intuit, Process, Store
 
 

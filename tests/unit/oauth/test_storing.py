@@ -9,8 +9,8 @@ import pytest
 from aioresponses import aioresponses
 
 from async_extractor.events import Event
+from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, REFRESH_TOKEN
 from async_extractor.qbo.faults import AuthorizationFault, TransientFault
-from async_extractor.qbo.oauth import ACCESS_TOKEN, REFRESH_TOKEN
 from tests.unit.oauth.intuit import FIRST_REFRESH, URL, Intuit, Process, Store
 from tests.unit.virtual_time import Clock
 

@@ -20,8 +20,8 @@ from zoneinfo import ZoneInfo
 from async_extractor.entities import ENTITIES, Entity
 from async_extractor.qbo.client import Answer, Patience, Spent
 from async_extractor.qbo.faults import PageFault, QueryRefusedFault
-from async_extractor.qbo.pages import split_page
 from async_extractor.qbo.query import MOST_ROWS, Query
+from async_extractor.qbo.split import split_page
 from async_extractor.windows import SECOND, UTC
 
 PACIFIC = ZoneInfo("America/Los_Angeles")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from async_extractor.events import Event, Events
-from async_extractor.qbo.page_source import Page
+from async_extractor.qbo.paging.reader import WindowReader
+from async_extractor.qbo.paging.source import Page
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, TXN_DATE, DateField
-from async_extractor.qbo.reader import WindowReader
 from async_extractor.windows import DAY
 from tests.unit.reader.company import Company, Row, at
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from async_extractor.qbo.paging.date_range import Span
 from async_extractor.qbo.query import LAST_UPDATED, TXN_DATE
-from async_extractor.qbo.span import Span
 from async_extractor.windows import DAY
 from tests.unit.reader.company import at
 

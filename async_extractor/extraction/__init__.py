@@ -1,0 +1,1 @@
+"""Extraction: workers that claim chunks, read their pages and load them."""

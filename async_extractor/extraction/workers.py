@@ -1,0 +1,264 @@
+"""The workers: each claims a chunk, reads its window page by page, and loads the pages, until none is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import datetime
+
+from async_extractor.entities import Entity
+from async_extractor.errors import IncompleteError
+from async_extractor.events import Events
+from async_extractor.extraction.timing import WorkerTime
+from async_extractor.qbo.client import QueryClient, request_json
+from async_extractor.qbo.faults import AuthorizationFault, QboFault, UnavailableFault
+from async_extractor.qbo.paging.reader import WindowReader
+from async_extractor.qbo.paging.size import PageSize
+from async_extractor.qbo.paging.source import Page
+from async_extractor.qbo.query import DATE_FIELDS, LAST_UPDATED, LOOK_BACK, MOST_CHANGES, ChangesSince
+from async_extractor.warehouse.ledger import Chunk
+from async_extractor.warehouse.loader import LostChunk, PageToLoad, Refused, WorkerSession, rows_of
+from async_extractor.windows import SECOND, UTC, iso, whole_second_up
+
+# Chunks that fail one after the other, none done between, before the run is ended: it isn't the chunks then.
+MOST_FAILURES_IN_A_ROW = 10
+
+
+class Extraction:
+    """Runs `concurrency` workers over the chunks of one run."""
+
+    def __init__(
+        self,
+        client: QueryClient,
+        entity: Entity,
+        filter_field: str,
+        new_session: Callable[[], WorkerSession],
+        events: Events,
+        stop: asyncio.Event,
+    ) -> None:
+        self._client = client
+        self._entity = entity
+        self._filter_field = filter_field
+        self._new_session = new_session
+        self._events = events
+        self._stop = stop
+        self._page_size = PageSize()
+        self._held: set[int] = set()
+        self._failures_in_a_row = 0
+
+    async def run(self, run_id: int, concurrency: int) -> None:
+        """Returns when no chunk of the run is left that can be begun, or after `stop` was set.
+
+        Raises what ends the run: QboFault for authorization or a lasting outage, or what the warehouse raises.
+        """
+        workers = [asyncio.ensure_future(self._work(run_id)) for _ in range(concurrency)]
+        try:
+            done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            for worker in done:
+                worker.result()
+        finally:
+            self._stop.set()
+            # The others finish their page and release their chunk, rather than being cut off in it. What they
+            # raise is what the first one raised.
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self, run_id: int) -> None:
+        session = self._new_session()
+        try:
+            while not self._stop.is_set():
+                chunk = await session.claim(run_id)
+                if chunk is not None:
+                    await self._do(session, chunk)
+                elif not await self._unless_stopped(session.wait_for_others(run_id, sorted(self._held))):
+                    return
+        finally:
+            await session.close()
+
+    async def _unless_stopped(self, wait: Coroutine[None, None, bool]) -> bool:
+        """What the wait returns; False when the stop comes first."""
+        waiting = asyncio.ensure_future(wait)
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return bool(waiting.result()) if waiting.done() else False
+        finally:
+            for task in (waiting, stopping):
+                task.cancel()
+            await asyncio.gather(waiting, stopping, return_exceptions=True)
+
+    async def _do(self, session: WorkerSession, chunk: Chunk) -> None:
+        self._held.add(chunk.chunk_id)
+        reader = WindowReader(self._client, self._entity, self._events, size=self._page_size)
+        worker_time = WorkerTime(reader.spent)
+        self._events.emit("chunk_started", "extract", f"{chunk} begun", chunk_id=chunk.chunk_id, attempt=chunk.attempt)
+        try:
+            finished = await self._read(session, chunk, reader, worker_time)
+        except LostChunk:
+            self._events.emit(
+                "chunk_lost",
+                "extract",
+                f"{chunk} is another worker's now",
+                level="warning",
+                chunk_id=chunk.chunk_id,
+            )
+            session.drop()
+            await session.close()
+        except (AuthorizationFault, UnavailableFault):
+            await session.finish("released", worker_time.take())
+            raise
+        except QboFault as fault:
+            await session.finish("failed", worker_time.take(), error=str(fault), tid=fault.tid)
+            self._events.emit(
+                "chunk_failed",
+                "extract",
+                f"{chunk} failed: {fault}; to read it again: qbo-backfill retry {self._entity.name} "
+                f"--chunk {iso(chunk.window_start)} --filter-field {self._filter_field}",
+                level="error",
+                chunk_id=chunk.chunk_id,
+                intuit_tid=fault.tid,
+            )
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row >= MOST_FAILURES_IN_A_ROW:
+                raise IncompleteError(
+                    f"{self._failures_in_a_row} chunks failed one after the other, the last with: {fault}"
+                ) from None
+        else:
+            self._failures_in_a_row = 0
+            if not finished:
+                self._events.emit(
+                    "chunk_released", "extract", f"{chunk} released, to be resumed", chunk_id=chunk.chunk_id
+                )
+        finally:
+            self._held.discard(chunk.chunk_id)
+
+    async def _read(self, session: WorkerSession, chunk: Chunk, reader: WindowReader, worker_time: WorkerTime) -> bool:
+        """The chunk's pages into raw. True when it is done, False when it was released on the way."""
+        rows = 0
+        last_seen = chunk.window_start
+        async with _one_ahead(self._pages(chunk, reader), worker_time) as pages:
+            async for page in pages:
+                if chunk.window_end is None:
+                    last_seen = max(last_seen, _now(page))
+                window_end = chunk.window_end or whole_second_up(last_seen) + SECOND
+                loaded = await session.load(_to_load(page, chunk.window_start, window_end), worker_time.take())
+                rows += loaded.read
+                self._events.emit(
+                    "page_loaded",
+                    "load",
+                    f"{chunk}: page {page.number}, {loaded.read} rows, {loaded.inserted} inserted, "
+                    f"{loaded.updated} updated",
+                    level="debug",
+                    chunk_id=chunk.chunk_id,
+                    page=page.number,
+                    read=loaded.read,
+                    inserted=loaded.inserted,
+                    updated=loaded.updated,
+                    unchanged=loaded.unchanged,
+                    quarantined=loaded.quarantined,
+                )
+                if self._stop.is_set():
+                    await session.finish("released", worker_time.take())
+                    return False
+        if chunk.kind == "catch_up" and self._entity.can_be_deleted:
+            await self._mark_deleted(session, chunk, reader, worker_time)
+        caught_up_to = None if chunk.window_end else whole_second_up(last_seen) + SECOND
+        await session.finish("done", worker_time.take(), window_end=caught_up_to)
+        self._events.emit(
+            "chunk_done",
+            "load",
+            f"{chunk} done, {rows} rows",
+            chunk_id=chunk.chunk_id,
+            kind=chunk.kind,
+            read=rows,
+        )
+        return True
+
+    async def _mark_deleted(
+        self, session: WorkerSession, chunk: Chunk, reader: WindowReader, worker_time: WorkerTime
+    ) -> None:
+        """Asks for the records that were deleted lately, which no query shows, and marks them in raw."""
+        month = datetime.now(UTC) - LOOK_BACK
+        for since in (month, max(chunk.window_start, month)):
+            with worker_time.waiting():
+                changed = await self._client.changes(ChangesSince(self._entity, since), reader.spent)
+            if changed.rows < MOST_CHANGES:
+                break
+        else:
+            self._events.emit(
+                "changes_cut_off",
+                "extract",
+                f"QuickBooks lists at most {MOST_CHANGES} changes, and there were more: "
+                "deleted records may be missing among them; `qbo-backfill verify` finds them",
+                level="warning",
+            )
+        marked = await session.mark_deleted([(record.id, record.deleted_at) for record in changed.deleted])
+        if marked:
+            self._events.emit(
+                "marked_deleted",
+                "load",
+                f"{marked} records were deleted in QuickBooks: marked in raw, their payload kept",
+                level="warning",
+                marked=marked,
+            )
+
+    def _pages(self, chunk: Chunk, reader: WindowReader) -> AsyncIterator[Page]:
+        if chunk.kind == "window":
+            return reader.pages(DATE_FIELDS[self._filter_field], chunk.window_start, chunk.window_end)
+        # Rows that were in the range when the run began existed before the range's end; without a
+        # TxnDate of before the edit to go by, of those all that were edited are read.
+        before = None if self._filter_field == "txn_date" else chunk.range_end
+        return reader.pages(LAST_UPDATED, chunk.window_start, None, created_before=before)
+
+
+@contextlib.asynccontextmanager
+async def _one_ahead(pages: AsyncIterator[Page], worker_time: WorkerTime) -> AsyncIterator[AsyncIterator[Page]]:
+    """The same pages, the next one being fetched while one is loaded."""
+    upcoming = asyncio.ensure_future(_next(pages))
+
+    async def ahead() -> AsyncIterator[Page]:
+        nonlocal upcoming
+        while True:
+            with worker_time.waiting():
+                page = await upcoming
+            if page is None:
+                return
+            upcoming = asyncio.ensure_future(_next(pages))
+            yield page
+
+    try:
+        yield ahead()
+    finally:
+        upcoming.cancel()
+        await asyncio.gather(upcoming, return_exceptions=True)
+        close = getattr(pages, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _next(pages: AsyncIterator[Page]) -> Page | None:
+    return await anext(pages, None)
+
+
+def _to_load(page: Page, window_start: datetime, window_end: datetime) -> PageToLoad:
+    return PageToLoad(
+        number=page.number,
+        size=page.size,
+        window_start=window_start,
+        window_end=max(window_start, window_end),
+        request_payload=request_json(page.request_payload),
+        read_at=(page.server_time or datetime.now(UTC)).astimezone(UTC),
+        rows=rows_of(page.records),
+        refused=[
+            *(Refused(None, f"not a record that can be kept: it {bad.reason}", bad.raw) for bad in page.unreadable),
+            *(Refused(bad.id, bad.reason, None) for bad in page.poisoned),
+        ],
+        tid=page.tid,
+    )
+
+
+def _now(page: Page) -> datetime:
+    """QuickBooks' clock at the page, else the newest change in it."""
+    times = [page.server_time, *(record.last_updated for record in page.records)]
+    known = [moment for moment in times if moment is not None]
+    return max(known).astimezone(UTC) if known else datetime.min.replace(tzinfo=UTC)

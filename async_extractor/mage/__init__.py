@@ -1,0 +1,1 @@
+"""Mage: its blocks, secrets, database and triggers."""

@@ -1,0 +1,165 @@
+"""Where Mage keeps a project's data, by Mage's own rules but without importing Mage (that takes seconds).
+
+MAGE_DATA_DIR is the data folder, `~/.mage_data` when it isn't set. In it are `secrets/key` and
+`secrets/uuid`, shared by all projects, and `<project folder's name>/mage-ai.db` unless
+MAGE_DATABASE_CONNECTION_URL (or DB_USER, DB_PASS, DB_NAME, DB_HOST, DB_PORT) names a database. The rules are
+those of mage_ai.settings.repo, mage_ai.orchestration.db and mage_ai.data_preparation.shared.secrets in
+Mage 0.9.80.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote
+
+from async_extractor.errors import ConfigurationError
+
+_DEFAULT_DATA_DIR = "~/.mage_data"
+_PROJECT = "mage_project"
+_VARIABLES = (
+    "MAGE_REPO_PATH",
+    "MAGE_DATA_DIR",
+    "MAGE_DATABASE_CONNECTION_URL",
+    *("DB_USER", "DB_PASS", "DB_NAME", "DB_HOST", "DB_PORT"),
+)
+
+# As SQLAlchemy reads a URL: a password may hold "/", and everything up to the last "@" belongs to it.
+_POSTGRES_URL = re.compile(
+    r"postgresql(?:\+psycopg2)?://(?:(?P<user>[^:/@]*)(?::(?P<password>.*))?@)?"
+    r"(?P<host>\[[^]]*\]|[^/:?@]*)(?::(?P<port>\d+))?(?:/(?P<dbname>[^?]*))?(?:\?(?P<query>.*))?"
+)
+
+
+@dataclass(frozen=True)
+class PostgresDatabase:
+    """A database of Mage's in Postgres. `options` are the URL's query, as libpq's own keywords."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    dbname: str
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def __str__(self) -> str:
+        return f"Postgres {self.host}:{self.port}/{self.dbname}"
+
+    def redact(self, line: str) -> str:
+        """The line without the password. libpq names hosts and users only: this is the second lock."""
+        return line.replace(self.password, "***") if self.password else line
+
+
+@dataclass(frozen=True)
+class SqliteDatabase:
+    """A database of Mage's in a file, which need not exist yet."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"SQLite {self.path}"
+
+    def redact(self, line: str) -> str:
+        """The line as it is: a file has no password."""
+        return line
+
+
+@dataclass(frozen=True)
+class MageData:
+    """One project's data: absolute paths, and the database that holds its secrets, triggers and runs."""
+
+    project: Path
+    secrets_dir: Path
+    database: PostgresDatabase | SqliteDatabase
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The environment variables that said so, for a child process that shall find the same."""
+
+    @classmethod
+    def locate(cls, environ: Mapping[str, str] = os.environ) -> MageData:
+        """By MAGE_REPO_PATH, MAGE_DATA_DIR and MAGE_DATABASE_CONNECTION_URL; raises ConfigurationError.
+
+        Without MAGE_REPO_PATH (Mage sets it in its own processes) the project is `mage_project` in the
+        working folder, the working folder itself when that is a Mage project, or the one beside this package.
+        """
+        project = _project(environ)
+        variables = {name: environ[name] for name in _VARIABLES if environ.get(name)}
+        variables["MAGE_REPO_PATH"] = str(project)
+        return cls(project, _secrets_dir(environ), _database(environ, project), variables)
+
+    def environ_for_child(self) -> dict[str, str]:
+        """This process's environment, with Mage's variables as this data was located by."""
+        others = {name: value for name, value in os.environ.items() if name not in _VARIABLES}
+        return others | dict(self.variables)
+
+
+def _project(environ: Mapping[str, str]) -> Path:
+    if environ.get("MAGE_REPO_PATH"):
+        return Path(environ["MAGE_REPO_PATH"]).absolute()
+    here = Path.cwd()
+    for candidate in (here / _PROJECT, here):
+        if (candidate / "metadata.yaml").exists() and (candidate / "pipelines").is_dir():
+            return candidate
+    return Path(__file__).parents[2] / _PROJECT
+
+
+def _secrets_dir(environ: Mapping[str, str]) -> Path:
+    folder = Path(environ.get("MAGE_DATA_DIR") or _DEFAULT_DATA_DIR) / "secrets"
+    return (folder if folder.exists() else folder.expanduser()).absolute()
+
+
+def _database(environ: Mapping[str, str], project: Path) -> PostgresDatabase | SqliteDatabase:
+    url = environ.get("MAGE_DATABASE_CONNECTION_URL")
+    if url:
+        return _from_url(url)
+    for elsewhere in ("AWS_DB_SECRETS_NAME", "AZURE_SECRET_DB_CONN_URL"):
+        if environ.get(elsewhere):
+            raise ConfigurationError(
+                f"{elsewhere} is set, which only Mage itself can follow: "
+                "set MAGE_DATABASE_CONNECTION_URL to Mage's database instead."
+            )
+    user, password, dbname = (environ.get(name) for name in ("DB_USER", "DB_PASS", "DB_NAME"))
+    if user and password and dbname:
+        port = environ.get("DB_PORT") or "5432"
+        if not port.isdecimal():
+            raise ConfigurationError(f"DB_PORT {port!r} is not a port.")
+        return PostgresDatabase(environ.get("DB_HOST") or "127.0.0.1", int(port), user, password, dbname)
+    return SqliteDatabase(_variables_dir(environ, project) / "mage-ai.db")
+
+
+def _variables_dir(environ: Mapping[str, str], project: Path) -> Path:
+    folder = environ.get("MAGE_DATA_DIR")
+    if not folder:
+        # Read by hand: it is one plain line, and nothing else here needs a YAML parser.
+        metadata = project / "metadata.yaml"
+        text = metadata.read_text() if metadata.exists() else ""
+        named = re.search(r"^variables_dir:\s*['\"]?([^'\"#\n]*)", text, re.MULTILINE)
+        folder = (named.group(1).strip() if named else "") or _DEFAULT_DATA_DIR
+        if "{{" in folder:
+            raise ConfigurationError(f"variables_dir in {metadata} is a template: set MAGE_DATA_DIR instead.")
+        folder = str(Path(folder).expanduser())
+    # Mage puts a relative folder inside the project, without the project's name.
+    return Path(folder) / project.name if Path(folder).is_absolute() else project / folder
+
+
+def _from_url(url: str) -> PostgresDatabase | SqliteDatabase:
+    if url.startswith("sqlite:///"):
+        return SqliteDatabase(Path(url.removeprefix("sqlite:///")).absolute())
+    found = _POSTGRES_URL.fullmatch(url)
+    if found is None:
+        # The URL itself may hold a password: it stays out of the message.
+        raise ConfigurationError(
+            "MAGE_DATABASE_CONNECTION_URL isn't understood: "
+            "it should look like postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE."
+        )
+    user = unquote(found["user"] or "")
+    return PostgresDatabase(
+        host=(found["host"] or "127.0.0.1").strip("[]"),
+        port=int(found["port"] or 5432),
+        user=user,
+        password=unquote(found["password"] or ""),
+        dbname=unquote(found["dbname"] or "") or user,
+        options=tuple(parse_qsl(found["query"] or "")),
+    )

@@ -1,0 +1,285 @@
+"""The access token, from the refresh token, once for all workers and processes of a company.
+
+Intuit rotates the refresh token (about daily), kills the old value, and takes a second exchange of it
+for an attack. So: one refresh at a time over all processes, under the store's exclusive lock; inside
+it the tokens are read again, since another process may have just refreshed; the new refresh token is
+stored durably before the new access token is used.
+
+What is left is a process that is killed between sending the old value and storing the new one: Intuit has
+rotated it then, and nobody has the new one. That span is the endpoint's answer and a few milliseconds of
+ours, about once a day; each refresh tells it in its event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
+
+import aiohttp
+import msgspec
+
+from async_extractor.errors import ConfigurationError
+from async_extractor.events import Events
+from async_extractor.qbo.auth.token_endpoint import REAUTHORISE, Client, TokenAnswer, TokenEndpoint
+from async_extractor.qbo.faults import AuthorizationFault, TransientFault
+
+REFRESH_TOKEN = "QBO_REFRESH_TOKEN"  # noqa: S105 - the names of secrets, not their values
+ACCESS_TOKEN = "QBO_ACCESS_TOKEN"  # noqa: S105
+CLIENT_ID = "QBO_CLIENT_ID"
+CLIENT_SECRET = "QBO_CLIENT_SECRET"  # noqa: S105
+
+# Refreshed this long before it ends, or at a quarter of its life where that is shorter.
+EARLY_SECONDS = 300.0
+TOKEN_TRIES = 3
+# So long a rotated refresh token is tried to be stored: without it the company must be reauthorised.
+STORING_SECONDS = 300.0
+
+Value = TypeVar("Value")
+
+
+class HeldSecrets(Protocol):
+    """Secrets while the exclusive lock is held. Both calls block."""
+
+    def get(self, name: str) -> str | None: ...
+    def put(self, values: dict[str, str]) -> None: ...
+
+
+class TokenStore(Protocol):
+    """Where the tokens live; `exclusive` admits one holder over all processes. Entering blocks."""
+
+    def get(self, name: str) -> str | None: ...
+    def exclusive(self) -> AbstractContextManager[HeldSecrets]: ...
+
+
+class StoredTokens(msgspec.Struct, kw_only=True):
+    """QBO_ACCESS_TOKEN's JSON. Moments in seconds since 1970, None where Intuit has not said.
+
+    `refresh` tells which refresh token it belongs to (a hash, not the token), `refresh_since` since when that has been
+    the company's; `refresh_ends_at` is its end unless it is used before, `consent_ends_at` that of the consent.
+    """
+
+    token: str
+    expires_at: float
+    early: float
+    refresh: str
+    refreshed_at: float | None = None
+    refresh_since: float | None = None
+    refresh_ends_at: float | None = None
+    consent_ends_at: float | None = None
+
+    @classmethod
+    def of(cls, answer: TokenAnswer, refresh_token: str, before: StoredTokens | None) -> StoredTokens:
+        """What is to be stored of an answer; `before` is what was stored until then."""
+        now, mark = time.time(), mark_of(refresh_token)
+        same = before if before is not None and before.refresh == mark else None
+        consent = same or before
+        return cls(
+            token=answer.access_token or "",
+            expires_at=now + answer.expires_in,
+            early=min(EARLY_SECONDS, answer.expires_in / 4),
+            refresh=mark,
+            refreshed_at=now,
+            refresh_since=same.refresh_since if same else now,
+            refresh_ends_at=_from(now, answer.refresh_expires_in, same.refresh_ends_at if same else None),
+            consent_ends_at=_from(now, answer.consent_expires_in, consent.consent_ends_at if consent else None),
+        )
+
+    @classmethod
+    def read(cls, text: str | None) -> StoredTokens | None:
+        """What is stored; None when that is nothing, or nothing that can be read."""
+        try:
+            return msgspec.json.decode(text, type=cls) if text else None
+        except msgspec.DecodeError:
+            return None
+
+    def json(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    def usable(self) -> bool:
+        return bool(self.token) and time.time() < self.expires_at - self.early
+
+    def __repr__(self) -> str:
+        return "StoredTokens(...)"
+
+
+def _from(now: float, seconds: float | None, otherwise: float | None) -> float | None:
+    return otherwise if seconds is None else now + seconds
+
+
+class AccessTokens:
+    """Gives a valid access token; refreshes when it must. Safe with many workers and many processes."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        token_url: str,
+        client: Client,
+        store: TokenStore,
+        events: Events,
+    ) -> None:
+        self._endpoint = TokenEndpoint(session, token_url)
+        self._client = client
+        self._store = store
+        self._events = events
+        self._lock = asyncio.Lock()
+        self._current: StoredTokens | None = None
+        self._exchanging: asyncio.Future[StoredTokens] | None = None
+        # The refresh token that was refused, by its mark: Intuit takes a second exchange of it for an attack.
+        self._refused: tuple[str, AuthorizationFault] | None = None
+
+    async def close(self) -> None:
+        """Waits for an exchange under way, whose caller may be gone: its answer must be stored."""
+        if self._exchanging is not None and not self._exchanging.done():
+            await asyncio.wait([self._exchanging])
+
+    async def current(self) -> str:
+        """A token that is valid for some time yet; AuthorizationFault or TransientFault when there is none."""
+        if self._current is not None and self._current.usable():
+            return self._current.token
+        return await self._renew(refused=None)
+
+    async def after_refusal(self, refused: str) -> str:
+        """Another token than the one that Intuit just refused with 401."""
+        return await self._renew(refused)
+
+    async def _renew(self, refused: str | None) -> str:
+        async with self._lock:
+            if self._current is not None and self._current.usable() and self._current.token != refused:
+                return self._current.token
+            # A cancelled task must not leave between Intuit's answer and its storing.
+            self._exchanging = asyncio.ensure_future(self._exchange(refused))
+            self._current = await asyncio.shield(self._exchanging)
+            return self._current.token
+
+    async def _exchange(self, refused: str | None) -> StoredTokens:
+        async with _hold(self._store) as held:
+            refresh = await held.get(REFRESH_TOKEN)
+            if not refresh:
+                raise AuthorizationFault(f"{REFRESH_TOKEN} is not in Mage Secrets; {REAUTHORISE}")
+            stored = StoredTokens.read(await held.get(ACCESS_TOKEN))
+            if stored and stored.refresh == mark_of(refresh) and stored.usable() and stored.token != refused:
+                return stored
+            if self._refused is not None and self._refused[0] == mark_of(refresh):
+                raise self._refused[1]
+            client = await self._client_now(held)
+            asked = time.perf_counter()
+            answer = await self._ask(refresh, client)
+            answered = time.perf_counter()
+            renewed = answer.refresh_token or refresh
+            fresh = StoredTokens.of(answer, renewed, stored)
+            values = {ACCESS_TOKEN: fresh.json()}
+            if renewed != refresh:
+                values[REFRESH_TOKEN] = renewed
+            not_stored: ConfigurationError | None = None
+            try:
+                await held.put(values)
+            except ConfigurationError as error:
+                not_stored = error
+            kept = time.perf_counter()
+        if not_stored is not None:
+            await self._store_later(refresh, values, not_stored)
+        if answer.access_token is None:
+            raise TransientFault("Intuit's token endpoint gave no access token", tid=answer.tid)
+        self._events.emit(
+            "token_refreshed",
+            "auth",
+            "access token refreshed" + (", the refresh token was rotated and stored" if renewed != refresh else ""),
+            seconds_valid=round(answer.expires_in),
+            rotated=renewed != refresh,
+            exchange_ms=round((answered - asked) * 1000, 1),
+            stored_ms=round((kept - answered) * 1000, 1),
+        )
+        return fresh
+
+    async def _store_later(self, refresh: str, values: dict[str, str], error: ConfigurationError) -> None:
+        """The store failed while it was held: as soon as it is back, unless somebody stored another token meanwhile."""
+
+        def store() -> None:
+            with self._store.exclusive() as held:
+                if held.get(REFRESH_TOKEN) == refresh:
+                    held.put(values)
+
+        began, pause = time.monotonic(), 0.2
+        while True:
+            self._events.emit("token_not_stored", "auth", f"storing the new tokens again: {error}", level="warning")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+            thread = ThreadPoolExecutor(1, "token-store")
+            try:
+                await _in(thread, store)
+            except ConfigurationError as again:
+                error = again
+                if time.monotonic() - began > STORING_SECONDS:
+                    break
+            else:
+                return
+            finally:
+                thread.shutdown(wait=False)
+        raise AuthorizationFault(f"the new refresh token could not be stored ({error}): {REAUTHORISE}")
+
+    async def _client_now(self, held: _Held) -> Client:
+        """The app's credentials as they are stored now: they may have been rotated since this run began."""
+        client_id = await held.get(CLIENT_ID)
+        secret = await held.get(CLIENT_SECRET)
+        return Client((client_id or self._client.id).strip(), (secret or self._client.secret).strip())
+
+    async def _ask(self, refresh: str, client: Client) -> TokenAnswer:
+        for attempt in range(1, TOKEN_TRIES + 1):
+            try:
+                return await self._endpoint.refresh(refresh, client)
+            except AuthorizationFault as fault:
+                if fault.code == "invalid_grant":
+                    self._refused = (mark_of(refresh), fault)
+                raise
+            except TransientFault as fault:
+                if attempt == TOKEN_TRIES:
+                    raise
+                self._events.emit("token_retry", "auth", str(fault), level="warning", attempt=attempt)
+                await asyncio.sleep(0.5 * 2**attempt)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+class _Held:
+    """HeldSecrets whose calls run in the holder's own thread."""
+
+    def __init__(self, held: HeldSecrets, thread: ThreadPoolExecutor) -> None:
+        self._held = held
+        self._thread = thread
+
+    async def get(self, name: str) -> str | None:
+        return await _in(self._thread, lambda: self._held.get(name))
+
+    async def put(self, values: dict[str, str]) -> None:
+        await _in(self._thread, lambda: self._held.put(values))
+
+
+@contextlib.asynccontextmanager
+async def _hold(store: TokenStore) -> AsyncIterator[_Held]:
+    """The store's lock, waited for in a thread of its own.
+
+    In the loop's pool those who wait could take every thread, and the holder would find none for its next call,
+    nor for looking up Intuit's name.
+    """
+    thread, lock = ThreadPoolExecutor(1, "token-store"), contextlib.ExitStack()
+    try:
+        yield _Held(await _in(thread, lambda: lock.enter_context(store.exclusive())), thread)
+    finally:
+        # Behind the entering, when that was given up: a lock that nobody waits for any more is let go, too.
+        released = thread.submit(lock.close)
+        thread.shutdown(wait=False)
+        await asyncio.wrap_future(released)
+
+
+async def _in(thread: ThreadPoolExecutor, call: Callable[[], Value]) -> Value:
+    return await asyncio.get_running_loop().run_in_executor(thread, call)
+
+
+def mark_of(refresh_token: str) -> str:
+    """A short hash that tells refresh tokens apart and gives none away."""
+    return hashlib.sha256(refresh_token.encode()).hexdigest()[:16]

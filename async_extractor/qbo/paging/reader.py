@@ -1,0 +1,233 @@
+"""Reading a window page by page so that no row is lost, whatever is edited meanwhile.
+
+`STARTPOSITION` over a changing result loses rows: an edited row leaves the window, the rest slide back
+one, and the next page begins one row too late, with the COUNT still right. So:
+
+* **Anchor.** Pages are ordered by a date field, and each begins at the last value seen (`>=`), without
+  the records already read at that value. A row that leaves the window moves nobody else.
+* **Trust, checked.** Whether the order was honoured is looked at in each full page. Where it was not,
+  the window is halved until each piece fits one page: an answer of fewer rows than asked for is whole,
+  in whatever order.
+* **One value.** A page full of one value can't be passed by an anchor. Rows of one second (or one
+  TxnDate) are read by CreateTime, which no edit changes; and if that is one second too, by position,
+  again and again until one pass read exactly as many as COUNT(*) said before it: rows can only leave
+  the past, so then none was missed.
+* **Poison.** A page that Intuit can't serve (10000, 4002, 504) is halved in the same way, down to the
+  record, which is reported with its fault; everything else arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from async_extractor.entities import Entity
+from async_extractor.events import Events
+from async_extractor.qbo.client import Patience, QueryClient, Spent
+from async_extractor.qbo.faults import PageFault, TransientFault
+from async_extractor.qbo.paging.date_range import Span, value_of
+from async_extractor.qbo.paging.poison import MOST_PASSES, PoisonSearch
+from async_extractor.qbo.paging.size import PageSize
+from async_extractor.qbo.paging.source import Page, PageSource
+from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS, DateField
+from async_extractor.qbo.split import Record
+from async_extractor.windows import SECOND, UTC
+
+# Before any QuickBooks Online company; only for halving a range that has no start of its own.
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+# Rows may come to a second of QuickBooks' clock for so long: its servers need not agree on what time it is.
+SETTLES = 2 * SECOND
+
+
+class WindowReader:
+    """Reads one window once. `spent` counts what it costs, failures included.
+
+    `size` may be shared by several readers, so that what one has learnt of the records' weight serves all.
+    """
+
+    def __init__(
+        self,
+        client: QueryClient,
+        entity: Entity,
+        events: Events,
+        page_size: int = MOST_ROWS,
+        *,
+        size: PageSize | None = None,
+    ) -> None:
+        self._events = events
+        self._source = PageSource(client, entity, size or PageSize(page_size))
+        self._poison = PoisonSearch(self._source)
+
+    @property
+    def spent(self) -> Spent:
+        return self._source.spent
+
+    async def pages(
+        self, field: DateField, start: datetime, end: datetime | None, created_before: datetime | None = None
+    ) -> AsyncIterator[Page]:
+        """The window's pages, at least one. Each version of a record comes once: again only what was edited meanwhile.
+
+        `end` None reads until nothing is left, however much is edited meanwhile: edits move rows to
+        the end, which is still ahead. `created_before` leaves out records that are younger.
+        """
+        extra = () if created_before is None else (CREATED.before(created_before),)
+        number = 0
+        async for page in self._walk(Span(field, start, end, extra)):
+            if number and not (page.records or page.unreadable or page.poisoned):
+                continue  # it ends something, or all of it was handed on before
+            number += 1
+            yield replace(page, number=number)
+
+    async def _walk(self, span: Span, patience: Patience | None = None) -> AsyncIterator[Page]:
+        """Page by page along the field, each anchored at the last value of the one before."""
+        while True:
+            query = self._source.sized(span.query(self._source.entity))
+            try:
+                answer = await self._source.fetch(query, patience)
+            except PageFault as fault:
+                part = _past(span, None if span.end else await self._source.clock(span))
+                pages = self._halve(part, fault) if part else None
+            else:
+                page = answer.page
+                if page.rows < query.max_results:
+                    yield self._source.page(answer, query)
+                    self._source.passed(page.records)
+                    return
+                values = await self._ordered(page.records, span)
+                if values is None:
+                    part = _past(span, page.server_time)
+                    pages = self._unordered(part) if part else None
+                else:
+                    yield self._source.page(answer, query)
+                    if values[0] < values[-1]:
+                        span = span.since(values[-1])
+                        self._source.passed(r for r, v in zip(page.records, values, strict=True) if v < span.start)
+                        continue
+                    # Full of one value: no anchor gets past it.
+                    instant = span.at(values[-1])
+                    part = instant if _is_past(instant, page.server_time) else None
+                    pages = self._instant(instant)
+            if part is None or pages is None:
+                # The present second: rows may still come to it.
+                await asyncio.sleep(1.0)
+                continue
+            async for page_ in pages:
+                yield page_
+            left = span.beyond(part)
+            if left is None:
+                return
+            span = left
+
+    async def _ordered(self, records: Sequence[Record], span: Span) -> list[datetime] | None:
+        """The values by which a full page is ordered; None where it isn't, or where not all records have one."""
+        values = [value for record in records if (value := value_of(record, span.field)) is not None]
+        if not values or len(values) < len(records) or values != sorted(values):
+            return None
+        # A page full of one value looks ordered also where the order was ignored; then there are rows before it.
+        first = values[0]
+        if first == values[-1] and first > span.start:
+            before = await self._source.count(span.until(first).query(self._source.entity))
+            return None if before else values
+        return values
+
+    async def _unordered(self, span: Span) -> AsyncIterator[Page]:
+        self._events.emit(
+            "order_ignored",
+            "extract",
+            f"ORDERBY {span.field.path} was not honoured; reading windows that fit one page",
+            level="warning",
+        )
+        async for page in self._fit(span):
+            yield page
+
+    async def _fit(self, span: Span) -> AsyncIterator[Page]:
+        """Halves until each piece is answered with fewer rows than asked for, which is then all of it."""
+        query = self._source.sized(span.query(self._source.entity))
+        try:
+            answer = await self._source.fetch(query)
+        except PageFault as fault:
+            async for page in self._halve(span, fault):
+                yield page
+            return
+        if answer.page.rows < query.max_results:
+            yield self._source.page(answer, query)
+            self._source.passed(answer.page.records)
+            return
+        halves = span.halves()
+        if halves is None:
+            async for page in self._instant(span):
+                yield page
+            return
+        for half in halves:
+            async for page in self._fit(half):
+                yield page
+
+    async def _halve(self, span: Span, fault: PageFault) -> AsyncIterator[Page]:
+        """A span that can't be served as a page, in halves; record by record when it is one instant."""
+        halves = span.halves()
+        if halves is None:
+            async for page in self._poison.pages(span, fault):
+                yield page
+            return
+        self._events.emit("page_split", "extract", f"halving {span}: {fault}", level="warning", intuit_tid=fault.tid)
+        # Where not even a count is to be had it is no record that is broken but QuickBooks; that fault ends
+        # the chunk. An empty half needs no page.
+        rows = await self._source.count(span.query(self._source.entity))
+        in_first = await self._source.count(halves[0].query(self._source.entity)) if rows else 0
+        for half, some in zip(halves, (in_first > 0, rows > in_first), strict=True):
+            if some:
+                async for page in self._walk(half, self._source.client.patience.when_splitting()):
+                    yield page
+
+    async def _instant(self, span: Span) -> AsyncIterator[Page]:
+        """More rows of one instant than fit a page."""
+        if span.field != CREATED:
+            conditions = span.query(self._source.entity).conditions
+            async for page in self._walk(Span(CREATED, BEGINNING, _latest_creation(span), conditions)):
+                yield page
+            return
+        seen: set[str] = set()
+        at_first: int | None = None
+        for _ in range(MOST_PASSES):
+            expected = await self._source.count(span.query(self._source.entity))
+            at_first = expected if at_first is None else at_first
+            in_this_pass: set[str] = set()
+            nameless = 0
+            try:
+                async for answer, query in self._source.positions(span):
+                    in_this_pass.update(r.id for r in answer.page.records)
+                    nameless += len(answer.page.unreadable)
+                    yield self._source.page(answer, query)
+            except PageFault as fault:
+                async for page in self._poison.pages(span, fault):
+                    yield page
+                return
+            seen |= in_this_pass
+            # Whole: a pass that read all there was when it began, or, where equal rows come in another
+            # order each time, passes that together read all there was at first.
+            if len(in_this_pass) + nameless == expected or len(seen) + nameless == at_first:
+                return
+        raise TransientFault(
+            f"{span}: the rows of this second change faster than they can be read ({MOST_PASSES} passes)"
+        )
+
+
+def _past(span: Span, now: datetime | None) -> Span | None:
+    """The part of a span that gets no new rows any more, to be halved: all of it where it has an end, else what is
+    before QuickBooks' present. None where that is nothing yet."""
+    if span.end is not None:
+        return span
+    end = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0) - SETTLES
+    return span.until(end) if span.start < end else None
+
+
+def _is_past(instant: Span, now: datetime | None) -> bool:
+    """Whether QuickBooks' clock is beyond this second; a day of TxnDate gets rows at any time."""
+    return instant.field.granularity != SECOND or now is None or instant.end is None or now >= instant.end
+
+
+def _latest_creation(span: Span) -> datetime | None:
+    """No record was created after it was last updated; a TxnDate says nothing of the kind."""
+    return span.end if span.field == LAST_UPDATED else None

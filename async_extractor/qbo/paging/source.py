@@ -1,0 +1,122 @@
+"""Where a window's pages come from: rows asked for, counted, and handed on as pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from async_extractor.entities import Entity
+from async_extractor.qbo.client import Answer, Patience, QueryClient, Spent
+from async_extractor.qbo.counting import count
+from async_extractor.qbo.faults import PageFault
+from async_extractor.qbo.paging.date_range import Span
+from async_extractor.qbo.paging.size import PageSize
+from async_extractor.qbo.query import Query
+from async_extractor.qbo.split import Record, Unreadable
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """A record that Intuit can't serve: its Id where it could be found out, and Intuit's fault."""
+
+    id: str | None
+    reason: str
+    tid: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """New records of one answer. `number` counts from 1 within the chunk; `size` is the MAXRESULTS asked for."""
+
+    number: int
+    size: int
+    records: list[Record]
+    unreadable: list[Unreadable]
+    poisoned: list[Poisoned]
+    request_payload: dict[str, Any]
+    tid: str
+    server_time: datetime | None
+
+
+class PageSource:
+    """Asks on behalf of one window, and hands each version of a record on once. `spent` counts what asking costs,
+    failures included.
+
+    Which records may be answered again only the reader knows: it says `passed` of those that can't be, so that what is
+    remembered is a page or so, not a window.
+    """
+
+    def __init__(self, client: QueryClient, entity: Entity, size: PageSize) -> None:
+        self.client = client
+        self.entity = entity
+        self.spent = Spent()
+        self._size = size
+        self._handed_on: dict[str, int] = {}
+        self._unreadable: set[bytes] = set()
+
+    async def count(self, query: Query) -> int:
+        """COUNT(*) of a query's rows now."""
+        return (await count(self.client, query, self.spent)).rows
+
+    async def clock(self, span: Span) -> datetime | None:
+        """QuickBooks' clock now."""
+        return (await count(self.client, span.query(self.entity), self.spent)).server_time
+
+    async def fetch(self, query: Query, patience: Patience | None = None) -> Answer:
+        """The answer to a query; raises as `QueryClient.fetch` does."""
+        answer = await self.client.fetch(query, self.spent, patience)
+        if query.what == "*":
+            self._size.saw(len(answer.page.records), sum(len(record.raw) for record in answer.page.records))
+        return answer
+
+    async def positions(self, span: Span, what: Literal["*", "Id"] = "*") -> AsyncIterator[tuple[Answer, Query]]:
+        """All rows of a span by STARTPOSITION, until an answer isn't full."""
+        position = 1
+        while True:
+            query = replace(self.sized(span.query(self.entity), position), what=what)
+            answer = await self.fetch(query)
+            yield answer, query
+            if answer.page.rows < query.max_results:
+                return
+            position += answer.page.rows
+
+    def sized(self, query: Query, position: int = 1) -> Query:
+        """The query for as many rows as a page should have now."""
+        return Query(query.entity, query.conditions, query.order, position, self._size.rows, query.what)
+
+    def page(self, answer: Answer, query: Query) -> Page:
+        """A page of what in the answer was not handed on before, without a number yet."""
+        new = [record for record in answer.page.records if self._handed_on.get(record.id) != record.sync_token]
+        self._handed_on.update((record.id, record.sync_token) for record in new)
+        unreadable = [bad for bad in answer.page.unreadable if bad.raw not in self._unreadable]
+        self._unreadable.update(bad.raw for bad in unreadable)
+        return Page(
+            number=0,
+            size=query.max_results,
+            records=new,
+            unreadable=unreadable,
+            poisoned=[],
+            request_payload=dict(answer.request_payload),
+            tid=answer.tid,
+            server_time=answer.page.server_time,
+        )
+
+    def passed(self, records: Iterable[Record]) -> None:
+        """These won't be answered again in the version that they have."""
+        for record in records:
+            self._handed_on.pop(record.id, None)
+
+    def poisoned(self, record_id: str | None, fault: PageFault, query: Query, where: str) -> Page:
+        """A page of a record that can't be served: its Id or None, the query that met it, and where it is."""
+        return Page(
+            number=0,
+            size=query.max_results,
+            records=[],
+            unreadable=[],
+            poisoned=[Poisoned(record_id, f"{fault}, in {where}", fault.tid)],
+            request_payload=self.client.payload(query),
+            tid=fault.tid,
+            server_time=None,
+        )

@@ -1,0 +1,92 @@
+"""Opening a run: the warehouse brought up to date and held for one company, the client behind the company's limits."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+
+from async_extractor.errors import ConfigurationError
+from async_extractor.events import Events
+from async_extractor.limits import Limits
+from async_extractor.qbo.auth.access_tokens import AccessTokens
+from async_extractor.qbo.client import TOKEN_TIMEOUT, Patience, QueryClient
+from async_extractor.qbo.limits import IN_FLIGHT
+from async_extractor.settings import Secrets, Settings
+from async_extractor.warehouse.connection import connect_first
+from async_extractor.warehouse.ledger import Ledger
+from async_extractor.warehouse.schema import bring_up_to_date
+from async_extractor.warehouse.session import Session
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a run works with. The session is the conductor's own; workers open theirs."""
+
+    session: Session
+    ledger: Ledger
+    client: QueryClient
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    settings: Settings,
+    secrets: Secrets,
+    events: Events,
+    limits: contextlib.AbstractAsyncContextManager[Limits],
+    patience: Patience | None,
+) -> AsyncIterator[Opened]:
+    """All of it, closed again at the end. `limits` is entered only when the warehouse is known to be the company's.
+
+    ConfigurationError when the warehouse can't be used, or belongs to another company.
+    """
+    address = settings.warehouse
+    async with contextlib.AsyncExitStack() as stack:
+        connection = await connect_first(address)
+        session = Session(address, events, connection=connection)
+        stack.push_async_callback(session.close)
+        await bring_up_to_date(connection, settings.raw_schema)
+        ledger = Ledger(session)
+        await _hold_for_one_company(ledger, settings)
+        http = await stack.enter_async_context(
+            # trust_env off: a proxy variable must not lead credentials to another host.
+            aiohttp.ClientSession(
+                timeout=TOKEN_TIMEOUT, trust_env=False, connector=aiohttp.TCPConnector(limit=IN_FLIGHT)
+            )
+        )
+        tokens = AccessTokens(http, settings.endpoints.token, settings.client, secrets, events)
+        stack.push_async_callback(tokens.close)
+        company = await stack.enter_async_context(limits)
+        client = QueryClient(
+            http,
+            settings.endpoints.api,
+            settings.realm_id,
+            tokens,
+            company.gate,
+            company.breaker,
+            events,
+            patience,
+        )
+        yield Opened(session, ledger, client)
+
+
+async def _hold_for_one_company(ledger: Ledger, settings: Settings) -> None:
+    other = await ledger.other_schema(settings.raw_schema, settings.realm_id)
+    if other is not None:
+        # The ledger is kept by company: what is done for one schema would be taken for done in the other.
+        raise ConfigurationError(
+            f"QBO_REALM_ID: company {settings.realm_id} fills schema {other} in database "
+            f"{settings.warehouse.database} already, and can't fill {settings.raw_schema}, too: "
+            "a profile is for another company"
+        )
+    realm, environment = await ledger.claim_schema(settings.raw_schema, settings.realm_id, settings.environment)
+    if (realm, environment) != (settings.realm_id, settings.environment):
+        raise ConfigurationError(
+            f"QBO_REALM_ID: schema {settings.raw_schema} in database {settings.warehouse.database} "
+            f"holds company {realm} "
+            f"({environment}), not {settings.realm_id} ({settings.environment}); "
+            "Ids are unique only within a company: "
+            "use another database (POSTGRES_DB)"
+        )

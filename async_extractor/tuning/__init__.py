@@ -1,0 +1,1 @@
+"""Benchmarks of concurrency and chunk size."""

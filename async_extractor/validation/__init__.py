@@ -1,6 +1,0 @@
-"""Whether what is in raw is what QuickBooks has: the checks after each run, and those on demand."""
-
-from async_extractor.validation.after_run import Validator
-from async_extractor.validation.outcome import Severity, Validation, latest, worst
-
-__all__ = ["Severity", "Validation", "Validator", "latest", "worst"]

@@ -1,1 +1,0 @@
-"""Measurements, printed as ratios. `python -m bench` runs them all."""

@@ -1,0 +1,81 @@
+-- What was checked after a run, and what was found.
+CREATE TABLE ops.validations (
+    validation_id bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id        bigint      NOT NULL REFERENCES ops.runs,
+    name          text        NOT NULL,
+    severity      text        NOT NULL CHECK (severity IN ('ok', 'notice', 'warning', 'error')),
+    message       text        NOT NULL,
+    advice        text        NOT NULL DEFAULT '',
+    found         jsonb       NOT NULL DEFAULT '{}',
+    checked_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX validations_run ON ops.validations (run_id);
+COMMENT ON TABLE  ops.validations IS 'Each check of a run with its result, in words and in figures.';
+COMMENT ON COLUMN ops.validations.validation_id IS 'The entry''s number.';
+COMMENT ON COLUMN ops.validations.run_id     IS 'The run that was checked.';
+COMMENT ON COLUMN ops.validations.name       IS 'Which check it is; docs/validations.md explains each.';
+COMMENT ON COLUMN ops.validations.severity   IS 'ok, notice (worth knowing), warning (look at it) or error (rows are missing or wrong).';
+COMMENT ON COLUMN ops.validations.message    IS 'The result in a sentence.';
+COMMENT ON COLUMN ops.validations.advice     IS 'What to do about it, as a command where there is one; empty when there is nothing to do.';
+COMMENT ON COLUMN ops.validations.found      IS 'The figures behind it.';
+COMMENT ON COLUMN ops.validations.checked_at IS 'When it was checked (UTC).';
+
+CREATE TABLE ops.seals (
+    raw_schema   text        NOT NULL,
+    table_name   text        NOT NULL,
+    created_day  date        NOT NULL,
+    rows         bigint      NOT NULL CHECK (rows >= 0),
+    hash         numeric     NOT NULL,
+    updated_from timestamptz NOT NULL,
+    updated_to   timestamptz NOT NULL,
+    run_id       bigint      NOT NULL REFERENCES ops.runs,
+    sealed_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (raw_schema, table_name, created_day)
+);
+COMMENT ON TABLE  ops.seals IS 'What raw held when a run had finished with it, in one figure a day: rows that were changed since by another hand show without asking QuickBooks. By the day of CreateTime, which no edit changes.';
+COMMENT ON COLUMN ops.seals.raw_schema   IS 'The schema, raw unless a profile names another.';
+COMMENT ON COLUMN ops.seals.table_name   IS 'qb_invoices, qb_customers or qb_items.';
+COMMENT ON COLUMN ops.seals.created_day  IS 'The UTC day of MetaData.CreateTime; 1970-01-01 for records without one.';
+COMMENT ON COLUMN ops.seals.rows         IS 'How many rows there were of that day.';
+COMMENT ON COLUMN ops.seals.hash         IS 'The sum of hashtextextended over each row''s id, payload, version and time of deletion; order doesn''t matter.';
+COMMENT ON COLUMN ops.seals.updated_from IS 'The earliest LastUpdatedTime among them.';
+COMMENT ON COLUMN ops.seals.updated_to   IS 'The latest one.';
+COMMENT ON COLUMN ops.seals.run_id       IS 'The run that sealed it.';
+COMMENT ON COLUMN ops.seals.sealed_at    IS 'When (UTC).';
+
+CREATE TABLE ops.daily_volume (
+    run_id bigint NOT NULL REFERENCES ops.runs,
+    day    date   NOT NULL,
+    rows   bigint NOT NULL CHECK (rows > 0),
+    PRIMARY KEY (run_id, day)
+);
+COMMENT ON TABLE  ops.daily_volume IS 'How many rows raw had of each UTC day of a run''s range, by the run''s filter field, when the run had ended. Days without rows are not listed.';
+COMMENT ON COLUMN ops.daily_volume.run_id IS 'The run that measured it.';
+COMMENT ON COLUMN ops.daily_volume.day    IS 'The day (UTC) of the run''s filter field.';
+COMMENT ON COLUMN ops.daily_volume.rows   IS 'Rows of that day in raw, without those marked deleted.';
+
+-- The date of a row that a filter field is about. A TxnDate is a date and counts as its UTC midnight.
+CREATE FUNCTION ops.moment(filter_field text, last_updated timestamptz, payload jsonb) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE filter_field
+           WHEN 'last_updated' THEN last_updated
+           WHEN 'created' THEN (payload #>> '{MetaData,CreateTime}')::timestamptz
+           WHEN 'txn_date' THEN (payload ->> 'TxnDate')::timestamp AT TIME ZONE 'UTC'
+           END
+$$;
+COMMENT ON FUNCTION ops.moment(text, timestamptz, jsonb) IS 'The date of a row that a filter field is about: last_updated, created or txn_date, as a UTC instant.';
+
+CREATE FUNCTION ops.created_day(payload jsonb) RETURNS date
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT coalesce(((payload #>> '{MetaData,CreateTime}')::timestamptz AT TIME ZONE 'UTC')::date, '1970-01-01')
+$$;
+COMMENT ON FUNCTION ops.created_day(jsonb) IS 'The UTC day of a record''s MetaData.CreateTime; 1970-01-01 when it has none.';
+
+-- One figure for a row: any change of its payload, its version or its mark of deletion changes it.
+CREATE FUNCTION ops.row_hash(id text, payload jsonb, last_updated timestamptz, sync_token bigint, deleted boolean)
+RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT hashtextextended(
+        concat_ws('|', id, payload::text, extract(epoch FROM last_updated), sync_token, deleted), 0)
+$$;
+COMMENT ON FUNCTION ops.row_hash(text, jsonb, timestamptz, bigint, boolean) IS 'A 64-bit hash of what a row of raw says. It shows accidents and careless hands, not a forger.';

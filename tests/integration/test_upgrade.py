@@ -1,0 +1,72 @@
+"""A warehouse that version 0.1.0 made, brought up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from async_extractor import ConfigurationError
+from async_extractor.warehouse.schema import bring_up_to_date
+from tests.conftest import Database
+
+MADE_BY_0_1_0 = Path(__file__).with_name("release_0_1_0.sql").read_text(encoding="utf-8")
+
+# Whatever tells two schemas apart, each as a line.
+CATALOG = """
+SELECT format('column %s.%s %s null=%s default=%s: %s', table_name, column_name, data_type, is_nullable, column_default,
+              col_description(format('ops.%I', table_name)::regclass, ordinal_position::int))
+  FROM information_schema.columns WHERE table_schema = 'ops'
+UNION ALL
+SELECT format('constraint %s %s', conrelid::regclass, pg_get_constraintdef(oid))
+  FROM pg_constraint WHERE connamespace = 'ops'::regnamespace
+UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'ops'
+UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'ops'::regnamespace
+UNION ALL SELECT format('view %s %s', viewname, definition) FROM pg_views WHERE schemaname = 'ops'
+UNION ALL SELECT format('version %s %s', name, sha256) FROM ops.schema_versions
+ORDER BY 1
+"""
+
+
+async def catalog(connection: Any) -> list[str]:
+    return [row[0] for row in await connection.fetch(CATALOG)]
+
+
+async def test_upgraded_equals_new(database: Database, other_database: Database) -> None:
+    """A database of 0.1.0 has, once upgraded, exactly the schema of a new one, and all of its rows."""
+    old, new = await asyncpg.connect(database.dsn), await asyncpg.connect(other_database.dsn)
+    try:
+        await old.execute(MADE_BY_0_1_0)
+        before = {
+            name: await old.fetchval(f"SELECT count(*) FROM ops.{name}")
+            for name in ("company", "runs", "attempts", "quarantine", "events", "validations", "usage")
+        }
+        assert await bring_up_to_date(old)
+        assert await bring_up_to_date(new)
+        assert await catalog(old) == await catalog(new)
+        after = {name: await old.fetchval(f"SELECT count(*) FROM ops.{name}") for name in before}
+        assert after == before
+        assert await bring_up_to_date(old) == []
+        assert await old.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'ops_0%'") == 0
+        # New rows get numbers of their own.
+        assert await old.fetchval(
+            "INSERT INTO ops.events (run_id, happened_at, code, name, phase, level, message) "
+            "VALUES (1, now(), 'x', 'x', 'load', 'info', 'x') RETURNING event_id > 1"
+        )
+    finally:
+        await old.close()
+        await new.close()
+
+
+async def test_changed_file_is_refused(database: Database) -> None:
+    """An applied file that reads otherwise today is told in one line; nothing is applied."""
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        await bring_up_to_date(connection)
+        await connection.execute("UPDATE ops.schema_versions SET sha256 = 'other' WHERE version = 2")
+        with pytest.raises(ConfigurationError, match=r"was made from another 002_ledger.sql"):
+            await bring_up_to_date(connection)
+    finally:
+        await connection.close()

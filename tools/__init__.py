@@ -1,0 +1,1 @@
+"""What `make` calls: the demo, the benchmarks, the evidence and the generated documents."""

@@ -1,0 +1,1 @@
+"""Generates documents and pictures from the code."""
