@@ -6,7 +6,7 @@ import gzip
 import json
 import re
 
-from tests.integration.simulator_client import Client, planted
+from tests.simulator.client import Client, planted
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}-0[78]:00"
 

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from qbo_simulator import scenarios
-from tests.integration.simulator_client import Client
+from tests.simulator.client import Client
 
 ITEM = "SELECT * FROM Item MAXRESULTS 5"
 

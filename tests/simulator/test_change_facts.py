@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.simulator_client import Client, Reply
+from tests.simulator.client import Client, Reply
 
 LONG_AGO = "2011-10-10T09:00:00-07:00"
 
