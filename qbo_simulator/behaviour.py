@@ -163,13 +163,15 @@ class Answers(Section, frozen=True):
     """`without_accept`: what a client gets that does not ask for JSON. `url_characters`: longer paths with their query
     are refused with 414 (None: no such limit; Intuit documents none). `total_count`: whether pages of the entities
     that were seen with it carry `totalCount`. `time`: the envelope's; `seen` is Pacific with milliseconds, or without
-    when there are none. `header_bytes`: the length of one more header."""
+    when there are none. `header_bytes`: the length of one more header. `new_keys`: records carry keys that were never
+    seen, as they come inside a minor version without notice."""
 
     without_accept: Literal["xml", "json"] = "xml"
     url_characters: int | None = None
     total_count: Literal["seen", "absent"] = "seen"
     time: Literal["seen", "whole", "utc", "naive", "milliseconds", "nonsense", "absent"] = "seen"
     header_bytes: int = 0
+    new_keys: bool = False
 
 
 class Behaviour(Section, frozen=True):

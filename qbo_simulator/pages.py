@@ -106,8 +106,9 @@ def _pieces(opening: bytes, table: Invoices, slots: list[int], closing: bytes) -
             before += raw + b","
             continue
         body = table.body(slot)
-        pieces.append(stored(before + body.opening + table.head(slot, body)))
+        head, tail = table.around(slot, body)
+        pieces.append(stored(before + head))
         pieces.append(body.middle_deflated)
-        before = table.tail(slot, body) + body.closing + b","
+        before = tail + b","
     pieces.append(stored(before[:-1] + closing))
     return pieces

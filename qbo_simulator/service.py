@@ -61,6 +61,7 @@ class Service:
         adopted = behaviour(merged(switches, options))
         self._switches = switches
         self.how: Behaviour = adopted
+        self.company.use_new_keys(adopted.answers.new_keys)
         self.faults = FaultPlan(adopted.faults, self.config.seed)
         self.chance = Random(f"{self.config.seed}/{adopted.about}")
         self.poisoned = poisoned_slots(adopted, self.company, self.config.seed)

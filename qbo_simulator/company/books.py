@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from random import Random
 
+from qbo_simulator.company.customers import Customers
 from qbo_simulator.company.invoices import Invoices
-from qbo_simulator.company.names import Customers, Items, NameTable
+from qbo_simulator.company.items import Items
+from qbo_simulator.company.names import NameTable
 from qbo_simulator.company.table import VOIDED, Table, slot_of
 from qbo_simulator.times import UTC
 
@@ -41,6 +43,13 @@ class Company:
         self.items = Items(size.seed, size.items, start, end)
         self.invoices = Invoices(size.seed, size.invoices, start, end, self.customers, self.items)
         self.tables: dict[str, Table] = {"Invoice": self.invoices, "Customer": self.customers, "Item": self.items}
+
+    def use_new_keys(self, wanted: bool) -> None:
+        """Whether records carry keys that were never seen."""
+        if wanted != self.invoices.builder.new_keys:
+            self.invoices.builder.new_keys = self.customers.new_keys = wanted
+            self.invoices.rebuild()
+            self.customers.rebuild()
 
     def edits(self) -> int:
         """How often a row came, changed or went since the start."""
