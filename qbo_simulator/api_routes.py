@@ -178,12 +178,12 @@ class Api:
         headers = answer.headers | {
             "intuit_tid": entry.tid,
             "x-request-id": entry.tid,
-            "x-spanid": str(uuid.uuid4()),
-            "x-amzn-trace-id": f"Root={entry.tid}",
             "Content-Type": answer.content_type,
             "Server": "istio-envoy",
             "Strict-Transport-Security": "max-age=31536000",
         }
+        if answer.status != 401:  # the gateway's, which goes no further
+            headers |= {"x-spanid": str(uuid.uuid4()), "x-amzn-trace-id": f"Root={entry.tid}"}
         if answer.status == 200:
             headers |= {
                 "QBO-Version": _VERSION,

@@ -33,12 +33,14 @@ class Answer:
 
 
 def service_fault(
-    status: int, code: str, message: str, detail: str | None, fault_type: str, stamp: str, *, as_xml: bool = False
-) -> Answer:
+    status: int, code: str, message: str, detail: str | None, fault_type: str, stamp: str, *, as_xml: bool = False,
+    element: str | None = None,
+) -> Answer:  # fmt: skip
     """The service's own: `Fault` and `Error` with capitals, `time` Pacific."""
     if as_xml:
-        return xml_fault(status, code, message, detail, fault_type, stamp)
+        return xml_fault(status, code, message, detail, fault_type, stamp, element)
     error = {"Message": message} | ({} if detail is None else {"Detail": detail}) | {"code": code}
+    error |= {} if element is None else {"element": element}
     body = {"Fault": {"Error": [error], "type": fault_type}, "time": stamp}
     return Answer(status, msgspec.json.encode(body), JSON if status == 200 else PLAIN_JSON)
 
@@ -73,14 +75,17 @@ def gateway_fault(status: int, code: str, name: str, detail: str | None, fault_t
     return Answer(status, msgspec.json.encode(body), PLAIN_JSON)
 
 
-def xml_fault(status: int, code: str, message: str, detail: str | None, fault_type: str, stamp: str) -> Answer:
+def xml_fault(
+    status: int, code: str, message: str, detail: str | None, fault_type: str, stamp: str, element: str | None = None
+) -> Answer:
+    about = "" if element is None else f" element={quoteattr(element)}"
     told = "" if detail is None else f"<Detail>{escape(detail)}</Detail>"
     body = (
         _PROLOGUE + f"<IntuitResponse time={quoteattr(stamp)} xmlns={quoteattr(_NAMESPACE)}>"
-        f"<Fault type={quoteattr(fault_type)}><Error code={quoteattr(code)}>"
+        f"<Fault type={quoteattr(fault_type)}><Error code={quoteattr(code)}{about}>"
         f"<Message>{escape(message)}</Message>{told}</Error></Fault></IntuitResponse>"
     )
-    return Answer(status, body.encode(), XML)
+    return Answer(status, body.encode(), "application/xml" if status == 400 else XML)
 
 
 def throttled(stamp: str, *, as_xml: bool, retry_after: int | None) -> Answer:

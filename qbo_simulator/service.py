@@ -21,6 +21,7 @@ from qbo_simulator.oauth import Consent
 from qbo_simulator.pages import Pages
 from qbo_simulator.query.grammar import Query, QueryFault, parse
 from qbo_simulator.query.properties import (
+    EMPTY_ENTITIES,
     NOT_IN_CDC,
     PROPERTIES,
     RESPONSE_KEYS,
@@ -214,12 +215,9 @@ class Service:
         try:
             record = write(self.company, entity, operation, body, self.now())
         except WriteFault as fault:
-            answer = self.fault(400, fault.code, fault.message, fault.detail, "ValidationFault", as_xml=as_xml)
-            if fault.element is not None and not as_xml:
-                error = {"Message": fault.message, "Detail": fault.detail, "code": fault.code, "element": fault.element}
-                told = {"Fault": {"Error": [error], "type": "ValidationFault"}, "time": self.clock.envelope_time()}
-                answer.body = msgspec.json.encode(told)
-            return answer
+            return service_fault(400, fault.code, fault.message, fault.detail, "ValidationFault",
+                                 self.clock.envelope_time(), as_xml=as_xml,
+                                 element=(fault.element or "") if as_xml else fault.element)  # fmt: skip
         self.ledger.edits[f"{entity} {operation}"] += 1
         return self._answer({entity: msgspec.Raw(record)}, as_xml)
 
@@ -323,7 +321,7 @@ def request_kind(statement: str) -> RequestKind:
 
 def readable_entity(written: str) -> str | None:
     """The entity of a path such as `/invoice/130`."""
-    return next((name for name in PROPERTIES if name.lower() == written.lower()), None)
+    return next((name for name in (*PROPERTIES, *EMPTY_ENTITIES) if name.lower() == written.lower()), None)
 
 
 def _verbatim(text: str) -> msgspec.Raw:
@@ -331,19 +329,18 @@ def _verbatim(text: str) -> msgspec.Raw:
 
 
 def _columns(record: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
-    """The asked-for columns of a record, marked sparse."""
-    chosen: dict[str, Any] = {"domain": "QBO", "sparse": True}
-    keys = {key.lower(): key for key in record}
+    """The asked-for columns of a record and its Id, in the record's own order, marked sparse."""
+    wanted: dict[str, set[str]] = {"id": set()}
     for column in columns:
-        first, _, second = column.partition(".")
-        key = keys.get(first.lower())
-        if key is None:
+        first, _, second = column.lower().partition(".")
+        wanted.setdefault(first, set()).update({second} if second else ())
+    chosen: dict[str, Any] = {"sparse": True}
+    for key, value in record.items():
+        inner = wanted.get(key.lower())
+        if inner is None:
             continue
-        value = record[key]
-        if second and isinstance(value, dict):
-            inner = {name.lower(): name for name in value}.get(second.lower())
-            if inner is not None:
-                chosen.setdefault(key, {})[inner] = value[inner]
+        if inner and isinstance(value, dict):
+            chosen[key] = {name: value[name] for name in value if name.lower() in inner}
         else:
             chosen[key] = value
     return chosen

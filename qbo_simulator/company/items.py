@@ -71,7 +71,7 @@ class Items(NameTable):
         if kind == "Group":
             members = [
                 {
-                    "ItemRef": {"value": str(self.ids[other]), "name": self.base_name(other)},
+                    "ItemRef": {"value": str(self.ids[other]), "name": self.base_name(other), "type": self.kind(other)},
                     "Qty": chance.randrange(1, 9),
                 }
                 for other in (slot - 1, slot - 2, slot - 3)

@@ -29,6 +29,8 @@ def _properties(**kinds: str) -> dict[str, Property]:
         for name in names.split():
             if kind == "reference":
                 shared[name.lower()] = Property(name, "text", (name, "value"))
+            elif kind == "email":
+                shared[name.lower()] = Property(name, "text", (name, "Address"))
             else:
                 shared[name.lower()] = Property(name, kind, (name,))  # type: ignore[arg-type]
     return shared
@@ -46,6 +48,7 @@ PROPERTIES: dict[str, dict[str, Property]] = {
         number="Balance BalanceWithJobs",
         boolean="Active Job Taxable",
         reference="ParentRef",
+        email="PrimaryEmailAddr",
     ),
     "Item": _properties(
         text="Name FullyQualifiedName Type Sku Description",
@@ -83,7 +86,7 @@ RESPONSE_KEYS = {"CreditCardPayment": "CreditCardPaymentTxn"}
 
 _ENTITIES = {name.lower(): name for name in (*PROPERTIES, *EMPTY_ENTITIES)}
 _FOR_EMPTY = _properties(
-    text="Name DisplayName FullyQualifiedName DocNumber AccountType Classification",
+    text="Name DisplayName FullyQualifiedName GivenName FamilyName CompanyName DocNumber AccountType Classification",
     number="TotalAmt Balance",
     day="TxnDate DueDate",
     boolean="Active",
