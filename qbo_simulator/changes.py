@@ -124,14 +124,17 @@ class Changes:
                 continue
             for _ in range(int(mean) + (chance.random() < mean - int(mean))):
                 slot = chance.choice(delivered)
-                if kind == "insert":
-                    self._insert(table, 1, now, None, edits.ripple)
-                elif slot in table.deleted or not fits:
+                if kind != "insert" and (slot in table.deleted or not fits):
                     continue
-                elif kind == "merge":
-                    self._merge(table, 1, now, touch_invoices=False)
-                else:
-                    self.one(kind, table, slot, now, ripple=edits.ripple)
+                try:
+                    if kind == "insert":
+                        self._insert(table, 1, now, None, edits.ripple)
+                    elif kind == "merge":
+                        self._merge(table, 1, now, touch_invoices=False)
+                    else:
+                        self.one(kind, table, slot, now, ripple=edits.ripple)
+                except ControlError:
+                    continue  # there is nothing to merge, or planted rows are all there can be
                 self._ledger.edits[f"{table.entity} {kind}"] += 1
 
     def _insert(self, table: Table, count: int, now: int, day: int | None, ripple: bool) -> list[int]:
@@ -151,6 +154,8 @@ class Changes:
                 self._company.names_changed(table)
         except WriteFault as fault:
             raise ControlError(f"{fault.detail} ({name})") from fault
+        except (ValueError, KeyError) as error:
+            raise ControlError(f"{table.entity} {table.id_text(slot)} has no name to change") from error
 
     def _merge(self, table: Table, wanted: Any, now: int, *, touch_invoices: bool) -> list[Any]:
         pairs: list[list[int]] = []

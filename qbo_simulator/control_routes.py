@@ -15,7 +15,7 @@ from aiohttp import web
 
 from qbo_simulator import scenarios
 from qbo_simulator.behaviour import BehaviourError, merged
-from qbo_simulator.changes import ControlError, oracle
+from qbo_simulator.changes import ControlError
 from qbo_simulator.company.planted import PlantedTable
 from qbo_simulator.company.table import Table
 from qbo_simulator.planting import PlantingError, plant
@@ -72,7 +72,7 @@ class ControlRoutes:
         `?framing=length` puts `Id TAB length NEWLINE` before each record, for records that hold line breaks.
         `?deleted=1` lists the Ids of deleted records instead.
         """
-        table = self._table(request.match_info["entity"])
+        table = self._service.table(request.match_info["entity"])
         if request.query.get("deleted") == "1":
             return web.json_response({"deleted": [table.id_text(slot) for slot in table.deleted]})
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
@@ -86,7 +86,7 @@ class ControlRoutes:
         return response
 
     async def truth_of(self, request: web.Request) -> web.StreamResponse:
-        table = self._table(request.match_info["entity"])
+        table = self._service.table(request.match_info["entity"])
         slot = table.slot_of_id(request.match_info["id"])
         if slot is None:
             raise web.HTTPNotFound(text=f"no {table.entity} with Id {request.match_info['id']}\n")
@@ -98,12 +98,11 @@ class ControlRoutes:
         Answers the Ids by kind of change. docs/simulator.md has the kinds.
         """
         asked = await _object(request)
-        return web.json_response(self._service.change(self._table(str(asked.pop("entity", ""))), asked))
+        return web.json_response(self._service.change(str(asked.pop("entity", "")), **asked))
 
     async def oracle(self, request: web.Request) -> web.StreamResponse:
         """Each record with its version and bytes, and all that was deleted or merged away, as one JSON object."""
-        table = self._table(request.match_info["entity"])
-        body = msgspec.json.encode(oracle(table, self._service.now()))
+        body = msgspec.json.encode(self._service.oracle(request.match_info["entity"]))
         return web.Response(body=body, content_type="application/json")
 
     async def load(self, request: web.Request) -> web.StreamResponse:
@@ -166,17 +165,11 @@ class ControlRoutes:
         expired = consent.expire_access_tokens() if asked.get("expire_access") else 0
         return web.json_response({"refresh_token": consent.refresh_token, "expired": expired})
 
-    def _table(self, entity: str) -> Table:
-        table = self._service.company.tables.get(entity)
-        if table is None:
-            raise ControlError(f"no entity {entity!r}; there are {', '.join(self._service.company.tables)}")
-        return table
-
     def _plantable(self, entity: str) -> Table:
         tables = self._service.company.tables
         if entity in EMPTY_ENTITIES and entity not in tables:
             tables[entity] = PlantedTable(entity, is_name_list=entity in NAME_LISTS)
-        return self._table(entity)
+        return self._service.table(entity)
 
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -10,7 +10,7 @@ import msgspec
 
 from qbo_simulator import scenarios
 from qbo_simulator.behaviour import Behaviour, Poison, RequestKind, behaviour, merged
-from qbo_simulator.changes import Changes
+from qbo_simulator.changes import Changes, ControlError, oracle
 from qbo_simulator.company import Company
 from qbo_simulator.company.table import Table, slot_of
 from qbo_simulator.config import SimulatorConfig
@@ -75,9 +75,22 @@ class Service:
     def now(self) -> int:
         return int(self.clock.now())
 
-    def change(self, table: Table, asked: dict[str, Any]) -> dict[str, list[Any]]:
-        """Change the books as `/_simulator/edit` does. ControlError."""
-        return self._changes.make(table, asked, self.now(), ripple=self.how.edits.ripple)
+    # The books, for tests in the same event loop; `Control` is for all others
+
+    def table(self, entity: str) -> Table:
+        """The rows of an entity. ControlError when the company has none of that name."""
+        table = self.company.tables.get(entity)
+        if table is None:
+            raise ControlError(f"no entity {entity!r}; there are {', '.join(self.company.tables)}")
+        return table
+
+    def change(self, entity: str, /, **kinds: Any) -> dict[str, list[Any]]:
+        """Change the books as `/_simulator/edit` does: `change("Invoice", insert=2, void=["130"])`. ControlError."""
+        return self._changes.make(self.table(entity), kinds, self.now(), ripple=self.how.edits.ripple)
+
+    def oracle(self, entity: str) -> dict[str, Any]:
+        """The whole truth of an entity, as `/_simulator/oracle` tells it."""
+        return oracle(self.table(entity), self.now())
 
     # Answers
 
@@ -262,7 +275,8 @@ class Service:
                           as_xml=as_xml)  # fmt: skip
 
     def _other_entity(self, entity: str, query: Query, as_xml: bool) -> Answer:
-        rows = [self._company_info()] if entity == "CompanyInfo" else []
+        ones = {"CompanyInfo": self._company_info, "Preferences": self._preferences}
+        rows = [ones[entity]()] if entity in ones else []
         if query.count:
             return self._answer({"QueryResponse": {"totalCount": len(rows)}}, as_xml)
         if not rows:
@@ -286,6 +300,25 @@ class Service:
             "sparse": False,
             "Id": "1",
             "SyncToken": "4",
+            "MetaData": {"CreateTime": created, "LastUpdatedTime": created},
+        }
+
+    def _preferences(self) -> dict[str, Any]:
+        created = pacific(self.company.start).decode()
+        return {
+            "AccountingInfoPrefs": {
+                "TrackDepartments": True,
+                "ClassTrackingPerTxn": False,
+                "CustomerTerminology": "Customers",
+            },
+            "ProductAndServicesPrefs": {"ForSales": True, "ForPurchase": True, "QuantityOnHand": True},
+            "SalesFormsPrefs": {"CustomTxnNumbers": False, "AllowDeposit": True, "AllowShipping": True},
+            "CurrencyPrefs": {"MultiCurrencyEnabled": True, "HomeCurrency": {"value": "USD"}},
+            "OtherPrefs": {"NameValue": [{"Name": "SalesFormsPrefs.DefaultCustomerMessage", "Value": "Gracias"}]},
+            "domain": "QBO",
+            "sparse": False,
+            "Id": "1",
+            "SyncToken": "2",
             "MetaData": {"CreateTime": created, "LastUpdatedTime": created},
         }
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from qbo_simulator import Control, SimulatorConfig, run_in_thread
+from qbo_simulator.changes import ControlError
+from qbo_simulator.service import Service
 from tests.simulator.client import Client
 
 BUSY = {"invoices": 80, "customers": 60, "items": 40}
@@ -171,6 +173,19 @@ async def test_the_clock_is_the_books_too() -> None:
             told = (await oracle(client, "Invoice"))["130"]["LastUpdatedTime"]
             moments.append(datetime.fromisoformat(told).timestamp())
         assert 172_700 < moments[1] - moments[0] < 172_900
+
+
+def test_changes_are_made_in_the_simulators_own_loop_too() -> None:
+    service = Service(SimulatorConfig(**BUSY))
+    done = service.change("Invoice", insert=2, delete=["130"])
+    told = service.oracle("Invoice")
+    assert set(done["insert"]) < {record["Id"] for record in told["current"]}
+    assert [gone["Id"] for gone in told["gone"]] == ["130"]
+    with pytest.raises(ControlError, match="no entity 'Bill'"):
+        service.change("Bill", insert=1)
+    service.adopt({"edits": {"merge": 3, "insert": 2}})
+    for _ in range(30):
+        service.query("SELECT * FROM Customer")  # down to one customer, and on
 
 
 def test_a_busy_scenario_moves_the_whole_books() -> None:
