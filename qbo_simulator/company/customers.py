@@ -146,15 +146,22 @@ class Customers(NameTable):
             "Long": f"{chance.uniform(-123, -70):.7f}" if located else "INVALID",
         }
 
-    def party(self, slot: int, bill_form: str, ship_form: str | None) -> tuple[bytes, bytes]:
-        """What an invoice says of its customer: the reference, with the name of today, and the addresses."""
-        address = self._address(slot, self.chance(slot))
-        name = self.first_name(slot)  # what was written on paper then
-        addresses = {"BillAddr": _form(address, bill_form, name)}
-        if ship_form is not None:
-            addresses["ShipAddr"] = _form(address, ship_form, name)
-        reference = {"CustomerRef": {"value": str(self.ids[slot]), "name": self.path_name(slot)}}
-        return msgspec.json.encode(reference)[1:-1] + b",", msgspec.json.encode(addresses)[1:-1] + b","
+    def reference(self, slot: int) -> bytes:
+        """`CustomerRef` as an invoice has it, with the name of today."""
+        reference = {"value": str(self.ids[slot]), "name": self.path_name(slot)}
+        return b'"CustomerRef":' + msgspec.json.encode(reference) + b","
+
+    def stored_address(self, slot: int) -> tuple[dict[str, str], str]:
+        """The customer's address, and the name that was written above it on paper."""
+        return self._address(slot, self.chance(slot)), self.first_name(slot)
+
+
+def addresses(stored: tuple[dict[str, str], str], bill_form: str, ship_form: str | None) -> bytes:
+    """`BillAddr` and `ShipAddr` as an invoice has them."""
+    bill = b'"BillAddr":' + msgspec.json.encode(_form(stored[0], bill_form, stored[1])) + b","
+    if ship_form is None:
+        return bill
+    return bill + b'"ShipAddr":' + msgspec.json.encode(_form(stored[0], ship_form, stored[1])) + b","
 
 
 def _form(address: dict[str, str], form: str, name: str = "") -> dict[str, str]:

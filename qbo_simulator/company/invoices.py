@@ -10,9 +10,9 @@ from array import array
 from datetime import date
 from itertools import accumulate
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
-from qbo_simulator.company.customers import Customers
+from qbo_simulator.company.customers import Customers, addresses
 from qbo_simulator.company.invoice_bodies import BODIES, MOST_LINES, NO_LINES, Bodies, Body, body_for, edited
 from qbo_simulator.company.items import Items
 from qbo_simulator.company.table import VOIDED, Table
@@ -20,6 +20,8 @@ from qbo_simulator.times import EPOCH_DAY, day_text, pacific, pacific_day
 
 _DAY = 86_400
 _CACHED = 50_000
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class Invoices(Table):
@@ -34,8 +36,10 @@ class Invoices(Table):
         self._customers = customers
         self._items = items
         self._built: dict[tuple[int, bool], Body] = {}
-        self._parties: dict[tuple[int, str, str | None], tuple[bytes, bytes]] = {}
-        customers.on_rename = self._parties.clear
+        self._references: dict[int, bytes] = {}
+        self._stored: dict[int, tuple[dict[str, str], str]] = {}
+        self._addresses: dict[tuple[int, str, str | None], bytes] = {}
+        customers.on_rename = self._references.clear
         items.on_rename = self._built.clear
         self._next_id = 130
         self._chance = Random(f"{seed}/Invoice")
@@ -139,23 +143,41 @@ class Invoices(Table):
         customer = self.customers_of[slot]
         if self._customers.merged:
             customer = self._customers.survivor(customer)
+        reference = self._references.get(customer)
+        if reference is None:
+            reference = self._reference(customer)
         key = (customer, body.bill_form, body.ship_form)
-        reference, addresses = self._parties.get(key) or self._party(key)
+        where = self._addresses.get(key)
+        if where is None:
+            where = self._where(key)
         due = day_text(self.days[slot] + body.terms_days)
         delivered = b""
         if body.delivered:
             delivered = b',"DeliveryInfo":{"DeliveryType":"Email","DeliveryTime":"%b"}' % pacific(self.updated[slot])
         return (
-            reference, body.memo, addresses, body.before_due, b'"DueDate":"', due, b'",', body.closing, delivered,
+            reference, body.memo, where, body.before_due, b'"DueDate":"', due, b'",', body.closing, delivered,
             body.ending,
         )  # fmt: skip
 
-    def _party(self, key: tuple[int, str, str | None]) -> tuple[bytes, bytes]:
-        if len(self._parties) >= _CACHED:
-            self._parties.clear()
-        known = key[0] < len(self._customers.ids)
-        party = self._parties[key] = self._customers.party(*key) if known else (b"", b"")
-        return party
+    def _reference(self, customer: int) -> bytes:
+        known = customer < len(self._customers.ids)
+        return _kept(self._references, customer, self._customers.reference(customer) if known else b"")
+
+    def _where(self, key: tuple[int, str, str | None]) -> bytes:
+        customer = key[0]
+        if customer >= len(self._customers.ids):
+            return b""
+        stored = self._stored.get(customer)
+        if stored is None:
+            stored = _kept(self._stored, customer, self._customers.stored_address(customer))
+        return _kept(self._addresses, key, addresses(stored, key[1], key[2]))
+
+
+def _kept(cache: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
+    if len(cache) >= _CACHED:
+        cache.clear()
+    cache[key] = value
+    return value
 
 
 def moments(count: int, start: int, end: int, chance: Random) -> list[int]:
