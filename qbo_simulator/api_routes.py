@@ -16,6 +16,7 @@ from aiohttp import web
 from qbo_simulator.behaviour import Fault, FaultKind, RequestKind
 from qbo_simulator.envelopes import Answer, forbidden, html, unauthorized
 from qbo_simulator.faults import ON_A_PAGE, ON_THE_WAY, answer_for, gzip_bomb, on_a_page, retimed, throttle_answer
+from qbo_simulator.fuzz import fuzzed
 from qbo_simulator.ledger import Entry
 from qbo_simulator.service import Service, items_in, readable_entity, request_kind
 
@@ -127,6 +128,8 @@ class Api:
                 if found.status == 200:
                     found = retimed(found, service.how.answers.time, service.clock)
                     found = found if fault is None else on_a_page(found, fault)
+                if fault is not None and fault.kind == "fuzz":
+                    found = fuzzed(found, service.chance)
                 if found.status == 200 and kind != "write":
                     gate.metered += 1  # writes are free
             entry.status, entry.rows = found.status, found.rows
@@ -200,7 +203,7 @@ class Api:
         if fault is not None and kind == "gzip-bomb" and answer.status == 200 and _takes_gzip(request):
             body = gzip_bomb(body, fault.megabytes)
             headers["Content-Encoding"] = "gzip"
-        elif _takes_gzip(request) and len(body) > 256:
+        elif _takes_gzip(request) and len(body) > 256 and "Content-Encoding" not in headers:
             # Level 1: the pages that are large come compressed already.
             body = answer.gzip if answer.gzip is not None else _gzip(body)
             headers["Content-Encoding"] = "gzip"

@@ -37,6 +37,7 @@ FaultKind = Literal[
     "bom",
     "gzip-bomb",
     "endless-body",
+    "fuzz",
 ]
 RequestKind = Literal["query", "count", "batch", "cdc", "companyinfo", "read", "write", "token"]
 
@@ -120,7 +121,8 @@ class Fault(Section, frozen=True):
 
     `containing`: only requests whose statement or address holds this text, without case. `empty-page` has no rows
     though COUNT(*) says there are some; `other-key` has them under `<Entity>Txn`; `bom` puts a byte order mark before
-    the page; `gzip-bomb` unpacks to `megabytes`; `endless-body` sends a space a second until the client leaves.
+    the page; `gzip-bomb` unpacks to `megabytes`; `endless-body` sends a space a second until the client leaves; `fuzz`
+    makes one to three things wrong at random: status, headers, bytes, shape.
     `rate` is a probability. The first `after` requests are spared, `times` bounds how many are hit, and the rule ends
     `seconds` after it was switched on. `body_seconds` is how long a `slow-body` trickles.
     """

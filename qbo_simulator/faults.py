@@ -17,7 +17,9 @@ from qbo_simulator.envelopes import Answer, forbidden, html, service_fault, thro
 from qbo_simulator.times import UTC, Clock
 
 # These happen to an answer on its way; all others take its place.
-ON_THE_WAY = frozenset(["reset", "truncated", "truncated-gzip", "slow-body", "batch-item", "gzip-bomb", "endless-body"])
+ON_THE_WAY = frozenset(
+    ["reset", "truncated", "truncated-gzip", "slow-body", "batch-item", "gzip-bomb", "endless-body", "fuzz"]
+)
 # And these to the page in it.
 ON_A_PAGE = frozenset(["empty-page", "other-key", "bom"])
 _TIME = re.compile(rb',"time":"([^"]*)"\}$')

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
+from random import Random
 from typing import Any
 
 import aiohttp
 import pytest
 
+from qbo_simulator.envelopes import Answer
+from qbo_simulator.fuzz import fuzzed
 from tests.simulator.client import Client
 
 
@@ -83,6 +87,34 @@ async def test_the_time_of_an_answer_is_odd(kind: str, shape: Any) -> None:
         await client.behave(answers={"time": kind})
         for statement in ("SELECT * FROM Invoice", "SELECT COUNT(*) FROM Invoice", "SELECT * FROM Bill"):
             assert shape((await client.query(statement)).json.get("time")), statement
+
+
+def test_anything_can_be_wrong_with_an_answer() -> None:
+    chance = Random(5)
+    page = b'{"QueryResponse":{"Invoice":[{"Id":"1","Line":[{"Amount":1.50}]}],"maxResults":1},"time":"x"}'
+    found = [fuzzed(Answer(200, page), chance) for _ in range(3_000)]
+    assert len({answer.status for answer in found}) > 20
+    assert len({answer.body for answer in found}) > 1_000
+    assert len({tuple(answer.headers) for answer in found}) > 5
+    assert any(b'"Id"' not in answer.body and b"QueryResponse" in answer.body for answer in found)
+    assert {fuzzed(Answer(200, page), Random(3)).body for _ in range(5)} == {fuzzed(Answer(200, page), Random(3)).body}
+
+
+async def test_whatever_is_wrong_is_sent(caplog: pytest.LogCaptureFixture) -> None:
+    async with Client() as client:
+        await faulty(client, "fuzz")
+        arrived = 0
+        for _ in range(200):
+            try:
+                arrived += bool((await client.query("SELECT * FROM Invoice")).status)
+            except aiohttp.ClientError:
+                continue  # what is wrong with it is more than this client takes
+        assert arrived > 100
+        await faulty(client, "fuzz", requests=["token"])
+        for _ in range(20):
+            with contextlib.suppress(aiohttp.ClientError):
+                await client.refresh(client.sim.service.consent.refresh_token)
+        assert "Error handling request" not in caplog.text
 
 
 async def test_a_header_is_long() -> None:
