@@ -15,8 +15,8 @@ _STATUSES = (
     421, 422, 425, 429, 431, 451, 500, 501, 502, 503, 504, 507, 520, 599,
 )  # fmt: skip
 _TYPES = (
-    "text/html", "application/xml", "image/png", "", "application/json; charset=utf-16", "application/json;charset=no-such",
-    "multipart/mixed", "text/plain; charset=\x80",
+    "text/html", "application/xml", "image/png", "", "application/json; charset=utf-16",
+    "application/json;charset=no-such", "multipart/mixed", "text/plain; charset=\x80",
 )  # fmt: skip
 _HEADERS = (
     ("Retry-After", "-1"), ("Retry-After", "soon"), ("Retry-After", "1e9"), ("Retry-After", "999999999999999999999"),

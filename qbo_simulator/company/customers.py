@@ -57,7 +57,8 @@ class Customers(NameTable):
         address = self._address(slot, chance)
         record: dict[str, Any] = {"Taxable": chance.random() < 0.5}
         if chance.random() < 0.85:
-            record["BillAddr"] = _form(address, "country" if slot % 13 == 6 else "unlocated" if slot % 17 == 6 else "")
+            form = "country" if slot % 13 == 6 else "unlocated" if slot % 17 == 6 else "bare" if slot % 43 == 6 else ""
+            record["BillAddr"] = _form(address, form)
         if chance.random() < 0.15:
             record["Notes"] = chance.choice(words.NOTES[3:])
         if chance.random() < 0.5:
