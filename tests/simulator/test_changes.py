@@ -38,7 +38,7 @@ async def test_the_oracle_is_what_queries_answer() -> None:
 
 
 async def test_a_balance_moves_the_time_and_not_the_token() -> None:
-    """S2: 18 of 33 Customers have SyncToken 0 and a LastUpdatedTime after their CreateTime."""
+    """18 of 33 Customers have SyncToken 0 and a LastUpdatedTime after their CreateTime."""
     async with Client(**BUSY) as client:
         before = (await oracle(client, "Customer"))["1"]
         await client.control("edit", {"entity": "Customer", "balance": ["1"]})
@@ -49,7 +49,7 @@ async def test_a_balance_moves_the_time_and_not_the_token() -> None:
 
 
 async def test_a_rename_changes_what_old_invoices_say_and_not_their_version() -> None:
-    """S1: Invoice 161's CustomerRef.name was another two hours later, under the same SyncToken and LastUpdatedTime."""
+    """Invoice 161's CustomerRef.name was another two hours later, under the same SyncToken and LastUpdatedTime."""
     async with Client(**BUSY) as client:
         before = await oracle(client, "Invoice")
         one = json.loads(next(iter(before.values()))["payload"])["CustomerRef"]["value"]
@@ -105,7 +105,7 @@ async def test_a_merged_customer_vanishes_and_its_invoices_are_the_others(listed
 
 
 async def test_an_invoice_moves_its_customer_and_its_stock() -> None:
-    """S3: Customer 8's LastUpdatedTime is Invoice 129's; Rock Fountain's is Invoice 130's CreateTime."""
+    """Customer 8's LastUpdatedTime is Invoice 129's; Rock Fountain's is Invoice 130's CreateTime."""
     async with Client(**BUSY) as client:
         customers, items = await oracle(client, "Customer"), await oracle(client, "Item")
         done = await client.control("edit", {"entity": "Invoice", "insert": 5, "ripple": True})

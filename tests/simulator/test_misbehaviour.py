@@ -134,7 +134,7 @@ async def test_every_request_is_refused_for_a_second() -> None:
 
 
 async def test_a_statement_may_stand_in_the_address_of_a_post() -> None:
-    """S6: `POST /query?query=...` with an empty body is answered 200."""
+    """`POST /query?query=...` with an empty body is answered 200."""
     async with Client() as client:
         headers = await client.authorized()
         for body in (None, b""):
@@ -150,7 +150,7 @@ def hidden(client: Client) -> int:
 
 
 async def test_wrong_addresses_and_ids_are_told_as_seen() -> None:
-    """S7, S8: `customer/1/5` is 400, code 500; `customer/1.5` is 400, code 2030, element Id, and no `time`."""
+    """`customer/1/5` is 400, code 500; `customer/1.5` is 400, code 2030, element Id, and no `time`."""
     async with Client() as client:
         headers = await client.authorized()
         lost = await client.ask("GET", f"{client.base}/customer/1/5", headers=headers)
@@ -166,7 +166,7 @@ async def test_wrong_addresses_and_ids_are_told_as_seen() -> None:
 
 
 async def test_accounts_are_ordered_by_their_own_name() -> None:
-    """S10: 92 accounts of May 2026, sub-accounts among them."""
+    """92 accounts of May 2026, sub-accounts among them."""
     async with Client() as client:
         names = (("1", "Zoo", "Zoo"), ("2", "Ants", "Zoo:Ants"), ("3", "Bees", "Bees"))
         records = [
