@@ -69,8 +69,17 @@ def test_a_day_is_the_pacific_calendars() -> None:
     assert day_text(pacific_day(parse_instant("2024-07-02T07:00:00Z") // 1_000_000)) == b"2024-07-02"
 
 
-def test_envelopes_carry_milliseconds() -> None:
-    clock = Clock()
-    moment = datetime.fromisoformat(clock.envelope_time())
-    assert moment.utcoffset() in (timedelta(hours=-8), timedelta(hours=-7))
-    assert len(clock.envelope_time()) == len("2020-09-29T05:58:07.300-07:00")
+@pytest.mark.parametrize(
+    ("moment", "told"),
+    [
+        ("2026-05-05T05:16:21.718-07:00", "2026-05-05T05:16:21.718-07:00"),
+        ("2026-05-05T05:16:21.070-07:00", "2026-05-05T05:16:21.070-07:00"),
+        ("2026-05-05T03:09:39.000-07:00", "2026-05-05T03:09:39-07:00"),
+    ],
+)
+def test_envelopes_carry_milliseconds_where_there_are_any(
+    monkeypatch: pytest.MonkeyPatch, moment: str, told: str
+) -> None:
+    """Of 923 envelopes seen two had no fraction, `2026-05-05T03:09:39-07:00` for one."""
+    monkeypatch.setattr(Clock, "now", lambda _: datetime.fromisoformat(moment).timestamp())
+    assert Clock().envelope_time() == told

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.simulator_client import Client, Reply
+from tests.simulator.client import Client, Reply
 
 ITEM = "SELECT * FROM Item MAXRESULTS 1"
 
@@ -60,6 +60,17 @@ async def test_a_batch_counts_and_has_a_limit_of_its_own() -> None:
         replies = [await client.ask("POST", f"{client.base}/batch", json=body, headers=headers) for _ in range(42)]
         assert [reply.status for reply in replies] == [200] * 40 + [429] * 2
         assert (await client.control("ledger"))["violations"]["batches_per_minute"] == 2
+
+
+async def test_a_realms_batches_have_a_limit_too() -> None:
+    """batch 120/min per realm, since 2025-10-31."""
+    async with Client(limits=True) as client:
+        await client.behave(limits={"per_second": 1000, "batches_per_minute": 1000})
+        headers = await client.authorized()
+        body: dict[str, Any] = {"BatchItemRequest": [{"bId": "1", "Query": ITEM}]}
+        replies = [await client.ask("POST", f"{client.base}/batch", json=body, headers=headers) for _ in range(121)]
+        assert [reply.status for reply in replies] == [200] * 120 + [429]
+        assert (await client.control("ledger"))["violations"]["realm_batches_per_minute"] == 1
 
 
 async def test_a_batchs_items_may_count_singly() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from qbo_simulator import SimulatorConfig, StartError, run_as_process, run_in_thread
+from qbo_simulator import Control, SimulatorConfig, StartError, run_as_process, run_in_thread
 
 
 def told_by(url: str) -> dict[str, object]:
@@ -68,6 +68,17 @@ def test_it_ends_on_a_signal_with_exit_code_0(number: signal.Signals, tmp_path: 
     assert (process.returncode, rest, errors) == (0, "", "")
 
 
+def test_a_file_of_switches_is_behaved_by(tmp_path: Path) -> None:
+    file = tmp_path / "found.json"
+    file.write_text('{"asked": "2026-05-05", "switches": {"queries": {"order_by_id": "honoured"}}}')
+    with run_as_process("--invoices", "5", "--scenario", "busy", "--as", str(file)) as process:
+        behaviour = Control(process.url).ask("faults")
+    assert (behaviour["queries"]["order_by_id"], behaviour["edits"]["touch"]) == ("honoured", 1)
+    file.write_text('{"switches": {"queries": {"order": "honoured"}}}')
+    with pytest.raises(RuntimeError, match=r"--scenario or --as: .*order"), run_as_process("--as", str(file)):
+        pass
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -83,6 +94,8 @@ def test_it_ends_on_a_signal_with_exit_code_0(number: signal.Signals, tmp_path: 
         (["--ready-file", "/nonexistent/ready.json"], "can't write the ready file /nonexistent/ready.json"),
         (["--tls", "/dev/null/x"], "can't write to the TLS folder /dev/null/x"),
         (["--proxy-port", "0"], "--proxy-port needs --tls"),
+        (["--as", "/nonexistent/file"], "argument --as: /nonexistent/file can't be read"),
+        (["--as", __file__], "is no JSON object with switches"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from tests.integration.simulator_client import Client, ids, instant, planted, record
+from tests.simulator.client import Client, ids, instant, planted, record
 
-STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}-0[78]:00"
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?-0[78]:00"
 
 
 async def test_names_come_by_fully_qualified_name_in_byte_order() -> None:
