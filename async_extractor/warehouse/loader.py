@@ -310,7 +310,7 @@ class WorkerSession:
         if not rows:
             return Loaded()
         began = time.perf_counter()
-        await connection.copy_records_to_table("staging", records=rows, columns=_COLUMNS)
+        await connection.copy_records_to_table("staging", schema_name="pg_temp", records=rows, columns=_COLUMNS)
         copied = time.perf_counter() - began
         counts = await connection.fetchrow(
             statement("merge_page", table=self.table, raw_schema=self.raw_schema),
