@@ -45,3 +45,8 @@ SELECT string_agg(format('pid %s (%s%s)', l.pid, a.usename, ', ' || nullif(a.app
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.pid <> pg_backend_pid()
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND l.classid::bigint = (hashtext($1)::bigint & 4294967295) AND l.objid::bigint = ($2::bigint & 4294967295);
+
+-- name: may_lock
+-- Roles that only read, and could hold the advisory locks that runs wait for.
+SELECT coalesce(array_agg(rolname::text ORDER BY rolname), '{}') FROM pg_roles
+ WHERE rolname = 'qbo_reader' AND has_function_privilege(oid, 'pg_advisory_lock(integer,integer)', 'EXECUTE');
