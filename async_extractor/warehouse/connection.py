@@ -258,7 +258,10 @@ async def _refuse_transaction_pooling(address: Address, connection: Connection) 
     other = await _opened(address)
     try:
         for _ in range(3):  # servers may be given out in turn
-            if await backend_pid(other) == backend or await backend_pid(connection) != backend:
+            if (
+                await asyncio.wait_for(backend_pid(other), CONNECT_SECONDS) == backend
+                or await backend_pid(connection) != backend
+            ):
                 raise ConfigurationError(f"Postgres at {address}: {_POOLER}")
     except asyncio.TimeoutError:
         raise ConfigurationError(
@@ -274,7 +277,7 @@ async def _refuse_transaction_pooling(address: Address, connection: Connection) 
 async def backend_pid(connection: Connection) -> int:
     """The pid of the backend that works for this connection; `get_server_pid()` is a pooler's invention behind one."""
     async with connection.transaction():  # a pooler in transaction mode keeps to one backend so long
-        return int(await connection.fetchval("SELECT pg_catalog.pg_backend_pid()", timeout=CONNECT_SECONDS))
+        return int(await connection.fetchval("SELECT pg_catalog.pg_backend_pid()"))
 
 
 async def holders(connection: Connection, kind: str, number: int) -> str:
