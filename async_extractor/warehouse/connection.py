@@ -135,8 +135,10 @@ async def _by_tls_or_without(address: Address, password: str) -> Connection:
             raise
         try:
             return await _connect(address, password, False)
-        except asyncpg.InvalidAuthorizationSpecificationError:
-            raise first from None
+        except asyncpg.InvalidAuthorizationSpecificationError as second:
+            # Of two refusals the first has the way that was preferred; a password was looked at only without TLS.
+            refused = isinstance(first, asyncpg.InvalidAuthorizationSpecificationError)
+            raise (first if refused and not isinstance(second, asyncpg.InvalidPasswordError) else second) from None
 
 
 async def _connect(address: Address, password: str, tls: ssl.SSLContext | bool) -> Connection:
