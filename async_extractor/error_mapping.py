@@ -39,7 +39,7 @@ def ending_of(error: Exception, settings: Settings, *, planning: bool = False) -
     if isinstance(error, (QboFault, WarehouseLost)):
         return IncompleteError(str(error))
     if needs_a_person(error):
-        return ConfigurationError(told(error))
+        return ConfigurationError(f"{told(error)}; run the same again when that is mended")
     if isinstance(error, asyncpg.PostgresError) or is_passing(error):
         return IncompleteError(f"{told(error)}; run the same again to resume")
     return None

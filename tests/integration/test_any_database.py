@@ -10,8 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from async_extractor.errors import ConfigurationError
-from async_extractor.warehouse import schema
+from async_extractor.errors import ConfigurationError, IncompleteError
+from async_extractor.warehouse import ledger, schema
 from async_extractor.warehouse.connection import Address, connect
 from async_extractor.warehouse.schema import bring_up_to_date
 from local_postgres.embedded import PostgresAddress
@@ -263,3 +263,22 @@ async def test_planning_that_waits_for_somebody_names_them(
             await asyncio.wait_for(backfill(secrets, "items"), 60)
     finally:
         await somebody.close()
+
+
+async def test_a_chunk_that_somebody_holds_and_doesnt_do_is_not_waited_for_without_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "SLICE_SECONDS", 1)
+    monkeypatch.setattr(ledger, "STANDSTILL_SECONDS", 1)
+    somebody = await asyncpg.connect(database.dsn)
+    connection = await connect(Address(database.host, database.port, database.dbname, database.user, database.password))
+    try:
+        await bring_up_to_date(connection)
+        await somebody.execute("SELECT pg_advisory_lock(hashtext('ops.chunks'), 7)")
+        with pytest.raises(IncompleteError, match=rf"chunk 7 is held .*pid {somebody.get_server_pid()}"):
+            await ledger.wait_for_chunk(connection, 7)
+        assert await connection.fetchval("SELECT current_setting('lock_timeout')") == "0"
+        await somebody.close()
+        await ledger.wait_for_chunk(connection, 7)
+    finally:
+        await connection.close()
