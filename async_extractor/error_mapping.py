@@ -10,7 +10,7 @@ import asyncpg
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
 from async_extractor.settings import Settings
-from async_extractor.warehouse.connection import is_passing, told
+from async_extractor.warehouse.connection import is_passing, needs_a_person, told
 from async_extractor.warehouse.ledger import Ledger
 from async_extractor.warehouse.session import WarehouseLost
 
@@ -38,6 +38,8 @@ def ending_of(error: Exception, settings: Settings, *, planning: bool = False) -
         return ConfigurationError(f"QuickBooks can't be reached at {settings.endpoints.api} ({name}): {error}")
     if isinstance(error, (QboFault, WarehouseLost)):
         return IncompleteError(str(error))
+    if needs_a_person(error):
+        return ConfigurationError(f"{told(error)}; run the same again when that is mended")
     if isinstance(error, asyncpg.PostgresError) or is_passing(error):
         return IncompleteError(f"{told(error)}; run the same again to resume")
     return None

@@ -66,7 +66,7 @@ COMMENT ON COLUMN ops.usage.month    IS 'The month''s first day.';
 COMMENT ON COLUMN ops.usage.requests IS 'Requests sent in it, whatever their answers.';
 
 CREATE FUNCTION ops.is_alive(pid integer, started timestamptz) RETURNS boolean
-LANGUAGE sql AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     -- The start of another role's backend is hidden from a role that may not monitor; the pid must do then.
     SELECT EXISTS (SELECT FROM pg_stat_get_activity(pid) a
                     WHERE pid <> 0 AND (a.backend_start IS NULL OR a.backend_start = started));
@@ -74,7 +74,7 @@ $$;
 COMMENT ON FUNCTION ops.is_alive(integer, timestamptz) IS 'Whether the backend that began then is still there.';
 
 CREATE FUNCTION ops.count_request(realm text, change integer) RETURNS void
-LANGUAGE sql AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO ops.usage AS u (realm_id, month, requests)
     VALUES (realm, date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date, greatest(change, 0))
     ON CONFLICT (realm_id, month) DO UPDATE SET requests = greatest(u.requests + change, 0);
@@ -83,7 +83,7 @@ COMMENT ON FUNCTION ops.count_request(text, integer) IS 'Adds to the month''s re
 
 -- Call it with the company's budget row locked.
 CREATE FUNCTION ops.drop_turn(turn bigint, pace interval) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     realm text;
 BEGIN
@@ -99,7 +99,7 @@ COMMENT ON FUNCTION ops.drop_turn(bigint, interval) IS 'A turn that was not used
 -- for as long as an answer took lately, and a quarter more; two seconds when nothing is known, 120 at the most, when
 -- Intuit itself ends it. The same goes for a process that is there and was stopped (a suspended machine).
 CREATE FUNCTION ops.clear_the_dead(realm text, pace interval) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     now_ timestamptz := clock_timestamp();
     dead ops.turns;
@@ -138,7 +138,7 @@ COMMENT ON FUNCTION ops.clear_the_dead(text, interval) IS 'Takes turns, places a
 CREATE FUNCTION ops.take_turn(realm text, per_minute integer, per_second integer, places integer, lateness interval,
                               held bigint DEFAULT NULL,
                               OUT turn bigint, OUT moment timestamptz, OUT clock timestamptz)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     pace CONSTANT interval := interval '60 s' / per_minute;
     budget ops.budget;
@@ -201,7 +201,7 @@ COMMENT ON FUNCTION ops.take_turn(text, integer, integer, integer, interval, big
 -- `status` is the answer's HTTP status; 0 when the request failed without one, null when its sender went away from it
 -- and Intuit may still be at it.
 CREATE FUNCTION ops.end_turn(turn bigint, realm text, status integer) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     began timestamptz;
 BEGIN
@@ -221,7 +221,7 @@ END $$;
 COMMENT ON FUNCTION ops.end_turn(bigint, text, integer) IS 'A request has been answered: its place goes to the process that has waited longest.';
 
 CREATE FUNCTION ops.return_turn(turn bigint, realm text, per_minute integer) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
     PERFORM ops.drop_turn(turn, interval '60 s' / per_minute);
@@ -230,7 +230,7 @@ END $$;
 COMMENT ON FUNCTION ops.return_turn(bigint, text, integer) IS 'A turn was not used: its slot and its place go to others.';
 
 CREATE FUNCTION ops.call_the_next(realm text) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM pg_notify('qbo_' || realm, 'place ' || w.backend_pid) FROM ops.waiting w
       WHERE w.realm_id = realm AND ops.is_alive(w.backend_pid, w.backend_start)
@@ -239,7 +239,7 @@ END $$;
 COMMENT ON FUNCTION ops.call_the_next(text) IS 'Tells the first in the queue that a place is free.';
 
 CREATE FUNCTION ops.pause_company(realm text, seconds double precision) RETURNS integer
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     until CONSTANT timestamptz := clock_timestamp() + make_interval(secs => seconds);
     in_a_row integer;
@@ -283,7 +283,7 @@ COMMENT ON COLUMN ops.outages.prober_start  IS 'When that backend began, since p
 -- What is known, for a process to act on. An outage that nobody probed for ten minutes is known no more: whoever
 -- knew of it is gone.
 CREATE FUNCTION ops.outage(realm text, OUT since timestamptz, OUT why text, OUT probe_in_seconds double precision)
-LANGUAGE sql AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT o.opened_at, o.reason,
            greatest(extract(epoch FROM o.next_probe_at - clock_timestamp()), 0)::double precision
       FROM ops.outages o
@@ -293,7 +293,7 @@ $$;
 COMMENT ON FUNCTION ops.outage(text) IS 'Since when QuickBooks is out of reach for a company, why, and when to probe; nulls while it answers.';
 
 CREATE FUNCTION ops.tell_outage(realm text) RETURNS void
-LANGUAGE sql AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT pg_notify('qbo_' || realm,
                      CASE WHEN o.since IS NULL THEN 'answers' ELSE 'outage ' || json_build_object(
                           'since', extract(epoch FROM o.since), 'probe_in', o.probe_in_seconds, 'why', left(o.why, 500))
@@ -303,7 +303,7 @@ $$;
 COMMENT ON FUNCTION ops.tell_outage(text) IS 'Tells the company''s processes how it stands.';
 
 CREATE FUNCTION ops.report_outage(realm text, first_pause interval, why text) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF (SELECT since FROM ops.outage(realm)) IS NOT NULL THEN
         RETURN;
@@ -319,7 +319,7 @@ COMMENT ON FUNCTION ops.report_outage(text, interval, text) IS 'A process found 
 
 -- Seconds until the caller should ask again; 0 means that its request is the probe, and null that QuickBooks answers.
 CREATE FUNCTION ops.claim_probe(realm text) RETURNS double precision
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known ops.outages;
     seconds double precision;
@@ -342,7 +342,7 @@ COMMENT ON FUNCTION ops.claim_probe(text) IS 'Whether the caller''s request may 
 
 -- `why` null: the probe was given up without an answer, for reasons of the process's own; the next may follow at once.
 CREATE FUNCTION ops.probe_failed(realm text, longest_pause interval, why text) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE ops.outages o
        SET pause = CASE WHEN why IS NULL THEN o.pause ELSE least(o.pause * 2, longest_pause) END,
@@ -355,7 +355,7 @@ END $$;
 COMMENT ON FUNCTION ops.probe_failed(text, interval, text) IS 'QuickBooks is still out of reach: the pause doubles, up to the longest.';
 
 CREATE FUNCTION ops.end_outage(realm text) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE ops.outages o SET opened_at = NULL, reason = NULL, prober_pid = NULL, prober_start = NULL
      WHERE o.realm_id = realm AND o.opened_at IS NOT NULL;

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import typer
 from aiohttp import web
 
@@ -22,6 +21,7 @@ from async_extractor.qbo.auth.consent import ConsentRequest, Granted, StrangeAns
 from async_extractor.qbo.auth.token_endpoint import Client, TokenEndpoint
 from async_extractor.qbo.endpoints import Endpoints
 from async_extractor.qbo.faults import QboFault
+from async_extractor.qbo.network import checked_proxy, http_session
 from async_extractor.windows import UTC
 
 app = typer.Typer(no_args_is_help=True, help="The connection to Intuit: make it anew, or see how long it lasts.")
@@ -152,7 +152,7 @@ async def _login(secrets: MageSecrets, port: int, redirect_uri: str, browser: bo
             f"the company that was chosen is {granted.realm_id}, and {REALM_ID} is {stored}: nothing was stored; "
             "choose that company on Intuit's page, or use --profile for another one"
         )
-    async with aiohttp.ClientSession(trust_env=False, timeout=aiohttp.ClientTimeout(total=60)) as session:
+    async with http_session(checked_proxy(secrets.get("QBO_PROXY"))) as session:
         endpoint = TokenEndpoint(session, endpoints.token)
         answer = await endpoint.exchange_code(granted.code, request.redirect_uri, client)
     if answer.refresh_token is None:

@@ -16,15 +16,14 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import aiohttp
 import asyncpg
 
 from async_extractor.errors import ConfigurationError, IncompleteError
 from async_extractor.events import Events
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, CLIENT_SECRET, REFRESH_TOKEN, AccessTokens, HeldSecrets
-from async_extractor.qbo.client import TOKEN_TIMEOUT
 from async_extractor.qbo.faults import AuthorizationFault, TransientFault
+from async_extractor.qbo.network import http_session
 from async_extractor.settings import PASSWORDS, Settings, warehouse_address
 from async_extractor.warehouse.connection import Connection, connect, told
 
@@ -107,7 +106,7 @@ async def _one_rotation_at_a_time(connection: Connection) -> None:
 async def _exchange(store: MageSecrets | _WithAnother, settings: Settings) -> None:
     """A refresh at Intuit, even when the stored access token is still good."""
     stored = store.get(ACCESS_TOKEN)
-    async with aiohttp.ClientSession(timeout=TOKEN_TIMEOUT, trust_env=False) as session:
+    async with http_session(settings.proxy) as session:
         tokens = AccessTokens(session, settings.endpoints.token, settings.client, store, Events([]))
         try:
             await tokens.after_refusal(str(json.loads(stored).get("token", "")) if stored else "")

@@ -29,15 +29,12 @@ from async_extractor.qbo.faults import (
 )
 from async_extractor.qbo.gunzip import ACCEPTED, decoded
 from async_extractor.qbo.limits import THROTTLE_SECONDS, Gate
+from async_extractor.qbo.network import CONNECT_SECONDS, connection_fault
 from async_extractor.qbo.query import MINOR_VERSION, ChangesSince, HttpRequest, Query
 from async_extractor.qbo.split import ChangedRecords, SplitPage, split_changes, split_page
 
-# Seconds to wait for a connection to Intuit.
-CONNECT_SECONDS = 15.0
 # So long a token is used without looking whether it must be renewed; it is renewed minutes before its end.
 TOKEN_KEEPS_SECONDS = 1.0
-# The session's own, which the token endpoint is asked with; queries have Patience.request_seconds.
-TOKEN_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=CONNECT_SECONDS)
 # Fresh tokens for one query: a 401 also comes from a gateway that is unwell. A connection that is really
 # revoked ends at the first of them, in the refresh.
 MOST_REFRESHES = 6
@@ -313,10 +310,8 @@ class QueryClient:
             ) as response:
                 body = await response.read()
                 return response.status, response.headers, decoded(body, response.headers.get("Content-Encoding"))
-        except asyncio.TimeoutError:
-            raise TransientFault("QuickBooks gave no answer in time") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise TransientFault(f"the connection to QuickBooks failed ({type(error).__name__})") from None
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise connection_fault("QuickBooks", error) from None
 
     async def _after_throttle(self, fault: ThrottledFault, tries: _Tries) -> None:
         """Pauses the company; gives up when a 429 doesn't end, since that is no matter of pace."""

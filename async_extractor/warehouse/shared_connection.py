@@ -12,7 +12,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from async_extractor.warehouse.connection import Address, Connection, breaks_the_connection, connect, is_passing, told
+from async_extractor.warehouse.connection import (
+    Address,
+    Connection,
+    backend_pid,
+    breaks_the_connection,
+    connect,
+    is_passing,
+    told,
+)
 from async_extractor.warehouse.session import DATABASE_PATIENCE, WarehouseLost
 from async_extractor.warehouse.statements import statement
 
@@ -38,6 +46,7 @@ class CompanyConnection:
         self._address = address
         self._patience = patience
         self._connection: Connection = None
+        self._backend = 0
         self._one_call = asyncio.Lock()
         self._listeners: list[Heard] = []
         self._clock = ServerClock()
@@ -106,13 +115,14 @@ class CompanyConnection:
     def backend(self) -> int | None:
         """The pid of this process's backend, None while there is none."""
         connection = self._connection
-        return None if connection is None or connection.is_closed() else int(connection.get_server_pid())
+        return None if connection is None or connection.is_closed() else self._backend
 
     async def _live(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             connection = await connect(self._address)
             # A turn that a crash of the server forgets costs nothing, and these statements' plans can be kept.
             await connection.execute("SET synchronous_commit = off; SET plan_cache_mode = auto")
+            self._backend = await backend_pid(connection)
             await connection.add_listener(f"qbo_{self.realm_id}", self._heard)
             self._connection = connection
         return self._connection

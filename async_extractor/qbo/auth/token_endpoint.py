@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 
 from async_extractor.qbo.faults import AuthorizationFault, TransientFault, redact
+from async_extractor.qbo.network import connection_fault
 
 REAUTHORISE = (
     "reauthorise the company: run `qbo-backfill auth login`, or store a new refresh token with "
@@ -74,7 +75,7 @@ class TokenEndpoint:
                 body = await response.read()
                 tid = response.headers.get("intuit_tid", "")
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            raise TransientFault(f"Intuit's token endpoint can't be reached ({type(error).__name__})") from None
+            raise connection_fault("Intuit's token endpoint", error) from None
         if response.status == 200:
             return _read(body, tid)
         text = redact(body[:300].decode("utf-8", "replace"))
