@@ -63,7 +63,12 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE filter_field
        WHEN 'last_updated' THEN last_updated
        WHEN 'created' THEN (payload #>> '{MetaData,CreateTime}')::timestamptz
-       WHEN 'txn_date' THEN (payload ->> 'TxnDate')::timestamp AT TIME ZONE 'UTC'
+       -- A TxnDate that is no date gives null: the row is in no window of TxnDates, and hinders no other.
+       WHEN 'txn_date' THEN CASE WHEN payload ->> 'TxnDate' ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$'
+            THEN (payload ->> 'TxnDate')::timestamp
+            WHEN payload ->> 'TxnDate' ~ '^\d{4}-\d\d-\d\d$'
+            THEN (jsonb_path_query_first(payload, '$.TxnDate.datetime("YYYY-MM-DD")', silent => true) #>> '{}')::timestamp
+            END AT TIME ZONE 'UTC'
        END;
 COMMENT ON FUNCTION ops.moment(text, timestamptz, jsonb) IS 'The date of a row that a filter field is about: last_updated, created or txn_date, as a UTC instant.';
 

@@ -15,9 +15,11 @@ import aiohttp
 import tenacity
 
 from async_extractor.events import Events
+from async_extractor.printable import printable
 from async_extractor.qbo.auth.access_tokens import AccessTokens
 from async_extractor.qbo.breaker import CircuitBreaker
 from async_extractor.qbo.faults import (
+    LONGEST_TID,
     AuthorizationFault,
     PageFault,
     QboFault,
@@ -27,7 +29,7 @@ from async_extractor.qbo.faults import (
     UnavailableFault,
     classify,
 )
-from async_extractor.qbo.gunzip import ACCEPTED, decoded
+from async_extractor.qbo.gunzip import ACCEPTED, MOST_HEADER_BYTES, MOST_PAGE_BYTES, arrived_whole, read_body
 from async_extractor.qbo.limits import THROTTLE_SECONDS, Gate
 from async_extractor.qbo.network import CONNECT_SECONDS, connection_fault
 from async_extractor.qbo.query import MINOR_VERSION, ChangesSince, HttpRequest, Query
@@ -138,7 +140,10 @@ class QueryClient:
 
         Raises QboFault: the last one when tries are used up, at once what no retry can help.
         """
-        page, tid = await self._ask(query, lambda body: split_page(query.entity, body), spent, patience)
+        counting = query.what == "COUNT(*)"
+        page, tid = await self._ask(
+            query, lambda body: split_page(query.entity, body, counting=counting), spent, patience
+        )
         return Answer(page, self.payload(query), tid)
 
     async def changes(self, asked: ChangesSince, spent: Spent) -> ChangedRecords:
@@ -228,8 +233,18 @@ class QueryClient:
             if fault is not None:
                 raise fault
             began_splitting = time.perf_counter()
-            result = split(body)
-            spent.split_seconds += time.perf_counter() - began_splitting
+            try:
+                result = split(body)
+            except PageFault as page_fault:
+                # A connection that broke, and is not known to have, says nothing of the page.
+                kind = PageFault if arrived_whole(headers) else TransientFault
+                tid = headers.get("intuit_tid", "")
+                fault = kind(str(page_fault), status=status, tid=tid)
+                if isinstance(fault, PageFault):
+                    fault.body = page_fault.body
+                raise fault from None
+            finally:
+                spent.split_seconds += time.perf_counter() - began_splitting
         except PageFault:
             # QuickBooks is there; it is this page that it can't serve.
             self._breaker.succeeded()
@@ -261,7 +276,7 @@ class QueryClient:
             self._breaker.abandoned()
             raise
         self._breaker.succeeded()
-        return result, headers.get("intuit_tid", "")
+        return result, printable(headers.get("intuit_tid", ""), LONGEST_TID)
 
     async def _in_turn(
         self, request: HttpRequest, token: str, spent: Spent, tries: _Tries, began: float
@@ -307,9 +322,10 @@ class QueryClient:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=self.patience.request_seconds, sock_connect=CONNECT_SECONDS),
                 auto_decompress=False,
+                max_line_size=MOST_HEADER_BYTES,
+                max_field_size=MOST_HEADER_BYTES,
             ) as response:
-                body = await response.read()
-                return response.status, response.headers, decoded(body, response.headers.get("Content-Encoding"))
+                return response.status, response.headers, await read_body(response, MOST_PAGE_BYTES)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise connection_fault("QuickBooks", error) from None
 

@@ -19,6 +19,7 @@ from typing import Any
 import asyncpg
 
 from async_extractor.events import Events
+from async_extractor.printable import printable
 from async_extractor.warehouse.connection import Address, Connection, refuses_the_data, told
 from async_extractor.warehouse.ledger import Chunk, wait_for_chunk
 from async_extractor.warehouse.session import Session
@@ -251,14 +252,14 @@ class WorkerSession:
                     statement("quarantine_record"),
                     self.realm_id,
                     self.entity,
-                    refused.record_id,
-                    refused.reason,
+                    None if refused.record_id is None else printable(refused.record_id, 100),
+                    printable(refused.reason, 1_000),
                     refused.record,
                     chunk.chunk_id,
                     chunk.run_id,
                     page.number,
                     page.request_payload,
-                    page.tid or None,
+                    printable(page.tid, 100) or None,
                 )
                 quarantined += int(tag.rpartition(" ")[2])
             loaded = replace(merged, quarantined=len(page.refused), copy_seconds=copied)
