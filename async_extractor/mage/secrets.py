@@ -84,8 +84,8 @@ class MageSecrets:
         self._data = data
         self._prefix = f"{profile.upper()}_" if profile else ""
         self._announce = announce or (lambda _line: None)
-        lock_file = data.secrets_dir / f"{self._prefix.lower()}refresh.lock"
-        self._table = database.open_table(data.database, lock_file)
+        self._lock_file = data.secrets_dir / f"{self._prefix.lower()}refresh.lock"
+        self._table = data.database
 
     @classmethod
     def locate(
@@ -146,22 +146,20 @@ class MageSecrets:
             key = self._make_key()
         self._keep_private()
         encrypted = {full: key.encrypt(value)}
-        held = self._table.lock(key.owner, full) if name == REFRESH_TOKEN else None
-        if held is None:
-            with self._table.session(writing=True) as session:
-                database.write(session, key.owner, encrypted)
-            return
-        try:
-            held.write(key.owner, encrypted)
-        finally:
-            held.release()
+        if name == REFRESH_TOKEN:
+            with self._table.locked(key.owner, full, self._lock_file) as held:
+                if held is not None:
+                    held.write(key.owner, encrypted)
+                    return
+        with self._table.session() as session:
+            database.write(session, key.owner, encrypted)
 
     def delete(self, name: str) -> bool:
         """Remove it; False when there was none. Works without a key, too: such a row helps nobody."""
         if not self._table.exists():
             return False
         key = self._read_key()
-        with self._table.session(writing=True) as session:
+        with self._table.session() as session:
             return database.delete(session, key.owner if key else None, self._prefix + name)
 
     def names(self) -> list[str]:
@@ -182,14 +180,13 @@ class MageSecrets:
         token to hold.
         """
         key = self._key() if self._table.exists() else None
-        held = self._table.lock(key.owner, self._prefix + REFRESH_TOKEN) if key else None
-        if key is None or held is None:
-            self.require(REFRESH_TOKEN)
-            raise ConfigurationError("The Mage secrets changed while they were being locked; run it again.")
-        try:
-            yield HeldSecrets(self, key, held)
-        finally:
-            held.release()
+        if key is not None:
+            with self._table.locked(key.owner, self._prefix + REFRESH_TOKEN, self._lock_file) as held:
+                if held is not None:
+                    yield HeldSecrets(self, key, held)
+                    return
+        self.require(REFRESH_TOKEN)
+        raise ConfigurationError("The Mage secrets changed while they were being locked; run it again.")
 
     def _is_own(self, name: str) -> bool:
         known = KNOWN_SECRETS.get(name)
@@ -303,7 +300,7 @@ class _Key:
 class HeldSecrets:
     """The secrets while this process alone may refresh them. Made by MageSecrets.exclusive."""
 
-    def __init__(self, secrets: MageSecrets, key: _Key, held: database.HeldLock) -> None:
+    def __init__(self, secrets: MageSecrets, key: _Key, held: database.Locked) -> None:
         self._secrets = secrets
         self._key = key
         self._held = held

@@ -15,9 +15,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import yaml  # type: ignore[import-untyped]
+from sqlalchemy import text
 
 from async_extractor.errors import ConfigurationError, RequestError
-from async_extractor.mage.database import open_table
 from async_extractor.mage.location import MageData
 from async_extractor.windows import DAY, UTC, Window, iso
 
@@ -152,20 +152,21 @@ def _known(pipeline: str, entry: dict[str, Any], row: dict[str, Any]) -> KnownTr
     )
 
 
-_TRIGGERS = """
+_TRIGGERS = text(
+    """
     SELECT s.pipeline_uuid, s.name, s.start_time, s.status, s.variables,
            (SELECT r.status FROM pipeline_run r WHERE r.pipeline_schedule_id = s.id ORDER BY r.id DESC LIMIT 1)
       FROM pipeline_schedule s
      WHERE s.schedule_interval = '@once' AND s.pipeline_uuid LIKE :pipelines
      ORDER BY s.id
-"""
+    """
+)
 
 
 def _in_database(data: MageData) -> Iterable[dict[str, Any]]:
-    table = open_table(data.database, data.secrets_dir / "triggers.lock")
-    if not table.exists():
+    if not data.database.exists():
         return []
-    with table.session() as session:
+    with data.database.session() as session:
         rows = session.execute(_TRIGGERS, {"pipelines": "qb%_backfill"}).fetchall()
     return [
         dict(zip(("pipeline", "name", "start_time", "status", "variables", "last_run"), row, strict=True))
