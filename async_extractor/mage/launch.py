@@ -27,11 +27,10 @@ def start(project: Path, *options: str) -> None:
     # As `mage start` does: Mage's database is chosen by it when the modules below are imported.
     set_repo_path(str(project.absolute()))
     from mage_ai.cli.main import app  # noqa: PLC0415
-    from mage_ai.orchestration.queue.process_queue import ProcessQueue  # noqa: PLC0415
-
     from mage_ai.data_preparation.models.triggers import Trigger  # noqa: PLC0415
     from mage_ai.orchestration.db import db_connection  # noqa: PLC0415
     from mage_ai.orchestration.db.models.schedules import PipelineSchedule  # noqa: PLC0415
+    from mage_ai.orchestration.queue.process_queue import ProcessQueue  # noqa: PLC0415
 
     mend(ProcessQueue)
     mend_triggers(Trigger, PipelineSchedule, db_connection)
@@ -62,7 +61,7 @@ def mend_triggers(trigger: Any, pipeline_schedule: Any, db_connection: Any) -> N
         for pipeline in dict.fromkeys(one.pipeline_uuid for one in triggers):
             try:
                 batch([one for one in triggers if one.pipeline_uuid == pipeline])
-            except Exception:  # noqa: BLE001 - whatever it is: it is told, and the other pipelines' stay alive
+            except Exception:  # whatever it is: it is told, and the other pipelines' triggers are taken over
                 print(f"[ERROR] the triggers of {pipeline} can't be taken over; see its triggers.yaml", file=sys.stderr)
                 traceback.print_exc()
                 db_connection.session.rollback()

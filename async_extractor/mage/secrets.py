@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -61,6 +62,37 @@ KNOWN_SECRETS = {
         ),
     )
 }
+
+# As they are, whatever is in them.
+PASSWORDS = ("POSTGRES_PASSWORD", "POSTGRES_PASSWORD_NEXT")
+
+
+def clean(name: str, value: str) -> str:
+    """The value without what pasting adds: blanks around it, and marks that nobody sees (BOM, zero-width ...).
+
+    A realm's groups of four are joined. Passwords, and names that aren't this project's, stay as they are.
+    ConfigurationError names the first character that a value for QuickBooks can't hold, and where it stands.
+    """
+    known = next((one for one in KNOWN_SECRETS if name == one or name.endswith(f"_{one}")), None)
+    if known is None or known in PASSWORDS:
+        return value
+    seen = "".join(one for one in value if unicodedata.category(one) != "Cf").strip()
+    if known == "QBO_REALM_ID":
+        seen = "".join(seen.split())
+    if known.startswith("QBO_"):
+        for place, one in enumerate(seen, 1):
+            if not " " <= one <= "~":
+                what = f"U+{ord(one):04X} ({unicodedata.name(one, 'a control character')})"
+                raise ConfigurationError(f"{name}: character {place} of its value is {what}, which can't be in it")
+    return seen
+
+
+def removed(before: str, after: str) -> str:
+    """What `clean` took out, in words; '' when that was nothing."""
+    blanks = sum(one.isspace() for one in before) - sum(one.isspace() for one in after)
+    marks = sorted({f"U+{ord(one):04X}" for one in before if unicodedata.category(one) == "Cf"})
+    return ", ".join([*([f"{blanks} blanks or line ends"] if blanks else []), *marks])
+
 
 _MIGRATE = """
 import os
@@ -137,6 +169,7 @@ class MageSecrets:
         Raises RequestError for an empty value, ConfigurationError for a store that can't be used.
         """
         full = self._prefix + name
+        value = clean(full, value)
         if not value:
             raise RequestError(f"The value of {full} is empty; nothing was stored.")
         if not self._table.exists():
@@ -201,13 +234,14 @@ class MageSecrets:
         if encrypted is None:
             return None
         try:
-            return key.fernet.decrypt(encrypted.encode()).decode()
+            value = key.fernet.decrypt(encrypted.encode()).decode()
         except (InvalidToken, ValueError):
             raise ConfigurationError(
                 f"The Mage secret {full} was encrypted with another key than the one in "
                 f"{self._data.secrets_dir}: restore that key, or store it again with: "
                 f"qbo-backfill secrets set {full}"
             ) from None
+        return clean(full, value)
 
     def _migrate(self) -> None:
         if importlib.util.find_spec("mage_ai") is None:
