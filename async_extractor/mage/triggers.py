@@ -204,7 +204,8 @@ def _known(pipeline: str, entry: dict[str, Any], row: dict[str, Any]) -> KnownTr
 _TRIGGERS = text(
     """
     SELECT s.id, s.pipeline_uuid AS pipeline, s.name, s.start_time, s.status, s.variables,
-           (SELECT r.status FROM pipeline_run r WHERE r.pipeline_schedule_id = s.id ORDER BY r.id DESC LIMIT 1) AS last_run
+           (SELECT r.status FROM pipeline_run r WHERE r.pipeline_schedule_id = s.id ORDER BY r.id DESC LIMIT 1)
+           AS last_run
       FROM pipeline_schedule s
      WHERE s.schedule_interval = '@once' AND s.pipeline_uuid LIKE :pipelines
      ORDER BY s.id
