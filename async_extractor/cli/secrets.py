@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from async_extractor.errors import RequestError
-from async_extractor.mage.secrets import KNOWN_SECRETS, MageSecrets, clean, removed
+from async_extractor.mage.secrets import KNOWN_SECRETS, PASSWORDS, MageSecrets, clean, removed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,6 +37,7 @@ def set_secret(name: str = Name, any_name: bool = Any_, if_missing: bool = IfMis
         typer.echo(f"{name} is stored already.")
         return
     given = read_value(name)
+    _check_one_line(name, given if name in PASSWORDS else given.strip())
     value = clean(name, given)
     _check(name, value)
     secrets.set(name, value)
@@ -98,10 +99,13 @@ def read_value(name: str) -> str:
     return value.removesuffix("\n").removesuffix("\r")
 
 
-def _check(name: str, value: str) -> None:
-    """Refuse what can't be right. The value itself stays out of the message unless it can't be secret."""
+def _check_one_line(name: str, value: str) -> None:
     if "\n" in value or "\0" in value:
         raise RequestError(f"The value of {name} has more than one line; nothing was stored.")
+
+
+def _check(name: str, value: str) -> None:
+    """Refuse what can't be right. The value itself stays out of the message unless it can't be secret."""
     if name == "QBO_ENVIRONMENT" and value not in ("sandbox", "production", "simulator"):
         raise RequestError(f"QBO_ENVIRONMENT {value!r} is not sandbox, production or simulator.")
     if name == "POSTGRES_PORT" and not (value.isascii() and value.isdecimal() and 0 < int(value) < 65536):

@@ -78,7 +78,8 @@ def clean(name: str, value: str) -> str:
         return value
     seen = "".join(one for one in value if unicodedata.category(one) != "Cf").strip()
     if known == "QBO_REALM_ID":
-        seen = "".join(seen.split())
+        # Not over lines: two values pasted at once are no realm.
+        seen = re.sub(r"[^\S\r\n]+", "", seen)
     if known.startswith("QBO_"):
         for place, one in enumerate(seen, 1):
             if not " " <= one <= "~":
