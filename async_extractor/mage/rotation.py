@@ -25,7 +25,7 @@ from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, CLIENT_SECRET, 
 from async_extractor.qbo.faults import AuthorizationFault, TransientFault
 from async_extractor.qbo.network import http_session
 from async_extractor.settings import PASSWORDS, Settings, warehouse_address
-from async_extractor.warehouse.connection import Connection, connect, told
+from async_extractor.warehouse.connection import Address, Connection, connect, told
 
 # As Postgres itself computes a verifier (scram_iterations' default).
 SCRAM_ITERATIONS = 4096
@@ -35,7 +35,8 @@ async def rotate_postgres_password(store: MageSecrets) -> str:
     """A random new password for the role in POSTGRES_USER, at Postgres and in Mage Secrets; what was done.
 
     The role changes its own password, which needs no rights. The new one is stored as POSTGRES_PASSWORD_NEXT
-    first: a run that is refused meanwhile tries it, and a rotation that was cut short is ended by the next.
+    first: a run that is refused meanwhile tries it, and a rotation that was cut short is ended by the next, which
+    then sets a password of its own.
     Raises ConfigurationError; runs go on all the same, by the old password or the next one.
     """
     current, following = PASSWORDS
@@ -47,7 +48,9 @@ async def rotate_postgres_password(store: MageSecrets) -> str:
         raise ConfigurationError(f"{address}: {told(error)}; nothing was changed") from None
     try:
         await _one_rotation_at_a_time(connection)
-        password = store.get(following) or secrets.token_urlsafe(24)
+        await _end_what_was_cut_off(store, address)
+        # Always a new one: what an earlier rotation left as the next may be known to others by now.
+        password = secrets.token_urlsafe(24)
         store.set(following, password)
         await connection.execute(f"ALTER ROLE CURRENT_USER PASSWORD '{scram_verifier(password)}'")
         await (await connect(replace(address, password=password, newer_passwords=tuple))).close()
@@ -95,6 +98,22 @@ def scram_verifier(password: str, salt: bytes | None = None) -> str:
     server_key = hmac.digest(salted, b"Server Key", "sha256")
     parts = [base64.b64encode(part).decode() for part in (salt, stored_key, server_key)]
     return f"SCRAM-SHA-256${SCRAM_ITERATIONS}:{parts[0]}${parts[1]}:{parts[2]}"
+
+
+async def _end_what_was_cut_off(store: MageSecrets, address: Address) -> None:
+    """Stores the next password as the current one where Postgres takes that alone. Under the rotation's lock."""
+    current, following = PASSWORDS
+    for name in (current, following):
+        password = store.get(name)
+        if password is None:
+            continue
+        try:
+            await (await connect(replace(address, password=password, newer_passwords=tuple))).close()
+        except asyncpg.InvalidPasswordError:
+            continue
+        if name == following:
+            store.set(current, password)
+        return
 
 
 async def _one_rotation_at_a_time(connection: Connection) -> None:

@@ -68,10 +68,10 @@ SELECT c.chunk_id, c.kind, c.window_start, c.window_end, c.status, c.expected_ro
  ORDER BY c.kind = 'catch_up', c.window_start;
 
 -- name: later_run
--- A run of the same range that was begun after this one and is still open.
+-- A run of the same range that was begun after this one and is still open. A verify run has no chunks to go on with.
 SELECT later.run_id
   FROM ops.runs this JOIN ops.runs later USING (realm_id, entity, filter_field, range_start, range_end)
- WHERE this.run_id = $1 AND later.run_id > this.run_id AND later.finished_at IS NULL
+ WHERE this.run_id = $1 AND later.run_id > this.run_id AND later.finished_at IS NULL AND later.mode <> 'verify'
  ORDER BY later.run_id LIMIT 1;
 
 -- name: recent_runs
