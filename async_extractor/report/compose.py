@@ -54,7 +54,7 @@ def compose(figures: RunFigures, lang: str, now: datetime | None = None) -> Repo
         verdict=headline,
         why=why,
         facts=[
-            (texts("company"), f"{run['realm_id']} ({_environment(figures, texts)})"),
+            (texts("company"), f"{run['realm_id']}, {_environment(figures, texts)}"),
             (texts("entity"), texts.word(run["entity"])),
             (texts("range"), _typed_range(figures, texts)),
             (texts("date"), f"{run['started_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC"),

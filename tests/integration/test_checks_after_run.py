@@ -121,7 +121,7 @@ async def test_quarantine_explains_only_ids_that_raw_lacks(warehouse: Warehouse)
         return 2
 
     await load(warehouse, "1")
-    put = "INSERT INTO ops.quarantine (realm_id, entity, record_id, reason, chunk_id, run_id, page_number) SELECT realm_id, entity, $1, 'x', chunk_id, $2, 1 FROM ops.chunks ORDER BY window_start LIMIT 1"  # noqa: E501
+    put = "INSERT INTO ops.quarantine (realm_id, entity, record_id, reason, chunk_id, run_id, page_number, request_payload) SELECT realm_id, entity, $1, 'x', chunk_id, $2, 1, '{}' FROM ops.chunks ORDER BY window_start LIMIT 1"  # noqa: E501
     await warehouse.watcher.execute("UPDATE raw.qb_items SET ingested_at_utc = '2000-01-01'")
     await warehouse.watcher.execute(put, "1", warehouse.run_id)
     assert (await check(warehouse, "source_count", two)).severity == "error"
