@@ -29,7 +29,7 @@ class Event:
     @property
     def code(self) -> str:
         """`QBF-E303` and the like; docs/error-codes.md explains each."""
-        return code_of(self.name, self.phase)
+        return code_of(self.name)
 
 
 Listener = Callable[[Event], None]

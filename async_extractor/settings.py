@@ -76,17 +76,6 @@ def warehouse_address(secrets: Secrets) -> Address:
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
         raise ConfigurationError("POSTGRES_PORT: is not a port number from 1 to 65535")
     host, database, user = (secrets.require(name).strip() for name in ("POSTGRES_HOST", "POSTGRES_DB", "POSTGRES_USER"))
-    if re.fullmatch(r"\[[0-9a-fA-F:.]+(%\w+)?\]", host):
-        host = host[1:-1]  # as a URL writes an IPv6 address
-    # These are told in errors and logs, so that they must not be a whole URL, with the password in it.
-    if "://" in host or "@" in host:
-        raise ConfigurationError(
-            "POSTGRES_HOST: is a URL; its host, port, database, user and password go into one each"
-        )
-    if re.fullmatch(r"([\w.-]+|\[.*\]):[0-9]+", host):
-        raise ConfigurationError("POSTGRES_HOST: has a port at its end, which goes into POSTGRES_PORT")
-    if not re.fullmatch(r"[\w.-]+|[0-9a-fA-F:.]+(%\w+)?|/[\w./-]*", host):
-        raise ConfigurationError("POSTGRES_HOST: is not a host's name, an address or a socket's folder")
     # libpq's variables where there is no secret, as asyncpg would take them: a `verify-full` must not be lost.
     sslmode, sslrootcert = (
         (secrets.get(f"POSTGRES_{name}") or os.environ.get(f"PG{name}") or default).strip()

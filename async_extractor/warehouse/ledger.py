@@ -207,6 +207,10 @@ class Ledger:
     async def run(self, run_id: int) -> dict[str, Any]:
         return dict(await self._row("select_run", run_id))
 
+    async def metrics(self, run_id: int) -> dict[str, Any]:
+        """The run's row of ops.run_metrics: what was asked, how it ended, and every total."""
+        return dict(await self._row("run_metrics", run_id))
+
     async def totals(self, run_id: int) -> dict[str, int]:
         """Sums over the run's attempts: read, inserted, updated, unchanged, quarantined, pages, bytes, requests."""
         return dict(await self._row("run_totals", run_id))
@@ -219,8 +223,7 @@ class Ledger:
         return [dict(row) for row in await self._rows("run_chunk_table", run_id)]
 
     async def validations(self, run_id: int) -> list[dict[str, Any]]:
-        rows = await self._rows("validations_of", run_id)
-        return [{**dict(row), "found": json.loads(row["found"])} for row in rows]
+        return [dict(row) for row in await self._rows("validations_of", run_id)]
 
 
 async def wait_for_chunk(connection: Connection, chunk_id: int) -> None:

@@ -1,10 +1,19 @@
-"""Charts as SVG, without a library: bars and lines, readable on light and dark paper alike."""
+"""Charts as SVG, without a library or a script.
+
+`bars` and `lines` are files of their own; `bar_chart` and `share_bar` are part of a page: they take its colours, and
+measure across in percent, so that they are whole at any width while their letters keep their size.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+
+from async_extractor.report.document import Bar, Chart
+
+# The height of a page's bar chart, and what of it is above and below the bars.
+_CHART_HEIGHT, _ABOVE, _BELOW = 240, 22, 28
 
 _COLOURS = ("#2b6cb0", "#dd6b20", "#2f855a", "#9b2c2c", "#6b46c1", "#4a5568")
 _WIDTH, _HEIGHT = 720, 400
@@ -72,6 +81,88 @@ def lines(
         # Below the axis, where no line is.
         parts.append(f'<text x="{_LEFT}" y="{_HEIGHT + 10 + 18 * number}" fill="{colour}">{escape(name)}</text>')
     return _svg(_HEIGHT + 18 * len(series) + 4, parts)
+
+
+def bar_chart(chart: Chart) -> str:
+    """Stacked bars over a scale of round numbers. Its title and description are for screen readers."""
+    height = _CHART_HEIGHT - _ABOVE - _BELOW
+    steps = _ticks(0, max((sum(bar.parts) for bar in chart.bars), default=0) or 1, logarithmic=False)
+    steps = [step for step in [*steps, steps[-1] + steps[1]] if step == int(step)] or [0.0, 1.0]
+    while len(steps) > 2 and steps[-2] >= max(sum(bar.parts) for bar in chart.bars):
+        steps.pop()
+    parts = [_opening(chart, _CHART_HEIGHT)]
+    slot = 100 / max(1, len(chart.bars))
+    for at, bar in enumerate(chart.bars):
+        parts.append(_stack(bar, chart, at * slot, slot, height / steps[-1]))
+    for step in steps:
+        y = _ABOVE + height - height * step / steps[-1]
+        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
+        if step:
+            parts.append(f'<text class="scale" x="0" y="{y - 3:.1f}">{_short(step)}</text>')
+    last = len(chart.bars) - 1
+    for number, at in enumerate(labels := _labelled(len(chart.bars))):
+        anchor, x = ("start", 0.0) if at == 0 else ("end", 100.0) if at == last else ("middle", (at + 0.5) * slot)
+        # A phone has room for three.
+        kind = "scale" if at in (0, last) or number == len(labels) // 2 else "scale extra"
+        parts.append(
+            f'<text class="{kind}" x="{x:.2f}%" y="{_CHART_HEIGHT - 8}" text-anchor="{anchor}">'
+            f"{escape(chart.bars[at].label.split(' ')[0])}</text>"
+        )
+    return "".join([*parts, "</svg>"])
+
+
+def share_bar(chart: Chart) -> str:
+    """One bar across the page, cut into its parts."""
+    total = sum(chart.bars[0].parts) or 1
+    parts, x = [_opening(chart, 44)], 0.0
+    for number, value in enumerate(chart.bars[0].parts):
+        share = 100 * value / total
+        if share > 0:
+            parts.append(
+                f'<rect class="s{number}" x="{x:.2f}%" y="4" width="{share:.2f}%" height="36">'
+                f"<title>{escape(chart.series[number])}: {value:,.2f} ({share:.1f} %)</title></rect>"
+            )
+        x += share
+    return "".join([*parts, "</svg>"])
+
+
+def _opening(chart: Chart, height: int) -> str:
+    name = f"chart-{chart.name}"
+    return (
+        f'<svg class="chart" width="100%" height="{height}" role="img" aria-labelledby="{name}-t {name}-d">'
+        f'<title id="{name}-t">{escape(chart.title)}</title><desc id="{name}-d">{escape(chart.told)}</desc>'
+    )
+
+
+def _stack(bar: Bar, chart: Chart, x: float, slot: float, scale: float) -> str:
+    told = ", ".join(f"{value:,.0f} {name}" for name, value in zip(chart.series, bar.parts, strict=True) if value)
+    hover = f"{bar.label}: {told or 0}" + (f". {bar.mark}" if bar.mark else "")
+    gap = slot * 0.2 if slot > 0.5 else 0.0
+    y = float(_CHART_HEIGHT - _BELOW)
+    shapes = [f"<g><title>{escape(hover)}</title>"]
+    for number, value in enumerate(bar.parts):
+        y -= (size := value * scale)
+        if size > 0:
+            shapes.append(
+                f'<rect class="s{number}" x="{x + gap / 2:.3f}%" y="{y:.2f}" width="{slot - gap:.3f}%" '
+                f'height="{size:.2f}"/>'
+            )
+    if bar.mark:
+        shapes.append(f'<text class="mark" x="{x + slot / 2:.3f}%" y="{y - 3:.1f}" text-anchor="middle">▼</text>')
+    # The whole column answers to the pointer, however low its bar is.
+    height = _CHART_HEIGHT - _ABOVE - _BELOW
+    shapes.append(f'<rect class="touch" x="{x:.3f}%" y="{_ABOVE}" width="{slot:.3f}%" height="{height}"/></g>')
+    return "".join(shapes)
+
+
+def _labelled(number: int, most: int = 7) -> list[int]:
+    """Which of so many bars have a label: the first, the last, and some between."""
+    wanted = min(number, most)
+    return sorted({round(at * (number - 1) / max(1, wanted - 1)) for at in range(wanted)})
+
+
+def _short(value: float) -> str:
+    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
 
 
 def _svg(height: float, parts: Sequence[str]) -> str:
