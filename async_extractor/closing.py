@@ -1,4 +1,4 @@
-"""Closing a run: what it came to, and the report's files."""
+"""What a run came to, and the report's files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from async_extractor.warehouse.session import Session
 from async_extractor.windows import UTC, Window
 
 
-async def close(ledger: Ledger, run_id: int) -> BackfillResult:
-    """Marks the run done if all of its chunks are and it hasn't ended otherwise, and says what it came to."""
+async def result_of(ledger: Ledger, run_id: int) -> BackfillResult:
+    """What a run came to, as the ledger has it."""
     counts = await ledger.chunk_counts(run_id)
     run = await ledger.run(run_id)
-    if run["finished_at"] is None and counts["done"] == counts["planned"]:
-        await ledger.finish_run(run_id, "done", None)
-        run = await ledger.run(run_id)
     totals = await ledger.totals(run_id)
     table = await ledger.chunk_table(run_id)
     checks = await ledger.validations(run_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -43,9 +43,10 @@ class Validator:
         run_id: int,
         filter_field: str,
         window: Window,
-        count_at_source: Callable[[], Awaitable[int]] | None,
+        *,
+        same_as_source: bool,
     ) -> list[Validation]:
-        """All checks, written to ops.validations. Without `count_at_source` the source isn't asked."""
+        """All checks, written to ops.validations. `same_as_source`: QuickBooks confirms the rows of the range."""
         realm_id = str(await self._connection.fetchval(statement("realm_of_run"), run_id))
         checks = [
             await self._keys(run_id),
@@ -55,19 +56,10 @@ class Validator:
             await self.ledger(realm_id, filter_field, window),
             await self._quarantine(realm_id, run_id),
         ]
-        same = False
-        if count_at_source is not None:
-            counted = await self._source_count(realm_id, filter_field, window, await count_at_source())
-            # What is in quarantine is known to be missing, and no doubt about the rest.
-            same = (
-                counted.severity == "ok"
-                or 0 < counted.found["source"] - counted.found["raw"] <= counted.found["quarantined"]
-            )
-            checks.append(counted)
         proved = await proof(self._connection, run_id, self._entity, self._raw_schema, window, filter_field)
         if proved is not None:
             checks.append(proved)
-        checks.append(await self.volume(run_id, realm_id, filter_field, window, same_as_source=same))
+        checks.append(await self.volume(run_id, realm_id, filter_field, window, same_as_source=same_as_source))
         sealed = await Seals(self._connection, self._entity, self._raw_schema).seal_run(run_id)
         checks.append(
             Validation(
@@ -215,50 +207,6 @@ class Validator:
                 "qbo-backfill quarantine list",
             )
         return Validation("quarantine", "ok", "no record is in quarantine", found)
-
-    async def _source_count(self, realm_id: str, filter_field: str, window: Window, at_source: int) -> Validation:
-        in_raw = int(
-            await self._connection.fetchval(
-                statement("count_window_in_raw", **self._table), window.start, window.end, filter_field
-            )
-        )
-        set_aside = int(
-            await self._connection.fetchval(
-                statement("count_quarantine_in_range"), realm_id, self._entity.name, window.start, window.end
-            )
-        )
-        found = {"source": at_source, "raw": in_raw, "quarantined": set_aside}
-        missing = at_source - in_raw
-        repair = suggested_commands.verify(self._entity.name, window, filter_field, repair=True)
-        if 0 < missing <= set_aside:
-            return Validation(
-                "source_count",
-                "notice",
-                f"QuickBooks has {at_source:,} records in the range, raw {in_raw:,}: "
-                f"in quarantine, or out of the range by an edit: {missing:,}",
-                found,
-                "qbo-backfill quarantine list",
-            )
-        if missing > 0:
-            return Validation(
-                "source_count",
-                "error",
-                f"QuickBooks has {at_source:,} records in the range, raw {in_raw:,}: {missing:,} are missing",
-                found,
-                repair,
-            )
-        if missing < 0:
-            return Validation(
-                "source_count",
-                "notice",
-                f"raw has {-missing:,} records more in the range than QuickBooks' {at_source:,}: "
-                "edited or deleted there since they were read",
-                found,
-                repair,
-            )
-        return Validation(
-            "source_count", "ok", f"QuickBooks and raw both have {at_source:,} records in the range", found
-        )
 
 
 def ledger_validation(covered: Coverage, entity: str, window: Window, filter_field: str) -> Validation:

@@ -28,10 +28,13 @@ def days_of(findings: Iterable[Finding]) -> list[date]:
     return sorted({finding.moment.date() for finding in findings if finding.moment is not None})
 
 
-def source_rows(compared: Compared, at_source: int, in_raw: int, *, whole: bool, repair: str) -> Validation:
+def source_rows(
+    compared: Compared, at_source: int, in_raw: int, *, unexplained: int, whole: bool, repair: str
+) -> Validation:
     """QuickBooks against raw: one check, whose figures name the Ids of each kind.
 
-    `whole`: every record was compared; otherwise counts and seals said where to look.
+    `unexplained` records are counted by QuickBooks, and neither raw nor any finding has them. `whole`: every record
+    was compared; otherwise counts and seals said where to look.
     """
     by_kind = {kind: compared.of(kind) for kind in KINDS}
     findings = [finding for kind in KINDS for finding in by_kind[kind]]
@@ -40,6 +43,7 @@ def source_rows(compared: Compared, at_source: int, in_raw: int, *, whole: bool,
         "raw": in_raw,
         "compared": compared.rows,
         "whole": whole,
+        "unexplained": unexplained,
         "days": [str(day) for day in days_of(f for f in findings if f.kind in WRONG)][:MOST_NAMED],
         **{kind: len(of_kind) for kind, of_kind in by_kind.items()},
         "ids": {kind: [f.id for f in of_kind[:MOST_NAMED]] for kind, of_kind in by_kind.items() if of_kind},
@@ -54,8 +58,12 @@ def source_rows(compared: Compared, at_source: int, in_raw: int, *, whole: bool,
         for kind, of_kind in by_kind.items()
         if of_kind
     ]
+    if unexplained:
+        told.append(f"{unexplained:,} that QuickBooks counts and doesn't give, or gives without an Id")
     wrong = [finding for finding in findings if finding.kind in WRONG]
-    severity: Severity = "error" if wrong else "warning" if by_kind["quarantined"] else "notice" if told else "ok"
+    severity: Severity = (
+        "error" if wrong or unexplained else "warning" if by_kind["quarantined"] else "notice" if told else "ok"
+    )
     if wrong:
         days = days_of(wrong)
         told.append(f"on {len(days):,} {'day' if len(days) == 1 else 'days'}: {named(map(str, days))}")
