@@ -11,7 +11,6 @@ from async_extractor.errors import BackfillError, ConfigurationError, Incomplete
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
 from async_extractor.settings import Settings
 from async_extractor.warehouse.connection import is_passing, needs_a_person, told
-from async_extractor.warehouse.ledger import Ledger
 from async_extractor.warehouse.session import WarehouseLost
 
 
@@ -43,15 +42,3 @@ def ending_of(error: Exception, settings: Settings, *, planning: bool = False) -
     if isinstance(error, asyncpg.PostgresError) or is_passing(error):
         return IncompleteError(f"{told(error)}; run the same again to resume")
     return None
-
-
-async def why_incomplete(ledger: Ledger, run_id: int, counts: dict[str, int], stopped_for: str | None) -> str:
-    """One line on the chunks that a run leaves, of `counts` (planned, done, failed): how many, why, and what to do.
-
-    `stopped_for` is why it was told to stop, None when it wasn't.
-    """
-    left = counts["planned"] - counts["done"]
-    reason = stopped_for or f"{counts['failed']} failed"
-    errors = [row["error"] for row in await ledger.chunk_table(run_id) if row["error"]]
-    example = f", for example: {errors[0]}" if errors and not stopped_for else ""
-    return f"{left} of {counts['planned']} chunks are not done ({reason}{example}); run the same again to resume"

@@ -73,20 +73,20 @@ async def opened(
 
 
 async def _hold_for_one_company(ledger: Ledger, settings: Settings) -> None:
-    other = await ledger.other_schema(settings.raw_schema, settings.realm_id)
-    if other is not None:
-        # The ledger is kept by company: what is done for one schema would be taken for done in the other.
-        raise ConfigurationError(
-            f"QBO_REALM_ID: company {settings.realm_id} fills schema {other} in database "
-            f"{settings.warehouse.database} already, and can't fill {settings.raw_schema}, too: "
-            "a profile is for another company"
-        )
-    realm, environment = await ledger.claim_schema(settings.raw_schema, settings.realm_id, settings.environment)
-    if (realm, environment) != (settings.realm_id, settings.environment):
+    ours = (settings.raw_schema, settings.realm_id, settings.environment)
+    for raw_schema, realm, environment in await ledger.claim_schema(*ours):
+        if (raw_schema, realm, environment) == ours:
+            continue
+        if raw_schema != settings.raw_schema:
+            # The ledger is kept by company: what is done for one schema would be taken for done in the other.
+            raise ConfigurationError(
+                f"QBO_REALM_ID: company {settings.realm_id} fills schema {raw_schema} in database "
+                f"{settings.warehouse.database} already, and can't fill {settings.raw_schema}, too: "
+                "a profile is for another company"
+            )
         raise ConfigurationError(
             f"QBO_REALM_ID: schema {settings.raw_schema} in database {settings.warehouse.database} "
-            f"holds company {realm} "
-            f"({environment}), not {settings.realm_id} ({settings.environment}); "
+            f"holds company {realm} ({environment}), not {settings.realm_id} ({settings.environment}); "
             "Ids are unique only within a company: "
             "use another database (POSTGRES_DB)"
         )

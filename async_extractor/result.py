@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from async_extractor.checks import CheckResult, latest, why_not_done
+from async_extractor.checks import CheckResult, latest
 from async_extractor.warehouse.ledger import Ledger
 from async_extractor.windows import Window, iso
 
@@ -47,16 +47,10 @@ class BackfillResult:
 
 
 async def close(ledger: Ledger, run_id: int) -> BackfillResult:
-    """End a run that hasn't ended otherwise, and say what it came to.
-
-    It is done when all of its chunks are and no check found an error; a run whose checks were not made isn't done.
-    """
+    """End a run that hasn't ended otherwise, done when nothing is owed (`ops.owed`), and say what it came to."""
+    await ledger.complete_run(run_id)
     run = await ledger.metrics(run_id)
     checks = [CheckResult.load(row) for row in await ledger.validations(run_id)]
-    if run["finished_at"] is None and run["chunks_done"] == run["chunks_planned"]:
-        why = why_not_done(checks)
-        await ledger.finish_run(run_id, "incomplete" if why else "done", why)
-        run = await ledger.metrics(run_id)
     return BackfillResult(
         run_id=run_id,
         entity=run["entity"],

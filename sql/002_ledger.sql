@@ -2,7 +2,7 @@
 
 CREATE TABLE ops.company (
     raw_schema    text        PRIMARY KEY,
-    realm_id      text        NOT NULL CHECK (realm_id <> ''),
+    realm_id      text        NOT NULL UNIQUE CHECK (realm_id <> ''),
     environment   text        NOT NULL CHECK (environment IN ('sandbox', 'production', 'simulator')),
     first_seen_at timestamptz NOT NULL DEFAULT now()
 );
@@ -25,12 +25,16 @@ CREATE TABLE ops.runs (
     status        text        NOT NULL DEFAULT 'planning'
                   CHECK (status IN ('planning', 'running', 'done', 'incomplete', 'failed')),
     as_of         timestamptz,
+    edits_since   timestamptz,
+    deletions_since timestamptz,
     source_count  bigint      CHECK (source_count >= 0),
     requests_sent bigint      NOT NULL DEFAULT 0,
     requests_retried   bigint NOT NULL DEFAULT 0,
     requests_throttled bigint NOT NULL DEFAULT 0,
     error         text,
     settings      jsonb       NOT NULL DEFAULT '{}',
+    backend_pid   integer,
+    backend_start timestamptz,
     started_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished_at   timestamptz,
     CHECK (range_start < range_end)
@@ -45,14 +49,18 @@ COMMENT ON COLUMN ops.runs.range_start  IS 'First instant of the range asked for
 COMMENT ON COLUMN ops.runs.range_end    IS 'End of the range asked for (UTC, exclusive).';
 COMMENT ON COLUMN ops.runs.chunk        IS 'How the range was to be cut: auto, day, week or an ISO 8601 duration.';
 COMMENT ON COLUMN ops.runs.concurrency  IS 'Chunks fetched at once, 1 to 10.';
-COMMENT ON COLUMN ops.runs.status       IS 'planning, running, done, incomplete (resumable) or failed (set-up or authorization).';
-COMMENT ON COLUMN ops.runs.as_of        IS 'Intuit''s own clock when the range was planned: rows changed later are the catch-up chunk''s.';
+COMMENT ON COLUMN ops.runs.status       IS 'planning, running, done (ops.owed names nothing), incomplete (resumable) or failed (needs a person).';
+COMMENT ON COLUMN ops.runs.as_of        IS 'QuickBooks'' clock when the run began. Done says: as of some moment after this one.';
+COMMENT ON COLUMN ops.runs.edits_since  IS 'The run has read every record of its range that was edited between this moment and as_of; null until its catch-up is done.';
+COMMENT ON COLUMN ops.runs.deletions_since IS 'The run has marked every record of its range that was deleted between this moment and as_of; null until it is known.';
 COMMENT ON COLUMN ops.runs.source_count IS 'COUNT(*) of what was still to be read, as Intuit gave it at as_of; null when nothing was left to plan.';
 COMMENT ON COLUMN ops.runs.requests_sent      IS 'Requests sent to the query endpoint; each is metered by Intuit.';
 COMMENT ON COLUMN ops.runs.requests_retried   IS 'How many of them were second or later tries.';
 COMMENT ON COLUMN ops.runs.requests_throttled IS 'How many were answered 429.';
 COMMENT ON COLUMN ops.runs.error        IS 'Why the run ended as it did, in one line; null when it is done.';
 COMMENT ON COLUMN ops.runs.settings     IS 'Versions and settings of the run, for the report. No secrets.';
+COMMENT ON COLUMN ops.runs.backend_pid   IS 'The Postgres backend of the process that works on the run; null between two stages, each of which may be a process of its own.';
+COMMENT ON COLUMN ops.runs.backend_start IS 'When that backend began, since pids come again.';
 COMMENT ON COLUMN ops.runs.started_at   IS 'When the run began (UTC).';
 COMMENT ON COLUMN ops.runs.finished_at  IS 'When it ended (UTC); null while it works or after a kill.';
 
@@ -70,6 +78,9 @@ CREATE TABLE ops.chunks (
                   CHECK (status IN ('planned', 'running', 'done', 'failed', 'superseded')),
     expected_rows bigint      CHECK (expected_rows >= 0),
     attempt       integer     NOT NULL DEFAULT 0,
+    as_of         timestamptz NOT NULL,
+    edits_known_until     timestamptz,
+    deletions_known_until timestamptz,
     error         text,
     intuit_tid    text,
     planned_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -80,15 +91,13 @@ CREATE TABLE ops.chunks (
 );
 CREATE UNIQUE INDEX chunks_window ON ops.chunks (realm_id, entity, filter_field, window_start, window_end)
     WHERE kind = 'window' AND status <> 'superseded';
-CREATE UNIQUE INDEX chunks_catch_up ON ops.chunks (realm_id, entity, filter_field, range_start, range_end)
-    WHERE kind = 'catch_up' AND status IN ('planned', 'running', 'failed');
 
 COMMENT ON TABLE  ops.chunks IS 'The ledger: one window of a backfill, the unit of load, retry, resume and metrics (tramo in Spanish texts).';
 COMMENT ON COLUMN ops.chunks.chunk_id      IS 'The chunk''s number.';
 COMMENT ON COLUMN ops.chunks.realm_id      IS 'Intuit''s id of the company (realm).';
 COMMENT ON COLUMN ops.chunks.entity        IS 'invoices, customers or items.';
 COMMENT ON COLUMN ops.chunks.filter_field  IS 'The date that the window is about.';
-COMMENT ON COLUMN ops.chunks.kind          IS 'window: a part of the range. catch_up: what was edited while the range was read, and so left it.';
+COMMENT ON COLUMN ops.chunks.kind          IS 'window: a part of the range. catch_up: a run''s last chunk, all that was edited since the earliest moment from which edits are owed.';
 COMMENT ON COLUMN ops.chunks.window_start  IS 'Start of the window (UTC, inclusive).';
 COMMENT ON COLUMN ops.chunks.window_end    IS 'End of the window (UTC, exclusive); a catch-up chunk gets it when it is done.';
 COMMENT ON COLUMN ops.chunks.range_start   IS 'Start of the range that the chunk was planned for.';
@@ -96,6 +105,9 @@ COMMENT ON COLUMN ops.chunks.range_end     IS 'End of the range that the chunk w
 COMMENT ON COLUMN ops.chunks.status        IS 'planned, running, done, failed, or superseded by a reprocess that cut the range anew.';
 COMMENT ON COLUMN ops.chunks.expected_rows IS 'COUNT(*) of the window as Intuit gave it when it was planned; null where it was not asked.';
 COMMENT ON COLUMN ops.chunks.attempt       IS 'How often the chunk was begun; a worker with an older number has lost it and writes nothing.';
+COMMENT ON COLUMN ops.chunks.as_of         IS 'QuickBooks'' clock when the chunk was planned: since then, edits and deletions of its records are owed, until the next two say otherwise.';
+COMMENT ON COLUMN ops.chunks.edits_known_until     IS 'Edits of the window''s records up to this moment of QuickBooks'' clock are in raw; null until a catch-up has followed its reading.';
+COMMENT ON COLUMN ops.chunks.deletions_known_until IS 'Deletions of the window''s records up to this moment of QuickBooks'' clock are marked; null until they were asked for after its reading.';
 COMMENT ON COLUMN ops.chunks.error         IS 'Why the last attempt failed, in one line.';
 COMMENT ON COLUMN ops.chunks.intuit_tid    IS 'Intuit''s transaction id of the failure, for their support.';
 COMMENT ON COLUMN ops.chunks.planned_at    IS 'When the chunk was planned (UTC).';
@@ -218,6 +230,7 @@ CREATE TABLE ops.quarantine (
     request_payload jsonb     NOT NULL,
     intuit_tid    text,
     quarantined_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_seen_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     resolved_at   timestamptz
 );
 CREATE UNIQUE INDEX quarantine_record ON ops.quarantine (realm_id, entity, coalesce(record_id, ''), record_sha256)
@@ -236,7 +249,8 @@ COMMENT ON COLUMN ops.quarantine.page_number    IS 'The page of the chunk.';
 COMMENT ON COLUMN ops.quarantine.request_payload IS 'The request that brought it: method, path, minorversion, query. Never a token.';
 COMMENT ON COLUMN ops.quarantine.intuit_tid     IS 'Intuit''s transaction id of the answer, for their support.';
 COMMENT ON COLUMN ops.quarantine.quarantined_at IS 'When it was set aside (UTC).';
-COMMENT ON COLUMN ops.quarantine.resolved_at    IS 'When a later version of the record arrived in raw; null while it stands.';
+COMMENT ON COLUMN ops.quarantine.last_seen_at   IS 'When it was met last (UTC): the whole window read again without it closes it.';
+COMMENT ON COLUMN ops.quarantine.resolved_at    IS 'When the record arrived in raw, or was no longer there when its window was read again; null while it is open.';
 
 CREATE TABLE ops.events (
     event_id    bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -260,3 +274,93 @@ COMMENT ON COLUMN ops.events.phase       IS 'auth, plan, extract, load, validate
 COMMENT ON COLUMN ops.events.level       IS 'debug, info, warning or error.';
 COMMENT ON COLUMN ops.events.message     IS 'What happened, for people. No secrets.';
 COMMENT ON COLUMN ops.events.fields      IS 'The figures behind it, with intuit_tid where Intuit gave one.';
+
+-- Whose process is gone: it had a backend, which has ended, and no worker of it holds a chunk. Between two stages of a
+-- run there is no backend; then only a long silence tells.
+CREATE FUNCTION ops.is_gone(this_run ops.runs) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT this_run.finished_at IS NULL
+       AND NOT EXISTS (SELECT FROM pg_stat_get_activity(this_run.backend_pid) a
+                        WHERE this_run.backend_pid IS NOT NULL
+                          AND (a.backend_start IS NULL OR a.backend_start = this_run.backend_start))
+       AND NOT EXISTS (SELECT FROM ops.attempts a JOIN ops.chunks c USING (chunk_id)
+                        WHERE a.run_id = this_run.run_id AND a.finished_at IS NULL AND ops.is_held(c.chunk_id))
+       AND (this_run.backend_pid IS NOT NULL
+            OR coalesce((SELECT max(coalesce(a.finished_at, a.started_at)) FROM ops.attempts a
+                          WHERE a.run_id = this_run.run_id), this_run.started_at) < clock_timestamp() - interval '1 hour');
+$$;
+
+CREATE FUNCTION ops.is_held(chunk bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pg_locks l
+                    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+                      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                      AND l.classid::bigint = (hashtext('ops.chunks')::bigint & 4294967295)
+                      AND l.objid::bigint = chunk);
+$$;
+
+-- Late rows: QuickBooks' servers need not agree on what time it is, and a row may become visible after its
+-- LastUpdatedTime. So no window is closed nearer than this to the present, and each catch-up begins this much earlier.
+CREATE FUNCTION ops.settling_time() RETURNS interval
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT interval '5 minutes' $$;
+
+-- What "complete" means, here and nowhere else. A run is done when this names nothing:
+--
+--   unread     each stretch of its range, up to the settling time before as_of (TxnDate: all of it), lies in windows
+--              that are done;
+--   edits      edits of the range's records between the moment each window was planned and as_of are in raw: by the
+--              catch-up of an earlier run (edits_known_until), or by this run's own. A LastUpdatedTime in the past gets
+--              no new rows, so there one catch-up after the reading is enough for good;
+--   deletions  likewise, for deletions;
+--   checks     the run's checks were made, and none of them ends as an error.
+--
+-- Every way of reading (run, resume, retry, reprocess, repair, quarantine retry) plans from this and ends by it.
+CREATE FUNCTION ops.owed(this_run bigint) RETURNS TABLE (what text, detail text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH run AS (
+        SELECT r.*, CASE WHEN r.filter_field = 'txn_date' THEN r.range_end
+                         ELSE least(r.range_end, r.as_of - ops.settling_time()) END AS due
+          FROM ops.runs r WHERE r.run_id = this_run
+    ), windows AS (
+        SELECT c.* FROM ops.chunks c JOIN run ON (c.realm_id, c.entity, c.filter_field) = (run.realm_id, run.entity, run.filter_field)
+         WHERE c.kind = 'window' AND c.status = 'done' AND c.window_start < run.range_end AND c.window_end > run.range_start
+    ), unread AS (
+        SELECT CASE WHEN run.range_start < run.due
+                    THEN tstzmultirange(tstzrange(run.range_start, run.due))
+                         - coalesce((SELECT range_agg(tstzrange(w.window_start, w.window_end)) FROM windows w), '{}')
+                    ELSE '{}' END AS stretches
+          FROM run
+    )
+    SELECT 'unread', format('%s from %s to %s', CASE WHEN run.as_of IS NULL THEN 'the range was never planned,' ELSE 'not read:' END,
+                            to_char(lower(s) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), to_char(upper(s) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
+      FROM run, unread, unnest(CASE WHEN run.as_of IS NULL THEN tstzmultirange(tstzrange(run.range_start, run.range_end)) ELSE unread.stretches END) s
+    UNION ALL
+    SELECT 'edits', format('edits since %s are not caught up with', to_char(min(coalesce(w.edits_known_until, w.as_of)) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
+      FROM windows w, run
+     WHERE coalesce(w.edits_known_until, w.as_of) < coalesce(run.edits_since, 'infinity')
+       AND (w.edits_known_until IS NULL OR (w.filter_field <> 'last_updated' AND w.edits_known_until < run.as_of))
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT 'edits', 'what was edited while the range was read is not caught up with'
+      FROM run
+     WHERE EXISTS (SELECT FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
+                    WHERE x.run_id = run.run_id AND c.kind = 'catch_up' AND c.status <> 'done')
+    UNION ALL
+    SELECT 'deletions', format('deletions are unknown from %s to %s',
+                               to_char(min(coalesce(w.deletions_known_until, w.as_of)) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+                               to_char(min(run.as_of) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
+      FROM windows w, run
+     WHERE coalesce(w.deletions_known_until, w.as_of) < coalesce(run.deletions_since, 'infinity')
+       AND coalesce(w.deletions_known_until, '-infinity') < run.as_of
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT 'checks', CASE WHEN v.name IS NULL THEN 'the checks were not made' ELSE format('%s: %s', v.name, v.message) END
+      FROM run LEFT JOIN LATERAL (
+           SELECT DISTINCT ON (x.name) x.name, x.severity, x.message FROM ops.validations x
+            WHERE x.run_id = run.run_id ORDER BY x.name, x.validation_id DESC) v ON true
+     WHERE v.severity IS NULL OR v.severity = 'error';
+$$;
+COMMENT ON FUNCTION ops.is_gone(ops.runs) IS 'Whether an open run has no process any more that works on it.';
+COMMENT ON FUNCTION ops.is_held(bigint) IS 'Whether a living worker holds the chunk.';
+COMMENT ON FUNCTION ops.settling_time() IS 'How long rows may still come to a moment that is past, by QuickBooks'' clock.';
+COMMENT ON FUNCTION ops.owed(bigint) IS 'What is missing for a run to be done: unread stretches, edits, deletions, checks. No row: it is complete.';

@@ -6,9 +6,9 @@ Each check is a query and a rule; its words are in `messages`. A check that rais
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from async_extractor.checks import suggested_commands
 from async_extractor.checks.coverage import Coverage, coverage
@@ -29,6 +29,15 @@ HANDFUL_SHARE = 0.01
 _LOOK_AT_QUARANTINE = "qbo-backfill quarantine list"
 
 
+class Source(Protocol):
+    """QuickBooks' count of a range, and raw's."""
+
+    @property
+    def at_source(self) -> int: ...
+    @property
+    def in_raw(self) -> int: ...
+
+
 class Validator:
     """Checks what one run left in raw."""
 
@@ -38,9 +47,12 @@ class Validator:
         self._raw_schema = raw_schema
 
     async def check(
-        self, run_id: int, filter_field: str, window: Window, count_at_source: Callable[[], Awaitable[int]]
+        self, run_id: int, filter_field: str, window: Window, source: Source, *, sound: bool
     ) -> list[CheckResult]:
-        """All checks, written to ops.validations. None is ever left out: one that can't be made says so."""
+        """All checks, written to ops.validations. None is ever left out: one that can't be made says so.
+
+        `sound`: each difference between the counts is known by its record, and none is an error.
+        """
         run = await self._row("run_metrics", run_id)
         realm_id = run["realm_id"]
         checks = [
@@ -51,7 +63,7 @@ class Validator:
             await made("ledger", self.ledger(realm_id, filter_field, window)),
             await made("quarantine", self._quarantine(realm_id, run_id, run["rows_read"] + run["rows_quarantined"])),
         ]
-        counted = await made("source_count", self._source_count(realm_id, filter_field, window, count_at_source))
+        counted = await made("source_count", self._source_count(realm_id, filter_field, window, source, sound))
         checks.append(counted)
         if run["mode"] == "reprocess":
             proved = proof(self._connection, run_id, self._entity, self._raw_schema, window, filter_field)
@@ -119,24 +131,23 @@ class Validator:
         return CheckResult("chunk_counts", "notice" if short else "ok", {"chunks": short, "read": worked_on})
 
     async def _quarantine(self, realm_id: str, run_id: int, read: int) -> CheckResult:
-        await self._connection.execute(statement("resolve_quarantine", **self._table), realm_id, self._entity.name)
         standing = int(await self._value("count_quarantine", realm_id, self._entity.name))
         of_run = int(await self._value("count_quarantine_of_run", run_id))
         found = {"standing": standing, "of_this_run": of_run, "read": read}
         return CheckResult("quarantine", quarantine_severity(**found), found, _LOOK_AT_QUARANTINE if standing else "")
 
     async def _source_count(
-        self, realm_id: str, filter_field: str, window: Window, count_at_source: Callable[[], Awaitable[int]]
+        self, realm_id: str, filter_field: str, window: Window, source: Source, sound: bool
     ) -> CheckResult:
-        source = await count_at_source()
-        raw = int(await self._value("count_window_in_raw", window.start, window.end, filter_field))
         quarantined = int(
             await self._value(
                 "quarantined_not_in_raw", realm_id, self._entity.name, window.start, window.end, filter_field
             )
         )
+        # What the records themselves explain is edited since, in quarantine, or gone.
+        explained = max(quarantined, source.at_source - source.in_raw) if sound else quarantined
         repair = suggested_commands.verify(self._entity.name, window, filter_field, repair=True)
-        return source_count_result(source=source, raw=raw, quarantined=quarantined, repair=repair)
+        return source_count_result(source=source.at_source, raw=source.in_raw, quarantined=explained, repair=repair)
 
     async def _seal(self, run_id: int) -> CheckResult:
         sealed = await Seals(self._connection, self._entity, self._raw_schema).seal_run(run_id)

@@ -18,10 +18,13 @@ def days_of(findings: Iterable[Finding]) -> list[date]:
     return sorted({finding.moment.date() for finding in findings if finding.moment is not None})
 
 
-def source_rows(compared: Compared, at_source: int, in_raw: int, *, whole: bool, repair: str) -> CheckResult:
+def source_rows(
+    compared: Compared, at_source: int, in_raw: int, *, unexplained: int, whole: bool, repair: str
+) -> CheckResult:
     """QuickBooks against raw: one check, whose figures name the Ids of each kind.
 
-    `whole`: every record was compared; otherwise counts and seals said where to look.
+    `unexplained` records are counted by QuickBooks, and neither raw nor any finding has them. `whole`: every record
+    was compared; otherwise counts and seals said where to look.
     """
     by_kind: dict[str, list[Finding]] = {kind: compared.of(kind) for kind in KINDS}
     differing: list[str] = [kind for kind, of_kind in by_kind.items() if of_kind]
@@ -32,14 +35,19 @@ def source_rows(compared: Compared, at_source: int, in_raw: int, *, whole: bool,
         "raw": in_raw,
         "compared": compared.rows,
         "whole": whole,
+        "unexplained": unexplained,
         "days": [str(day) for day in days[:MOST_NAMED]],
         "different_days": len(days),
         **{kind: len(of_kind) for kind, of_kind in by_kind.items()},
         "ids": {kind: [finding.id for finding in by_kind[kind][:MOST_NAMED]] for kind in differing},
     }
-    severity: Severity = "error" if wrong else "warning" if by_kind["quarantined"] else "notice" if differing else "ok"
+    if unexplained:
+        differing.append("unexplained")
+    severity: Severity = "warning" if by_kind["quarantined"] else "notice" if differing else "ok"
+    if wrong or unexplained:
+        severity = "error"
     says = ("whole" if whole else "counted", *(differing or ["equal"]), *(["days"] if days else []))
-    advice = repair if wrong else "qbo-backfill quarantine list" if by_kind["quarantined"] else ""
+    advice = repair if wrong or unexplained else "qbo-backfill quarantine list" if by_kind["quarantined"] else ""
     return CheckResult("source_rows", severity, found, advice, tuple(f"source_rows.{part}" for part in says))
 
 

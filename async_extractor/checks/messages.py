@@ -183,6 +183,10 @@ MESSAGES: dict[str, Phrase] = {
         "{moved} edited at QuickBooks since, and out of the range by that ({ids[moved]:of moved})",
         "{moved} {moved:editado|editados} en QuickBooks y por eso fuera del rango ({ids[moved]:of moved})",
     ),
+    "source_rows.unexplained": (
+        "{unexplained} that QuickBooks counts and doesn't give, or gives without an Id",
+        "{unexplained} que QuickBooks cuenta y no entrega, o entrega sin Id",
+    ),
     "source_rows.days": (
         "on {different_days:# day|# days}: {days:of different_days}",
         "{different_days:el día|los días} {days:of different_days}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import typer
@@ -94,13 +93,6 @@ def show(number: int = NUMBER, json_lines: bool = AS_JSON, profile: str = PROFIL
         sys.stdout.buffer.write(record + b"\n")
 
 
-def _closing(ids: list[int]) -> Callable[[Connection, str], Awaitable[None]]:
-    async def close(connection: Connection, _realm_id: str) -> None:
-        await connection.execute(statement("close_quarantine"), ids)
-
-    return close
-
-
 @app.command()
 def retry(
     numbers: list[int] = NUMBERS,
@@ -141,6 +133,5 @@ def retry(
         if not json_lines:
             again = suggested_commands.run(chunk["entity"], window, chunk["filter_field"], "reprocess")
             print(f"Reading again for {what} ({again}).")
-        read(_closing(ids), profile)
         code = run_request(request_for(chunk), as_json=json_lines, limits=not no_limits, profile=profile)
     return code

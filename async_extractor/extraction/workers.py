@@ -16,7 +16,7 @@ from async_extractor.qbo.faults import AuthorizationFault, QboFault, Unavailable
 from async_extractor.qbo.paging.reader import WindowReader
 from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.paging.source import Page
-from async_extractor.qbo.query import DATE_FIELDS, LAST_UPDATED, LOOK_BACK, MOST_CHANGES, ChangesSince
+from async_extractor.qbo.query import DATE_FIELDS, LAST_UPDATED
 from async_extractor.warehouse.ledger import Chunk
 from async_extractor.warehouse.loader import LostChunk, PageToLoad, Refused, WorkerSession, rows_of
 from async_extractor.windows import SECOND, UTC, iso, whole_second_up
@@ -160,8 +160,6 @@ class Extraction:
                 if self._stop.is_set():
                     await session.finish("released", worker_time.take())
                     return False
-        if chunk.kind == "catch_up" and self._entity.can_be_deleted:
-            await self._mark_deleted(session, chunk, reader, worker_time)
         caught_up_to = None if chunk.window_end else whole_second_up(last_seen) + SECOND
         await session.finish("done", worker_time.take(), window_end=caught_up_to)
         self._events.emit(
@@ -174,39 +172,11 @@ class Extraction:
         )
         return True
 
-    async def _mark_deleted(
-        self, session: WorkerSession, chunk: Chunk, reader: WindowReader, worker_time: WorkerTime
-    ) -> None:
-        """Asks for the records that were deleted lately, which no query shows, and marks them in raw."""
-        month = datetime.now(UTC) - LOOK_BACK
-        for since in (month, max(chunk.window_start, month)):
-            with worker_time.waiting():
-                changed = await self._client.changes(ChangesSince(self._entity, since), reader.spent)
-            if changed.rows < MOST_CHANGES:
-                break
-        else:
-            self._events.emit(
-                "changes_cut_off",
-                "extract",
-                f"QuickBooks lists at most {MOST_CHANGES} changes, and there were more: "
-                "deleted records may be missing among them; `qbo-backfill verify` finds them",
-                level="warning",
-            )
-        marked = await session.mark_deleted([(record.id, record.deleted_at) for record in changed.deleted])
-        if marked:
-            self._events.emit(
-                "marked_deleted",
-                "load",
-                f"{marked} records were deleted in QuickBooks: marked in raw, their payload kept",
-                level="warning",
-                marked=marked,
-            )
-
     def _pages(self, chunk: Chunk, reader: WindowReader) -> AsyncIterator[Page]:
         if chunk.kind == "window":
             return reader.pages(DATE_FIELDS[self._filter_field], chunk.window_start, chunk.window_end)
-        # Rows that were in the range when the run began existed before the range's end; without a
-        # TxnDate of before the edit to go by, of those all that were edited are read.
+        # Records that were in the range when the run began existed before the range's end. By TxnDate all that
+        # were edited are read: a record's TxnDate of before the edit isn't known, and new ones may be dated back.
         before = None if self._filter_field == "txn_date" else chunk.range_end
         return reader.pages(LAST_UPDATED, chunk.window_start, None, created_before=before)
 

@@ -13,8 +13,8 @@ from async_extractor.qbo.query import MOST_ROWS
 
 # Calls a month in Intuit's smallest tier, Builder (Intuit's limits page: CorePlus calls, which queries are).
 MONTHLY_ALLOWANCE = 500_000
-# COUNT(*) of the range, to hold raw against.
-CHECKING = 1
+# Change data capture, for deletions, and COUNT(*) of the range, to hold raw against.
+CHECKING = 2
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import metadata
@@ -19,30 +19,33 @@ from async_extractor.planning.chunking import Piece, cut_into_pieces
 from async_extractor.planning.estimate import CHECKING, Cost, reading
 from async_extractor.qbo.client import PLANNING, Spent
 from async_extractor.qbo.counting import count
+from async_extractor.qbo.faults import TransientFault
 from async_extractor.qbo.query import DATE_FIELDS, Query
 from async_extractor.request import BackfillRequest
 from async_extractor.resources import Opened
 from async_extractor.settings import Settings
-from async_extractor.warehouse.ledger import Series
+from async_extractor.warehouse.ledger import KnownChunk, Plan, Series
 from async_extractor.warehouse.limits import requests_this_month
 from async_extractor.windows import SECOND, UTC, Window, gaps
+
+# A row may become visible some time after its LastUpdatedTime, and QuickBooks' servers need not agree on what time it
+# is. No window is closed nearer than this to the present, and catch-ups begin this much earlier (ops.settling_time).
+SETTLING = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a run sets out to do. `adopted` and `superseded` are chunks of the ledger by number, `waiting` those of the
-    adopted that are not done, `done` how many are. The rest is of what no chunk covers: its pieces, QuickBooks' clock
-    and COUNT(*) when it was cut, and from when on edits are to be caught up with."""
+    """What a run sets out to do: the ledger's plan, and what it will cost."""
 
-    pieces: list[Piece]
-    adopted: list[int]
-    superseded: list[int]
+    plan: Plan
+    #: How many chunks of the range are done already.
     done: int
-    waiting: list[Piece]
-    catches_up: bool
-    catch_up_from: datetime | None
-    as_of: datetime | None
-    source_count: int | None
+    #: Chunks of the ledger that are to be read, as pieces.
+    waiting: Sequence[Piece]
+
+    @property
+    def pieces(self) -> list[Piece]:
+        return [Piece(window, rows) for window, rows in self.plan.pieces]
 
 
 class Planner:
@@ -60,73 +63,88 @@ class Planner:
         self._spent = spent
         self._field = DATE_FIELDS[request.filter_field]
 
-    async def work(self) -> Work:
+    async def work(self, again: Sequence[Window] = (), hollow: Collection[int] = ()) -> Work:
         """What of the range is to be done: chunks of the ledger, and what no chunk covers, cut into pieces.
 
+        A repair names windows to be read `again` whatever is done, and `hollow` chunks, which nobody has read.
         ConfigurationError or IncompleteError when QuickBooks can't be asked.
         """
         request = self._request
         known = await self._ledger.chunks_in(self._series, request.window)
+        owed = await self._ledger.owed_since(self._series, request.window)
         inside = [c for c in known if request.window.contains(c.window)]
-        open_catch_up = await self._ledger.open_catch_up(self._series, request.window)
-        left: list[Window] = []
-        adopted, superseded = [c for c in inside if c.status == "failed"], []
-        if request.mode == "resume":
-            adopted = inside
-            left = gaps(request.window, (c.window for c in known if c.status == "done" or c in inside))
-        elif request.mode == "reprocess":
-            adopted = [c for c in inside if c.held]
-            superseded = [c for c in inside if not c.held]
-            left = gaps(request.window, (c.window for c in inside if c.held))
-        pieces, as_of, source_count = await self._cut(left) if left else ([], None, None)
-        catch_up_from = as_of if self._needs_catch_up(as_of, pieces) else None
-        ids = [c.chunk_id for c in adopted]
+        adopted, superseded, left = self._choose(known, inside)
+        if again or hollow:
+            read_again = set(again)
+            superseded = [c for c in inside if not c.held and (c.chunk_id in hollow or c.window in read_again)]
+            gone = {c.chunk_id for c in superseded}
+            adopted = [c for c in inside if c.status != "done" and c.chunk_id not in gone]
+            left = []
+        pieces, as_of, source_count = await self._cut(left)
+        pieces = [*pieces, *(Piece(window, None) for window in again)]
+        edits_from = min(as_of, owed.edits or as_of)
         return Work(
-            pieces=pieces,
-            adopted=ids if open_catch_up is None or catch_up_from is not None else [*ids, open_catch_up],
-            superseded=[c.chunk_id for c in superseded],
+            plan=Plan(
+                pieces=[(piece.window, piece.rows) for piece in pieces],
+                adopted=[c.chunk_id for c in adopted],
+                superseded=[c.chunk_id for c in superseded],
+                as_of=as_of,
+                edits_from=edits_from,
+                deletions_from=owed.deletions if superseded else None,
+                catch_up_from=edits_from - SETTLING if self._catches_up(owed.edits, pieces, as_of) else None,
+                source_count=source_count if left else None,
+            ),
             done=sum(c.status == "done" for c in inside),
             waiting=[Piece(c.window, c.expected_rows) for c in adopted if c.status != "done"],
-            catches_up=catch_up_from is not None or open_catch_up is not None,
-            catch_up_from=catch_up_from,
-            as_of=as_of,
-            source_count=source_count,
         )
 
-    async def write(self, work: Work) -> tuple[int, int]:
+    def _choose(
+        self, known: Sequence[KnownChunk], inside: Sequence[KnownChunk]
+    ) -> tuple[Sequence[KnownChunk], Sequence[KnownChunk], list[Window]]:
+        """Which chunks of the ledger the run adopts, which it supersedes, and what of the range is to be planned."""
+        window = self._request.window
+        if self._request.mode == "reprocess":
+            held = [c for c in inside if c.held]
+            return held, [c for c in inside if not c.held], gaps(window, (c.window for c in held))
+        if self._request.mode == "retry":
+            return [c for c in inside if c.status == "failed"], [], []
+        ours = {c.chunk_id for c in inside}
+        covered = (c.window for c in known if c.status == "done" or c.chunk_id in ours)
+        return inside, [], gaps(window, covered)
+
+    def _catches_up(self, owed: datetime | None, pieces: Sequence[Piece], as_of: datetime) -> bool:
+        """Whether edits are owed, for what is read now or was read before, or the range reaches into the present."""
+        return owed is not None or bool(pieces) or self._request.window.end > as_of - SETTLING
+
+    async def write(self, work: Work, mode: str | None = None, run_id: int | None = None) -> tuple[int, int]:
         """The work as a run of the ledger: the run's number, and how many chunks it has."""
+        if run_id is None:
+            run_id = await self.begin(mode)
+        return run_id, await self._ledger.write_plan(run_id, self._series, self._request.window, work.plan)
+
+    async def begin(self, mode: str | None = None, **settings: Any) -> int:
+        """A new run of the ledger, without a plan; its number."""
         request = self._request
-        run_id = await self._ledger.insert_run(
+        return await self._ledger.insert_run(
             self._series,
-            request.mode,
+            mode or request.mode,
             request.window,
             request.chunk,
             request.concurrency,
-            {**versions(), **await self._before_reprocessing()},
+            {**versions(), **await self._before_reprocessing(), **settings},
         )
-        chunks = await self._ledger.write_plan(
-            run_id,
-            self._series,
-            request.window,
-            pieces=[(piece.window, piece.rows) for piece in work.pieces],
-            adopted=work.adopted,
-            superseded=work.superseded,
-            catch_up_from=work.catch_up_from,
-            as_of=work.as_of,
-            source_count=work.source_count,
-        )
-        return run_id, chunks
 
     async def cost(self, work: Work) -> Cost:
         """What the work takes of Intuit's quota, the counting that has been done for it included."""
         month = await self._session.do(lambda c: requests_this_month(c, self._settings.realm_id))
-        pages = reading(work.pieces, work.source_count) + reading(work.waiting, None)
+        pieces, plan = work.pieces, work.plan
+        pages = reading(pieces, plan.source_count) + reading(work.waiting, None)
         return Cost(
             counted=self._spent.requests,
             reading=pages,
-            after=int(work.catches_up) + CHECKING,
-            rows=work.source_count,
-            chunks=len(work.pieces) + len(work.waiting),
+            after=int(plan.catch_up_from is not None) + CHECKING,
+            rows=plan.source_count,
+            chunks=len(pieces) + len(work.waiting),
             spent_this_month=month,
         )
 
@@ -134,17 +152,27 @@ class Planner:
         """The query whose rows a window's are."""
         return Query(self._request.entity, (self._field.at_least(window.start), self._field.before(window.end)))
 
+    async def clock(self) -> datetime:
+        """QuickBooks' clock now. Raises as `work` does."""
+        return (await self._cut([]))[1]
+
     async def _cut(self, left: Sequence[Window]) -> tuple[list[Piece], datetime, int]:
-        """What is left of the range in pieces, QuickBooks' clock before it was counted, and the count."""
+        """What is left of the range in pieces, QuickBooks' clock before it was counted, and the count.
+
+        Where nothing is left the whole range is counted, for the clock: the run's beginning.
+        """
         clock: list[datetime] = []
 
         async def rows(window: Window) -> int:
             began = asyncio.get_running_loop().time()
             counted = await count(self._client, self.counting(window), self._spent, PLANNING)
-            now = counted.server_time or datetime.now(UTC)
+            if counted.server_time is None:
+                raise TransientFault(
+                    "QuickBooks' answer carries no usable time, so that nobody can say as of when", status=200
+                )
             # The count is older than the answer's own time by no more than the answer took.
             elapsed = timedelta(seconds=asyncio.get_running_loop().time() - began)
-            clock.append((now.astimezone(UTC) - elapsed - 2 * SECOND).replace(microsecond=0))
+            clock.append((counted.server_time.astimezone(UTC) - elapsed - 2 * SECOND).replace(microsecond=0))
             return counted.rows
 
         with endings(self._settings, planning=True):
@@ -152,23 +180,20 @@ class Planner:
             pieces, total = await cut_into_pieces(
                 left, self._request.step, rows, self._request.concurrency, self._field.granularity
             )
+            if not left:
+                total = await rows(self._request.window)
         as_of = min(clock)
         if self._request.filter_field != "txn_date":
-            # What is later than the reading can't be called read; a later run begins here.
+            # Rows may still come to the last minutes; the catch-up has them, and a later run begins here.
+            settled = as_of - SETTLING
             pieces = [
                 piece
-                if piece.window.end <= as_of
-                else Piece(Window(piece.window.start, as_of), 0 if piece.rows == 0 else None)
+                if piece.window.end <= settled
+                else Piece(Window(piece.window.start, settled), 0 if piece.rows == 0 else None)
                 for piece in pieces
-                if piece.window.start < as_of
+                if piece.window.start < settled
             ]
         return pieces, as_of, total
-
-    def _needs_catch_up(self, as_of: datetime | None, pieces: Sequence[Piece]) -> bool:
-        """Whether rows of the range can have been edited out of it, or added to it, while it was read."""
-        if as_of is None or all(piece.rows == 0 for piece in pieces):
-            return False
-        return self._request.filter_field != "created" or self._request.window.end > as_of
 
     async def _before_reprocessing(self) -> dict[str, Any]:
         """What the rows of the range say before they are read again, for the proof that it changed nothing."""

@@ -23,7 +23,10 @@ PLANNING_SECONDS = 600
 SLICE_SECONDS = 60
 STANDSTILL_SECONDS = 1800
 
-Kind = Literal["window", "catch_up"]
+ChunkKind = Literal["window", "catch_up"]
+
+# Why a run was closed that nobody works on any more.
+GONE = "its process is gone; `qbo-backfill resume` goes on where it stopped"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Chunk:
     chunk_id: int
     attempt: int
     run_id: int
-    kind: Kind
+    kind: ChunkKind
     window_start: datetime
     window_end: datetime | None
     range_start: datetime
@@ -70,6 +73,33 @@ class KnownChunk:
     expected_rows: int | None
 
 
+@dataclass(frozen=True)
+class Owed:
+    """Moments of QuickBooks' clock since when edits and deletions of a range are owed; None where none are."""
+
+    edits: datetime | None
+    deletions: datetime | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run sets out to do, as the ledger takes it.
+
+    `pieces` are new windows, each with QuickBooks' COUNT(*) (None: not asked; 0: done without a read); `adopted` and
+    `superseded` are chunks by number. Moments are of QuickBooks' clock: `as_of` when the run began, `edits_from` and
+    `deletions_from` since when these are owed for the new windows, `catch_up_from` where the catch-up begins.
+    """
+
+    pieces: Sequence[tuple[Window, int | None]]
+    adopted: Sequence[int]
+    superseded: Sequence[int]
+    as_of: datetime
+    edits_from: datetime
+    deletions_from: datetime | None
+    catch_up_from: datetime | None
+    source_count: int | None
+
+
 class Ledger:
     """Runs and chunks, through a session that isn't shared with a worker."""
 
@@ -88,15 +118,10 @@ class Ledger:
     async def _value(self, name: str, *values: object) -> Any:
         return await self._session.do(lambda connection: connection.fetchval(statement(name), *values))
 
-    async def other_schema(self, raw_schema: str, realm_id: str) -> str | None:
-        """A schema, other than this one, that holds the company already."""
-        found = await self._value("other_schema", realm_id, raw_schema)
-        return None if found is None else str(found)
-
-    async def claim_schema(self, raw_schema: str, realm_id: str, environment: str) -> tuple[str, str]:
-        """Which company and environment fill this schema: these, if it was nobody's."""
-        row = await self._row("claim_schema", raw_schema, realm_id, environment)
-        return row["realm_id"], row["environment"]
+    async def claim_schema(self, raw_schema: str, realm_id: str, environment: str) -> list[tuple[str, str, str]]:
+        """Takes the schema for the company unless one of them is taken; then (schema, company, environment) of both."""
+        await self._execute("claim_schema", raw_schema, realm_id, environment)
+        return [tuple(row) for row in await self._rows("companies", raw_schema, realm_id)]
 
     async def insert_run(
         self,
@@ -151,47 +176,81 @@ class Ledger:
             for r in rows
         ]
 
-    async def open_catch_up(self, series: Series, window: Window) -> int | None:
-        found = await self._value("open_catch_up", *series.key, window.start, window.end)
-        return None if found is None else int(found)
+    async def owed_since(self, series: Series, window: Window) -> Owed:
+        """From when on edits and deletions are owed for what the ledger has of a range."""
+        row = await self._row("owed_since", *series.key, window.start, window.end)
+        return Owed(row["edits"], row["deletions"])
 
-    async def write_plan(
-        self,
-        run_id: int,
-        series: Series,
-        window: Window,
-        *,
-        pieces: Sequence[tuple[Window, int | None]],
-        adopted: Sequence[int],
-        superseded: Sequence[int],
-        catch_up_from: datetime | None,
-        as_of: datetime | None,
-        source_count: int | None,
-    ) -> int:
+    async def write_plan(self, run_id: int, series: Series, window: Window, plan: Plan) -> int:
         """The plan in one transaction: all of it or nothing. Returns how many chunks are to be done."""
 
         async def write(connection: Connection) -> int:
             async with connection.transaction():
-                await connection.execute(statement("supersede_chunks"), list(superseded))
-                await connection.execute(statement("replan_failed"), list(adopted))
-                chunks = list(adopted)
-                for piece, rows in pieces:
-                    name = "insert_empty_chunk" if rows == 0 else "insert_chunk"
-                    values = [*series.key, piece.start, piece.end, window.start, window.end]
-                    chunks.append(
-                        await connection.fetchval(statement(name), *(values if rows == 0 else [*values, rows]))
-                    )
-                if catch_up_from is not None:
+                await connection.execute(statement("supersede_chunks"), list(plan.superseded))
+                await connection.execute(statement("supersede_catch_ups"), *series.key)
+                await connection.execute(statement("replan_failed"), list(plan.adopted))
+                inserted = await connection.fetch(
+                    statement("insert_windows"),
+                    *series.key,
+                    [piece.start for piece, _ in plan.pieces],
+                    [piece.end for piece, _ in plan.pieces],
+                    [rows for _, rows in plan.pieces],
+                    window.start,
+                    window.end,
+                    plan.edits_from,
+                    plan.deletions_from,
+                )
+                chunks = [*plan.adopted, *(row["chunk_id"] for row in inserted)]
+                if plan.catch_up_from is not None:
                     chunks.append(
                         await connection.fetchval(
-                            statement("insert_catch_up"), *series.key, catch_up_from, window.start, window.end
+                            statement("insert_catch_up"),
+                            *series.key,
+                            plan.catch_up_from,
+                            window.start,
+                            window.end,
+                            plan.as_of,
                         )
                     )
                 await connection.execute(statement("adopt_chunks"), run_id, chunks)
-                await connection.execute(statement("record_plan"), run_id, as_of, source_count)
+                await connection.execute(statement("record_plan"), run_id, plan.as_of, plan.source_count)
             return len(chunks)
 
         return await self._session.do(write)
+
+    async def record_clock(self, run_id: int, as_of: datetime) -> None:
+        """The run's beginning by QuickBooks' clock, for a run without a plan."""
+        await self._execute("record_plan", run_id, as_of, None)
+
+    async def enter_run(self, run_id: int) -> None:
+        """This process works on the run now."""
+        await self._execute("enter_run", run_id)
+
+    async def leave_run(self, run_id: int) -> None:
+        """This process has done its stage."""
+        await self._execute("leave_run", run_id)
+
+    async def close_gone_runs(self, realm_id: str) -> list[int]:
+        """Closes the company's runs whose process is gone; their numbers."""
+        rows = await self._rows("close_gone_runs", realm_id, GONE)
+        return [row["run_id"] for row in rows]
+
+    async def deletions_owed(self, run_id: int) -> tuple[datetime, datetime, datetime]:
+        """From when on deletions are to be asked for, the run's beginning, and now, all by QuickBooks' clock."""
+        row = await self._row("deletions_owed", run_id)
+        return row["since"], row["as_of"], row["now"]
+
+    async def know_deletions(self, run_id: int, since: datetime, *, whole: bool) -> None:
+        """Deletions since a moment are marked: of the whole entity, or only of the run's range."""
+        await self._execute("know_deletions", run_id, since, whole)
+
+    async def owed(self, run_id: int) -> list[tuple[str, str]]:
+        """What is missing for the run to be done: (unread, edits, deletions or checks; a sentence)."""
+        return [tuple(row) for row in await self._rows("owed", run_id)]
+
+    async def complete_run(self, run_id: int) -> None:
+        """Closes the run: done when nothing is owed, else incomplete with what is."""
+        await self._execute("complete_run", run_id)
 
     async def add_requests(self, run_id: int, sent: int, retried: int, throttled: int) -> None:
         await self._execute("add_run_requests", run_id, sent, retried, throttled)

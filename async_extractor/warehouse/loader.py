@@ -9,6 +9,7 @@ off); marking the chunk done does, and flushes everything before it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from typing import Any
 
 import asyncpg
 
+from async_extractor.errors import ConfigurationError
 from async_extractor.events import Events
 from async_extractor.printable import printable
 from async_extractor.warehouse.connection import Address, Connection, refuses_the_data, told
@@ -41,8 +43,17 @@ _RAW_COLUMNS = (
     "run_id",
 )
 
+# So many records on a page, all refused for the same reason, are the table's fault.
+FAULT_OF_ALL = 5
+
 # Seconds to wait for the lock of a chunk that was ours when the connection was lost.
 OWN_LOCK_SECONDS = 3
+# Seconds between two looks for a chunk to wait for.
+WAIT_AT_LEAST = 1.0
+
+
+class TableRefusalError(ConfigurationError):
+    """The table refuses all records: by a constraint, a column or a trigger that isn't this program's."""
 
 
 class LostChunk(Exception):  # noqa: N818 - not an error: somebody else has the chunk now
@@ -153,10 +164,11 @@ class WorkerSession:
         return self._chunk
 
     async def wait_for_others(self, run_id: int, ours: Sequence[int]) -> bool:
-        """Waits until a chunk of this run that another process holds is finished or its holder is dead.
+        """Waits until a chunk of this run that another living session holds is finished or its holder is dead.
 
-        False, at once, when no other process holds one.
+        False, at once, when no other session holds one. Two waits are a second apart at least.
         """
+        began = time.monotonic()
 
         async def wait(connection: Connection) -> bool:
             other = await connection.fetchval(statement("chunk_in_other_hands"), run_id, list(ours))
@@ -166,7 +178,10 @@ class WorkerSession:
             await connection.execute(statement("release_chunk_lock"), other)
             return True
 
-        return await self._session.do(wait)
+        waited = await self._session.do(wait)
+        if waited:
+            await asyncio.sleep(max(0.0, began + WAIT_AT_LEAST - time.monotonic()))
+        return waited
 
     async def load(self, page: PageToLoad, cost: Cost) -> Loaded:
         """One page into raw, with what it cost. `LostChunk` when the chunk is another's by now."""
@@ -178,6 +193,7 @@ class WorkerSession:
                 raise
         # A value that Postgres refuses, or an Id that another session has brought meanwhile: the merge knows.
         refused = await self._session.do(lambda c: self._find_refused(c, chunk, page, list(page.rows)))
+        self._raise_table_fault(refused, len(page.rows))
         lines = {row[4] for row, _ in refused}
         cleaned = replace(
             page,
@@ -212,16 +228,14 @@ class WorkerSession:
                     tid or None,
                     window_end,
                 )
+                if outcome == "done":
+                    # With it the ledger says what is known now.
+                    known = "know_edits" if chunk.kind == "catch_up" else "resolve_not_met"
+                    await connection.execute(statement(known), chunk.chunk_id)
             await connection.execute(statement("release_chunk_lock"), chunk.chunk_id)
 
         await self._session.do(end)
         self._chunk = None
-
-    async def mark_deleted(self, deleted: Sequence[tuple[str, datetime | None]]) -> int:
-        """Marks records (Id, when) as deleted in QuickBooks; how many were not marked before."""
-        ids, moments = [record_id for record_id, _ in deleted], [moment for _, moment in deleted]
-        query = statement("mark_reported_deleted", table=self.table, raw_schema=self.raw_schema)
-        return int(await self._session.do(lambda c: c.fetchval(query, ids, moments)))
 
     def drop(self) -> None:
         """Forgets a chunk that was lost; closing the session frees whatever it still holds."""
@@ -262,6 +276,8 @@ class WorkerSession:
                     printable(page.tid, 100) or None,
                 )
                 quarantined += int(tag.rpartition(" ")[2])
+            arrived = [row[0] for row in page.rows]
+            await connection.execute(statement("resolve_arrived"), self.realm_id, self.entity, arrived)
             loaded = replace(merged, quarantined=len(page.refused), copy_seconds=copied)
             # The commit itself is missing from this figure; without waiting for the disk it is microseconds.
             loaded = replace(loaded, merge_seconds=time.perf_counter() - began - copied)
@@ -337,6 +353,10 @@ class WorkerSession:
         except Exception as error:
             if not refuses_the_data(error):
                 raise
+            if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+                raise TableRefusalError(
+                    f"{self.raw_schema}.{self.table} refuses what it is to hold: {told(error)}"
+                ) from None
             if len(rows) == 1:
                 return [(rows[0], told(error))]
         finally:
@@ -347,6 +367,12 @@ class WorkerSession:
             *await self._find_refused(connection, chunk, page, rows[:middle]),
             *await self._find_refused(connection, chunk, page, rows[middle:]),
         ]
+
+    def _raise_table_fault(self, refused: Sequence[tuple[Row, str]], rows: int) -> None:
+        """A record's fault is one that the others on its page don't have; what all have is the table's."""
+        reasons = {reason for _, reason in refused}
+        if len(refused) == rows >= FAULT_OF_ALL and len(reasons) == 1:
+            raise TableRefusalError(f"{self.raw_schema}.{self.table} refuses each of {rows} records: {reasons.pop()}")
 
     async def _own(self, connection: Connection, chunk: Chunk) -> None:
         if await connection.fetchval(statement("own_chunk"), chunk.chunk_id, chunk.attempt) is None:

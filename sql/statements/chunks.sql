@@ -7,46 +7,83 @@ SELECT pg_advisory_unlock(hashtext('ops.planning'), hashtext($1 || '/' || $2));
 
 -- name: chunks_in_range
 -- The ledger's windows that touch a range. `held` says that a living worker has the chunk now.
-SELECT chunk_id, window_start, window_end, status, expected_rows,
-       status = 'running' AND EXISTS (
-           SELECT FROM pg_locks l
-            WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-              AND l.classid::bigint = (hashtext('ops.chunks')::bigint & 4294967295)
-              AND l.objid::bigint = c.chunk_id AND l.objsubid = 2 AND l.granted) AS held
+SELECT chunk_id, window_start, window_end, status, expected_rows, status = 'running' AND ops.is_held(chunk_id) AS held
   FROM ops.chunks c
  WHERE realm_id = $1 AND entity = $2 AND filter_field = $3 AND kind = 'window' AND status <> 'superseded'
    AND window_start < $5 AND window_end > $4
  ORDER BY window_start;
 
--- name: insert_chunk
--- Idempotent: a window that is in the ledger already is not planned twice.
-INSERT INTO ops.chunks (realm_id, entity, filter_field, kind, window_start, window_end, range_start, range_end, expected_rows)
-VALUES ($1, $2, $3, 'window', $4, $5, $6, $7, $8)
+-- name: insert_windows
+-- A plan's windows, in one statement: starts $4, ends $5, QuickBooks' COUNT(*) of each $6 (null: not asked; 0: done
+-- without a read). Idempotent: a window that is in the ledger already is not planned twice. $9 is QuickBooks' clock,
+-- since when edits are owed; $10 the moment up to which deletions are known from windows that these replace.
+INSERT INTO ops.chunks AS c (realm_id, entity, filter_field, kind, window_start, window_end, expected_rows, range_start, range_end,
+                             as_of, deletions_known_until, status, done_at)
+SELECT $1, $2, $3, 'window', w.window_start, w.window_end, w.rows, $7, $8, $9, $10,
+       CASE WHEN w.rows = 0 THEN 'done' ELSE 'planned' END, CASE WHEN w.rows = 0 THEN clock_timestamp() END
+  FROM unnest($4::timestamptz[], $5::timestamptz[], $6::bigint[]) AS w (window_start, window_end, rows)
 ON CONFLICT (realm_id, entity, filter_field, window_start, window_end) WHERE kind = 'window' AND status <> 'superseded'
-DO UPDATE SET expected_rows = coalesce(excluded.expected_rows, ops.chunks.expected_rows)
-RETURNING chunk_id;
-
--- name: insert_empty_chunk
--- A window that Intuit's COUNT(*) says is empty: done without a read.
-INSERT INTO ops.chunks (realm_id, entity, filter_field, kind, window_start, window_end, range_start, range_end,
-                        expected_rows, status, done_at)
-VALUES ($1, $2, $3, 'window', $4, $5, $6, $7, 0, 'done', clock_timestamp())
-ON CONFLICT (realm_id, entity, filter_field, window_start, window_end) WHERE kind = 'window' AND status <> 'superseded'
-DO UPDATE SET status = 'done', done_at = clock_timestamp(), expected_rows = 0, error = NULL
+DO UPDATE SET expected_rows = coalesce(excluded.expected_rows, c.expected_rows)
 RETURNING chunk_id;
 
 -- name: insert_catch_up
--- One catch-up is open for a range; an interrupted run's older one stays, since its start is earlier.
-INSERT INTO ops.chunks (realm_id, entity, filter_field, kind, window_start, range_start, range_end)
-VALUES ($1, $2, $3, 'catch_up', $4, $5, $6)
-ON CONFLICT (realm_id, entity, filter_field, range_start, range_end) WHERE kind = 'catch_up' AND status IN ('planned', 'running', 'failed')
-DO UPDATE SET window_start = least(ops.chunks.window_start, excluded.window_start)
+-- A run's own, from $4 on by LastUpdatedTime. What it is for stands in the windows, so an old one is never taken up.
+INSERT INTO ops.chunks (realm_id, entity, filter_field, kind, window_start, range_start, range_end, as_of)
+VALUES ($1, $2, $3, 'catch_up', $4, $5, $6, $7)
 RETURNING chunk_id;
 
--- name: open_catch_up
-SELECT chunk_id FROM ops.chunks
- WHERE realm_id = $1 AND entity = $2 AND filter_field = $3 AND kind = 'catch_up'
-   AND range_start = $4 AND range_end = $5 AND status IN ('planned', 'running', 'failed');
+-- name: supersede_catch_ups
+-- Those of a series whose runs have ended: each run has its own.
+UPDATE ops.chunks c SET status = 'superseded', done_at = NULL
+ WHERE c.realm_id = $1 AND c.entity = $2 AND c.filter_field = $3 AND c.kind = 'catch_up'
+   AND c.status IN ('planned', 'running', 'failed') AND NOT ops.is_held(c.chunk_id)
+   AND NOT EXISTS (SELECT FROM ops.run_chunks x JOIN ops.runs r USING (run_id)
+                    WHERE x.chunk_id = c.chunk_id AND r.finished_at IS NULL);
+
+-- name: owed_since
+-- From when on edits and deletions of a range's records are owed, by the windows that are in the ledger; null: not.
+SELECT min(coalesce(edits_known_until, as_of))
+           FILTER (WHERE status <> 'done' OR edits_known_until IS NULL OR filter_field <> 'last_updated') AS edits,
+       min(coalesce(deletions_known_until, as_of)) AS deletions
+  FROM ops.chunks
+ WHERE realm_id = $1 AND entity = $2 AND filter_field = $3 AND kind = 'window' AND status <> 'superseded'
+   AND window_start < $5 AND window_end > $4;
+
+-- name: know_edits
+-- A catch-up chunk is done: what it caught up with. Windows that were done after it had begun are not covered.
+WITH catch_up AS (
+    SELECT c.*, a.run_id, a.started_at, c.window_start + ops.settling_time() AS since
+      FROM ops.chunks c JOIN ops.attempts a USING (chunk_id, attempt) WHERE c.chunk_id = $1
+), told AS (
+    UPDATE ops.runs r SET edits_since = k.since FROM catch_up k WHERE r.run_id = k.run_id
+)
+UPDATE ops.chunks w SET edits_known_until = greatest(w.edits_known_until, k.as_of)
+  FROM catch_up k
+ WHERE (w.realm_id, w.entity, w.filter_field) = (k.realm_id, k.entity, k.filter_field) AND w.kind = 'window'
+   AND w.status = 'done' AND w.done_at < k.started_at AND w.window_start >= k.range_start AND w.window_end <= k.range_end
+   AND coalesce(w.edits_known_until, w.as_of) >= k.since;
+
+-- name: deletions_owed
+-- From when on deletions are to be asked for, for a run; its beginning; and now: all by QuickBooks' clock, of which
+-- this server's only measures how much time has passed.
+SELECT coalesce(min(coalesce(c.deletions_known_until, c.as_of)), min(r.as_of)) AS since, min(r.as_of) AS as_of,
+       min(r.as_of) + (clock_timestamp() - min(r.started_at)) AS now
+  FROM ops.runs r LEFT JOIN ops.chunks c
+    ON (c.realm_id, c.entity, c.filter_field) = (r.realm_id, r.entity, r.filter_field) AND c.kind = 'window'
+   AND c.status = 'done' AND c.window_start < r.range_end AND c.window_end > r.range_start
+ WHERE r.run_id = $1;
+
+-- name: know_deletions
+-- Deletions since $2 are marked. `whole`: of the whole entity, as change data capture lists them; otherwise only those
+-- of the range were looked for.
+WITH run AS (
+    UPDATE ops.runs SET deletions_since = $2 WHERE run_id = $1 RETURNING *
+)
+UPDATE ops.chunks c SET deletions_known_until = greatest(c.deletions_known_until, run.as_of)
+  FROM run
+ WHERE c.realm_id = run.realm_id AND c.entity = run.entity AND c.kind = 'window' AND c.status = 'done'
+   AND coalesce(c.deletions_known_until, c.as_of) >= $2
+   AND ($3 OR (c.filter_field = run.filter_field AND c.window_start >= run.range_start AND c.window_end <= run.range_end));
 
 -- name: supersede_chunks
 UPDATE ops.chunks SET status = 'superseded', done_at = NULL WHERE chunk_id = ANY ($1::bigint[]);
@@ -62,9 +99,10 @@ INSERT INTO ops.run_chunks (run_id, chunk_id) SELECT $1, unnest($2::bigint[]) ON
 SELECT * FROM ops.claim_chunk($1);
 
 -- name: chunk_in_other_hands
--- A chunk of this run that another session holds now, to wait for.
+-- A chunk of this run that another living session holds now, to wait for. One that nobody holds is an orphan, which
+-- is claimed and never waited for.
 SELECT c.chunk_id FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
- WHERE r.run_id = $1 AND c.status = 'running' AND NOT (c.chunk_id = ANY ($2::bigint[]))
+ WHERE r.run_id = $1 AND c.status = 'running' AND NOT (c.chunk_id = ANY ($2::bigint[])) AND ops.is_held(c.chunk_id)
  ORDER BY c.chunk_id LIMIT 1;
 
 -- name: wait_for_chunk

@@ -61,7 +61,8 @@ SELECT (SELECT count(*) FROM newest) AS read,
 -- The same bytes for the same Id are kept once while they stand.
 INSERT INTO ops.quarantine (realm_id, entity, record_id, reason, record, chunk_id, run_id, page_number, request_payload, intuit_tid)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-ON CONFLICT (realm_id, entity, coalesce(record_id, ''), record_sha256) WHERE resolved_at IS NULL DO NOTHING;
+ON CONFLICT (realm_id, entity, coalesce(record_id, ''), record_sha256) WHERE resolved_at IS NULL
+DO UPDATE SET last_seen_at = clock_timestamp();
 
 -- name: mark_reported_deleted
 -- What QuickBooks says was deleted: marked, its last payload kept. How many were newly marked.

@@ -1,9 +1,16 @@
--- name: resolve_quarantine
--- A record that has arrived in raw since it was set aside is no longer in quarantine.
+-- name: resolve_arrived
+-- In the transaction in which records arrive in raw: what was set aside of these Ids is no longer in quarantine.
+UPDATE ops.quarantine SET resolved_at = clock_timestamp()
+ WHERE realm_id = $1 AND entity = $2 AND resolved_at IS NULL AND record_id = ANY ($3::text[]);
+
+-- name: resolve_not_met
+-- A chunk is done: what was set aside from a window inside it, and was not met when it was read again, is there no more.
 UPDATE ops.quarantine q SET resolved_at = clock_timestamp()
-  FROM raw.{table} t
- WHERE q.realm_id = $1 AND q.entity = $2 AND q.resolved_at IS NULL
-   AND q.record_id = t.id AND t.ingested_at_utc > q.quarantined_at;
+  FROM ops.chunks c JOIN ops.attempts a USING (chunk_id, attempt), ops.chunks old
+ WHERE c.chunk_id = $1 AND c.kind = 'window' AND old.chunk_id = q.chunk_id AND old.kind = 'window'
+   AND (old.realm_id, old.entity, old.filter_field) = (c.realm_id, c.entity, c.filter_field)
+   AND old.window_start >= c.window_start AND old.window_end <= c.window_end
+   AND q.resolved_at IS NULL AND q.last_seen_at < a.started_at;
 
 -- name: count_quarantine
 SELECT count(*) FROM ops.quarantine WHERE realm_id = $1 AND entity = $2 AND resolved_at IS NULL;

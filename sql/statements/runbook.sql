@@ -1,11 +1,17 @@
 -- name: unfinished_runs
--- Runs that left chunks undone, the newest of each series first; a series' older runs share its chunks.
-SELECT DISTINCT ON (realm_id, entity, filter_field, range_start, range_end)
-       run_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency, status, error,
-       chunks_planned AS planned, chunks_planned - chunks_done AS left
-  FROM ops.run_metrics
- WHERE realm_id = $1 AND ($2::bigint IS NULL OR run_id = $2) AND chunks_done < chunks_planned
- ORDER BY realm_id, entity, filter_field, range_start, range_end, run_id DESC;
+-- The newest run of each series and range, where it has ended otherwise than done: that range is not complete.
+SELECT * FROM (
+    SELECT DISTINCT ON (r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end)
+           r.run_id, r.entity, r.filter_field, r.mode, r.range_start, r.range_end, r.chunk, r.concurrency, r.status, r.error,
+           r.finished_at IS NOT NULL OR ops.is_gone(r) AS ended,
+           (SELECT count(*) FROM ops.run_chunks x WHERE x.run_id = r.run_id) AS planned,
+           (SELECT count(*) FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
+             WHERE x.run_id = r.run_id AND c.status NOT IN ('done', 'superseded')) AS left
+      FROM ops.runs r
+     WHERE r.realm_id = $1 AND r.mode <> 'verify'
+     ORDER BY r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end, r.run_id DESC) AS newest
+ WHERE ended AND status <> 'done' AND ($2::bigint IS NULL OR run_id = $2)
+ ORDER BY run_id;
 
 -- name: chunks_at
 -- The windows of the ledger that hold a moment or touch a day.
@@ -40,7 +46,3 @@ SELECT q.quarantine_id, q.entity, c.chunk_id, c.filter_field, c.kind, c.window_s
   FROM ops.quarantine q JOIN ops.chunks c USING (chunk_id)
  WHERE q.realm_id = $1 AND q.resolved_at IS NULL AND ($2::bigint[] IS NULL OR q.quarantine_id = ANY ($2::bigint[]))
  ORDER BY q.entity, c.window_start;
-
--- name: close_quarantine
--- Before their chunks are read again: what is still refused then comes back as a new entry.
-UPDATE ops.quarantine SET resolved_at = clock_timestamp() WHERE quarantine_id = ANY ($1::bigint[]) AND resolved_at IS NULL;

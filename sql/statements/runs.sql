@@ -1,8 +1,36 @@
 -- name: insert_run
 -- A new run; its number comes back.
-INSERT INTO ops.runs (realm_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency, settings)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO ops.runs (realm_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency, settings,
+                      backend_pid, backend_start)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, a.pid, a.backend_start FROM pg_stat_get_activity(pg_backend_pid()) a
 RETURNING run_id;
+
+-- name: enter_run
+-- A process begins a stage of the run: as long as its session lives, so does the run.
+UPDATE ops.runs r SET backend_pid = a.pid, backend_start = a.backend_start
+  FROM pg_stat_get_activity(pg_backend_pid()) a WHERE r.run_id = $1 AND r.finished_at IS NULL;
+
+-- name: leave_run
+-- A stage has ended, and the next one may be a process of its own.
+UPDATE ops.runs SET backend_pid = NULL, backend_start = NULL WHERE run_id = $1 AND backend_pid = pg_backend_pid();
+
+-- name: close_gone_runs
+-- Runs of a company that nobody works on any more. What they left stands in their windows.
+UPDATE ops.runs r SET status = 'incomplete', finished_at = clock_timestamp(), error = coalesce(r.error, $2)
+ WHERE r.realm_id = $1 AND r.finished_at IS NULL AND ops.is_gone(r)
+RETURNING r.run_id;
+
+-- name: owed
+SELECT what, detail FROM ops.owed($1);
+
+-- name: complete_run
+-- Done when nothing is owed, and otherwise incomplete, with what is. The only statement that calls a backfill done.
+UPDATE ops.runs r
+   SET status = CASE WHEN o.details IS NULL THEN 'done' ELSE 'incomplete' END, error = o.details,
+       finished_at = clock_timestamp()
+  FROM (SELECT string_agg(detail, '; ') AS details
+          FROM (SELECT left(detail, 300) AS detail FROM ops.owed($1) LIMIT 5) AS first) AS o
+ WHERE r.run_id = $1 AND r.finished_at IS NULL;
 
 -- name: select_run
 SELECT * FROM ops.runs WHERE run_id = $1;
@@ -20,15 +48,12 @@ UPDATE ops.runs
 -- name: finish_run
 UPDATE ops.runs SET status = $2, error = $3, finished_at = clock_timestamp() WHERE run_id = $1;
 
--- name: other_schema
--- A schema, other than this one, that holds the company already.
-SELECT raw_schema FROM ops.company WHERE realm_id = $1 AND raw_schema <> $2 ORDER BY raw_schema LIMIT 1;
-
 -- name: claim_schema
--- Says which company fills a raw schema; the first run decides.
-INSERT INTO ops.company (raw_schema, realm_id, environment) VALUES ($1, $2, $3)
-ON CONFLICT (raw_schema) DO UPDATE SET realm_id = ops.company.realm_id
-RETURNING realm_id, environment;
+-- Says which company fills a raw schema; the first run decides. A company fills one schema, a schema has one company.
+INSERT INTO ops.company (raw_schema, realm_id, environment) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
+
+-- name: companies
+SELECT raw_schema, realm_id, environment FROM ops.company WHERE raw_schema = $1 OR realm_id = $2;
 
 -- name: run_totals
 -- What a run's attempts did, committed page by page.
@@ -49,6 +74,7 @@ SELECT * FROM ops.chunk_metrics WHERE run_id = $1 ORDER BY kind = 'catch_up', wi
 SELECT later.run_id
   FROM ops.runs this JOIN ops.runs later USING (realm_id, entity, filter_field, range_start, range_end)
  WHERE this.run_id = $1 AND later.run_id > this.run_id AND later.finished_at IS NULL AND later.mode <> 'verify'
+   AND NOT ops.is_gone(later)
  ORDER BY later.run_id LIMIT 1;
 
 -- name: run_metrics

@@ -2,7 +2,7 @@
 -- for a minute (turns, the queue, outages) is left behind.
 INSERT INTO ops.company (raw_schema, realm_id, environment, first_seen_at)
 SELECT raw_schema, realm_id, environment, first_seen_at
-  FROM ops_0_1_0.company;
+  FROM ops_0_1_0.company ON CONFLICT DO NOTHING;
 
 INSERT INTO ops.runs (run_id, realm_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency, status, as_of, source_count,
        requests_sent, requests_retried, requests_throttled, error, settings, started_at, finished_at) OVERRIDING SYSTEM VALUE
@@ -10,11 +10,14 @@ SELECT run_id, realm_id, entity, filter_field, mode, range_start, range_end, chu
        requests_sent, requests_retried, requests_throttled, error, settings, started_at, finished_at
   FROM ops_0_1_0.runs;
 
+-- Version 0.1.0 did not know as of when a window was read: it counts from its attempt's start, or from its planning, and
+-- edits and deletions since then are owed.
 INSERT INTO ops.chunks (chunk_id, realm_id, entity, filter_field, kind, window_start, window_end, range_start, range_end, status, expected_rows,
-       attempt, error, intuit_tid, planned_at, done_at) OVERRIDING SYSTEM VALUE
+       attempt, error, intuit_tid, planned_at, done_at, as_of) OVERRIDING SYSTEM VALUE
 SELECT chunk_id, realm_id, entity, filter_field, kind, window_start, window_end, range_start, range_end, status, expected_rows,
-       attempt, error, intuit_tid, planned_at, done_at
-  FROM ops_0_1_0.chunks;
+       attempt, error, intuit_tid, planned_at, done_at,
+       least(planned_at, (SELECT min(a.started_at) FROM ops_0_1_0.attempts a WHERE a.chunk_id = c.chunk_id))
+  FROM ops_0_1_0.chunks c;
 
 INSERT INTO ops.run_chunks (run_id, chunk_id)
 SELECT run_id, chunk_id

@@ -13,7 +13,7 @@ import asyncpg
 
 from async_extractor.events import Event, Events
 from async_extractor.warehouse.connection import Address, connect
-from async_extractor.warehouse.ledger import Ledger, Series
+from async_extractor.warehouse.ledger import Ledger, Plan, Series
 from async_extractor.warehouse.loader import Loaded, PageToLoad, Row, WorkerSession
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.session import Session
@@ -59,10 +59,17 @@ async def open_warehouse(database: Any) -> AsyncIterator[Warehouse]:
     ledger = Ledger(Session(address, Events(), connection=owner))
     run_id = await ledger.insert_run(series, "resume", WINDOW, "auto", 2, {})
     middle = START + timedelta(days=15)
-    await ledger.write_plan(
-        run_id, series, WINDOW, pieces=[(Window(START, middle), None), (Window(middle, WINDOW.end), None)],
-        adopted=[], superseded=[], catch_up_from=None, as_of=None, source_count=None,
-    )  # fmt: skip
+    plan = Plan(
+        pieces=[(Window(START, middle), None), (Window(middle, WINDOW.end), None)],
+        adopted=[],
+        superseded=[],
+        as_of=WINDOW.end,
+        edits_from=WINDOW.end,
+        deletions_from=None,
+        catch_up_from=None,
+        source_count=None,
+    )
+    await ledger.write_plan(run_id, series, WINDOW, plan)
     told: list[Event] = []
     workers = [WorkerSession(address, "qb_items", "raw", REALM, "items", Events([told.append])) for _ in range(2)]
     for worker in workers:

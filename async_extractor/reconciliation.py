@@ -1,0 +1,295 @@
+"""Reconciliation: raw held against QuickBooks for as few requests as can be.
+
+Change data capture lists what was deleted lately. Then one COUNT(*) of the range: where raw has another number, halves
+of it, down to a page's worth, whose records are compared one by one. So every difference has a name: missing,
+outdated, altered, deleted, in quarantine, or edited since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from async_extractor.checks.bisection import CountsByHour, differing
+from async_extractor.checks.comparison import Compared, Comparison, Finding, LookedUp
+from async_extractor.error_mapping import endings
+from async_extractor.errors import IncompleteError
+from async_extractor.events import Events
+from async_extractor.planning.planner import SETTLING
+from async_extractor.qbo.client import PLANNING, QueryClient, Spent
+from async_extractor.qbo.counting import count
+from async_extractor.qbo.faults import PageFault
+from async_extractor.qbo.paging.reader import WindowReader
+from async_extractor.qbo.query import (
+    CREATED,
+    DATE_FIELDS,
+    LOOK_BACK,
+    MOST_CHANGES,
+    MOST_ROWS,
+    ChangesSince,
+    DateField,
+    Query,
+    has_id,
+)
+from async_extractor.request import BackfillRequest
+from async_extractor.settings import Settings
+from async_extractor.warehouse.connection import connect
+from async_extractor.warehouse.session import Session
+from async_extractor.warehouse.statements import statement
+from async_extractor.windows import Window
+
+# Ids in one lookup; longer statements travel in a POST body.
+IDS_A_LOOKUP = 200
+# How often a count that no record explains is asked again: the books may have changed between count and comparison.
+MOST_LOOKS = 3
+
+
+@dataclass(frozen=True)
+class Task:
+    """A window to be compared, and by which date it is read."""
+
+    field: DateField
+    window: Window
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What change data capture gave: how many rows were newly marked, and whether the list was whole."""
+
+    marked: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """QuickBooks' count of the range and raw's, and the records that explain where these differ.
+
+    `unexplained` are records that QuickBooks counts beyond raw's and beyond all findings.
+    """
+
+    at_source: int
+    in_raw: int
+    compared: Compared
+    unexplained: int
+
+    @property
+    def surplus(self) -> list[str]:
+        """Ids that raw has and no answer of QuickBooks' shows any trace of."""
+        return [finding.id for finding in self.compared.of("surplus")]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every difference has a record's name, so that what QuickBooks hasn't is known."""
+        return self.unexplained == 0
+
+
+class Reconciliation:
+    """Compares a range of one entity with QuickBooks."""
+
+    def __init__(
+        self,
+        session: Session,
+        client: QueryClient,
+        settings: Settings,
+        request: BackfillRequest,
+        query_of: Callable[[Window], Query],
+        events: Events,
+        spent: Spent,
+    ) -> None:
+        self._session = session
+        self._client = client
+        self._settings = settings
+        self._request = request
+        self._query_of = query_of
+        self._events = events
+        self._spent = spent
+        self._table = {"table": request.entity.table, "raw_schema": settings.raw_schema}
+
+    @property
+    def field(self) -> DateField:
+        return DATE_FIELDS[self._request.filter_field]
+
+    def verified(self, read_until: datetime) -> Window | None:
+        """The part of the range that runs can have read: what is younger is the next run's. None: nothing yet."""
+        window = self._request.window
+        if self._request.filter_field == "txn_date":
+            return window
+        return Window(window.start, min(window.end, read_until)) if window.start < read_until else None
+
+    async def mark_reported(self, since: datetime, now: datetime) -> Listed:
+        """Asks change data capture for what was deleted since a moment, and marks it. Both are QuickBooks' clock.
+
+        Not complete where the list is cut off, or reaches back less than asked: then counts have to tell.
+        """
+        earliest = now - LOOK_BACK
+        reaches = since - SETTLING > earliest
+        changed = await self._client.changes(
+            ChangesSince(self._request.entity, max(since - SETTLING, earliest)), self._spent
+        )
+        complete = reaches and changed.rows < MOST_CHANGES
+        if not complete:
+            self._events.emit(
+                "changes_cut_off",
+                "extract",
+                f"QuickBooks' list of changes doesn't reach from {since:%Y-%m-%d %H:%M} UTC to now "
+                f"({changed.rows:,} changes listed; at most {MOST_CHANGES:,}, of 30 days): "
+                "what was deleted is looked for by counts",
+                level="info",
+            )
+        deleted = changed.deleted
+        marked = await self._session.do(
+            lambda c: c.fetchval(
+                statement("mark_reported_deleted", **self._table),
+                [record.id for record in deleted],
+                [record.deleted_at for record in deleted],
+            )
+        )
+        return Listed(int(marked), complete)
+
+    async def mark_deleted(self, ids: Sequence[str]) -> int:
+        """Marks rows that QuickBooks has no more; the payload stays."""
+        if not ids:
+            return 0
+        tag = await self._session.do(lambda c: c.execute(statement("mark_deleted", **self._table), list(ids)))
+        return int(tag.rpartition(" ")[2])
+
+    async def reconcile(self, verified: Window | None, read_until: datetime) -> Reconciled:
+        """The counts of the range, and the records that differ where these do. Raises as the client does."""
+        if verified is None:
+            return Reconciled(0, 0, Compared(), 0)
+        for _ in range(MOST_LOOKS):
+            counted, hours = await self.count(verified), await self.hours(verified)
+            in_raw = await hours(verified)
+            places = await differing(verified, counted, self.count, hours, MOST_ROWS, self.field.granularity)
+            compared, _ = await self.compare([Task(self.field, place.window) for place in places], verified, read_until)
+            result = Reconciled(counted, in_raw, compared, unexplained(compared, counted, in_raw))
+            if result.whole:
+                break
+        return result
+
+    async def compare(
+        self,
+        tasks: Sequence[Task],
+        verified: Window,
+        read_until: datetime,
+        stopped: Callable[[], str | None] = lambda: None,
+    ) -> tuple[Compared, list[Window]]:
+        """The windows against raw, several at once; and those of CreateTime of which all was compared and equal."""
+        entity = self._request.entity
+        rows = await self._session.do(
+            lambda c: c.fetch(statement("standing_quarantine"), self._settings.realm_id, entity.name)
+        )
+        quarantined = {row["record_id"] for row in rows if row["record_id"] is not None}
+        total, clean = Compared(), list[Window]()
+        waiting = list(reversed(tasks))
+
+        async def work() -> None:
+            connection = await connect(self._settings.warehouse)
+            try:
+                comparison = Comparison(
+                    connection,
+                    entity,
+                    self._settings.raw_schema,
+                    self._request.filter_field,
+                    verified,
+                    read_until,
+                    quarantined,
+                    self._look_up,
+                )
+                while waiting and not stopped():
+                    task = waiting.pop()
+                    reader = WindowReader(self._client, entity, self._events)
+                    try:
+                        pages = reader.pages(task.field, task.window.start, task.window.end)
+                        part = await comparison.window(task.field.name, task.window, pages)
+                    finally:
+                        _charge(self._spent, reader.spent.take())
+                    total.include(part)
+                    if task.field == CREATED and not part.outside and not part.findings and not part.unreadable:
+                        clean.append(task.window)
+            finally:
+                await connection.close(timeout=5)
+
+        workers = [asyncio.ensure_future(work()) for _ in range(min(self._request.concurrency, len(tasks)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        if stopped():
+            raise IncompleteError(f"{stopped()} before all was compared; run the same again")
+        return total, clean
+
+    async def count(self, window: Window) -> int:
+        """QuickBooks' COUNT(*) of a window."""
+        with endings(self._settings, planning=True):
+            counted = await count(self._client, self._query_of(window), self._spent, PLANNING)
+        return counted.rows
+
+    async def hours(self, window: Window) -> CountsByHour:
+        """Raw's rows of a window, by the hour."""
+        rows = await self._session.do(
+            lambda c: c.fetch(
+                statement("hours_in_raw", **self._table), window.start, window.end, self._request.filter_field
+            )
+        )
+        return CountsByHour((row["hour"], row["rows"]) for row in rows)
+
+    async def misplaced(self, verified: Window, compared: Compared) -> list[tuple[str, str]]:
+        """Rows whose window is wrong, added to the differences unless these name them already."""
+        rows = await self._session.do(
+            lambda c: c.fetch(
+                statement("misplaced_in_raw", **self._table),
+                self._request.entity.name,
+                verified.start,
+                verified.end,
+                self._request.filter_field,
+                self._settings.realm_id,
+            )
+        )
+        for row in rows:
+            if row["id"] not in compared.findings:
+                compared.add(Finding(row["id"], "misplaced", row["moment"], row["reason"]))
+        return [(row["id"], row["reason"]) for row in rows]
+
+    async def _look_up(self, ids: Sequence[str]) -> LookedUp:
+        """What QuickBooks has now of these Ids, whatever their dates; a page that it can't serve is halved.
+
+        An Id is absent only where COUNT(*) says so too: a record that can't be read is not a deleted one.
+        """
+        records: dict[str, Any] = {}
+        unserved: set[str] = set()
+        waiting = [list(ids[start : start + IDS_A_LOOKUP]) for start in range(0, len(ids), IDS_A_LOOKUP)]
+        while waiting:
+            some = waiting.pop()
+            query = Query(self._request.entity, (has_id(some),))
+            try:
+                page = (await self._client.fetch(query, self._spent)).page
+            except PageFault:
+                page = None
+            found = {} if page is None else {record.id: record for record in page.records}
+            records.update(found)
+            absent = [i for i in some if i not in found]
+            if not absent or (await count(self._client, query, self._spent)).rows == len(found):
+                continue
+            if len(some) == 1:
+                unserved.update(some)
+            else:
+                middle = (len(absent) + 1) // 2
+                waiting += [part for part in (absent[:middle], absent[middle:]) if part]
+        return LookedUp(records, frozenset(unserved))
+
+
+def unexplained(compared: Compared, at_source: int, in_raw: int) -> int:
+    """How many records QuickBooks counts beyond raw's and beyond those that are known to be missing there."""
+    known = len(compared.of("missing", "outdated", "quarantined", "unread"))
+    return max(0, at_source - in_raw - known)
+
+
+def _charge(account: Spent, cost: Spent) -> None:
+    for name, value in vars(cost).items():
+        setattr(account, name, getattr(account, name) + value)
