@@ -275,6 +275,15 @@ COMMENT ON COLUMN ops.events.level       IS 'debug, info, warning or error.';
 COMMENT ON COLUMN ops.events.message     IS 'What happened, for people. No secrets.';
 COMMENT ON COLUMN ops.events.fields      IS 'The figures behind it, with intuit_tid where Intuit gave one.';
 
+CREATE FUNCTION ops.is_held(chunk bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pg_locks l
+                    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+                      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                      AND l.classid::bigint = (hashtext('ops.chunks')::bigint & 4294967295)
+                      AND l.objid::bigint = chunk);
+$$;
+
 -- Whose process is gone: it had a backend, which has ended, and no worker of it holds a chunk. Between two stages of a
 -- run there is no backend; then only a long silence tells.
 CREATE FUNCTION ops.is_gone(this_run ops.runs) RETURNS boolean
@@ -290,77 +299,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                           WHERE a.run_id = this_run.run_id), this_run.started_at) < clock_timestamp() - interval '1 hour');
 $$;
 
-CREATE FUNCTION ops.is_held(chunk bigint) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM pg_locks l
-                    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-                      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                      AND l.classid::bigint = (hashtext('ops.chunks')::bigint & 4294967295)
-                      AND l.objid::bigint = chunk);
-$$;
-
 -- Late rows: QuickBooks' servers need not agree on what time it is, and a row may become visible after its
 -- LastUpdatedTime. So no window is closed nearer than this to the present, and each catch-up begins this much earlier.
 CREATE FUNCTION ops.settling_time() RETURNS interval
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT interval '5 minutes' $$;
 
--- What "complete" means, here and nowhere else. A run is done when this names nothing:
---
---   unread     each stretch of its range, up to the settling time before as_of (TxnDate: all of it), lies in windows
---              that are done;
---   edits      edits of the range's records between the moment each window was planned and as_of are in raw: by the
---              catch-up of an earlier run (edits_known_until), or by this run's own. A LastUpdatedTime in the past gets
---              no new rows, so there one catch-up after the reading is enough for good;
---   deletions  likewise, for deletions;
---   checks     the run's checks were made, and none of them ends as an error.
---
--- Every way of reading (run, resume, retry, reprocess, repair, quarantine retry) plans from this and ends by it.
-CREATE FUNCTION ops.owed(this_run bigint) RETURNS TABLE (what text, detail text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    WITH run AS (
-        SELECT r.*, CASE WHEN r.filter_field = 'txn_date' THEN r.range_end
-                         ELSE least(r.range_end, r.as_of - ops.settling_time()) END AS due
-          FROM ops.runs r WHERE r.run_id = this_run
-    ), windows AS (
-        SELECT c.* FROM ops.chunks c JOIN run ON (c.realm_id, c.entity, c.filter_field) = (run.realm_id, run.entity, run.filter_field)
-         WHERE c.kind = 'window' AND c.status = 'done' AND c.window_start < run.range_end AND c.window_end > run.range_start
-    ), unread AS (
-        SELECT CASE WHEN run.range_start < run.due
-                    THEN tstzmultirange(tstzrange(run.range_start, run.due))
-                         - coalesce((SELECT range_agg(tstzrange(w.window_start, w.window_end)) FROM windows w), '{}')
-                    ELSE '{}' END AS stretches
-          FROM run
-    )
-    SELECT 'unread', format('%s from %s to %s', CASE WHEN run.as_of IS NULL THEN 'the range was never planned,' ELSE 'not read:' END,
-                            to_char(lower(s) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), to_char(upper(s) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
-      FROM run, unread, unnest(CASE WHEN run.as_of IS NULL THEN tstzmultirange(tstzrange(run.range_start, run.range_end)) ELSE unread.stretches END) s
-    UNION ALL
-    SELECT 'edits', format('edits since %s are not caught up with', to_char(min(coalesce(w.edits_known_until, w.as_of)) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
-      FROM windows w, run
-     WHERE coalesce(w.edits_known_until, w.as_of) < coalesce(run.edits_since, 'infinity')
-       AND (w.edits_known_until IS NULL OR (w.filter_field <> 'last_updated' AND w.edits_known_until < run.as_of))
-    HAVING count(*) > 0
-    UNION ALL
-    SELECT 'edits', 'what was edited while the range was read is not caught up with'
-      FROM run
-     WHERE EXISTS (SELECT FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
-                    WHERE x.run_id = run.run_id AND c.kind = 'catch_up' AND c.status <> 'done')
-    UNION ALL
-    SELECT 'deletions', format('deletions are unknown from %s to %s',
-                               to_char(min(coalesce(w.deletions_known_until, w.as_of)) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
-                               to_char(min(run.as_of) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
-      FROM windows w, run
-     WHERE coalesce(w.deletions_known_until, w.as_of) < coalesce(run.deletions_since, 'infinity')
-       AND coalesce(w.deletions_known_until, '-infinity') < run.as_of
-    HAVING count(*) > 0
-    UNION ALL
-    SELECT 'checks', CASE WHEN v.name IS NULL THEN 'the checks were not made' ELSE format('%s: %s', v.name, v.message) END
-      FROM run LEFT JOIN LATERAL (
-           SELECT DISTINCT ON (x.name) x.name, x.severity, x.message FROM ops.validations x
-            WHERE x.run_id = run.run_id ORDER BY x.name, x.validation_id DESC) v ON true
-     WHERE v.severity IS NULL OR v.severity = 'error';
-$$;
 COMMENT ON FUNCTION ops.is_gone(ops.runs) IS 'Whether an open run has no process any more that works on it.';
 COMMENT ON FUNCTION ops.is_held(bigint) IS 'Whether a living worker holds the chunk.';
 COMMENT ON FUNCTION ops.settling_time() IS 'How long rows may still come to a moment that is past, by QuickBooks'' clock.';
-COMMENT ON FUNCTION ops.owed(bigint) IS 'What is missing for a run to be done: unread stretches, edits, deletions, checks. No row: it is complete.';
