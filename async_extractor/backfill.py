@@ -142,6 +142,8 @@ class Backfill:
                 unexplained=reconciled.unexplained,
                 whole=False,
                 repair=repair,
+                # A change that moves no time is none that a backfill can know of (docs/decisions/10-completeness.md).
+                harmless={"unmoved"},
             )
             await validator.write(run_id, [source])
             checks = [

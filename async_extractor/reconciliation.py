@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,6 @@ from async_extractor.checks.comparison import Compared, Comparison, Finding, Loo
 from async_extractor.error_mapping import endings
 from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
-from async_extractor.planning.planner import SETTLING
 from async_extractor.qbo.client import PLANNING, QueryClient, Spent
 from async_extractor.qbo.counting import count
 from async_extractor.qbo.faults import PageFault
@@ -39,7 +38,7 @@ from async_extractor.settings import Settings
 from async_extractor.warehouse.connection import connect
 from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
-from async_extractor.windows import Window
+from async_extractor.windows import SETTLING, Window
 
 # Ids in one lookup; longer statements travel in a POST body.
 IDS_A_LOOKUP = 200
@@ -79,6 +78,12 @@ class Reconciled:
     def surplus(self) -> list[str]:
         """Ids that raw has and no answer of QuickBooks' shows any trace of."""
         return [finding.id for finding in self.compared.of("surplus")]
+
+    def without_surplus(self) -> Reconciled:
+        """As it is once the surplus rows are marked deleted: they count no more."""
+        left = {i: finding for i, finding in self.compared.findings.items() if finding.kind != "surplus"}
+        in_raw = self.in_raw - (len(self.compared.findings) - len(left))
+        return replace(self, in_raw=in_raw, compared=replace(self.compared, findings=left))
 
     @property
     def whole(self) -> bool:
@@ -286,7 +291,7 @@ class Reconciliation:
 
 def unexplained(compared: Compared, at_source: int, in_raw: int) -> int:
     """How many records QuickBooks counts beyond raw's and beyond those that are known to be missing there."""
-    known = len(compared.of("missing", "outdated", "quarantined", "unread"))
+    known = len(compared.of("missing", "outdated", "unmoved", "quarantined", "unread"))
     return max(0, at_source - in_raw - known)
 
 

@@ -140,6 +140,7 @@ class Run:
         listed = await self.reconciliation.mark_reported(since, now)
         reconciled = await self.reconciliation.reconcile(self.reconciliation.verified(as_of), as_of)
         marked = await self.reconciliation.mark_deleted(reconciled.surplus)
+        reconciled = reconciled.without_surplus()
         if listed.complete:
             await self.ledger.know_deletions(run_id, since, whole=True)
         elif reconciled.whole:

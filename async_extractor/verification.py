@@ -21,16 +21,15 @@ from async_extractor.checks.comparison import Compared, days_to_read
 from async_extractor.checks.coverage import Coverage, coverage
 from async_extractor.checks.day_checksums import BrokenSeal, Seals, windows_to_read
 from async_extractor.checks.verification_result import VerificationResult
-from async_extractor.error_mapping import endings
 from async_extractor.events import Listener
 from async_extractor.planning.chunking import cut_into_pieces
-from async_extractor.qbo.query import CREATED, MOST_ROWS
+from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS
 from async_extractor.reconciliation import MOST_LOOKS, Task, unexplained
 from async_extractor.request import BackfillRequest
 from async_extractor.run import Run
 from async_extractor.settings import Secrets
 from async_extractor.warehouse.statements import statement
-from async_extractor.windows import Window
+from async_extractor.windows import SETTLING, Window
 
 
 @dataclass
@@ -80,8 +79,7 @@ class Verification:
         run_id = await run.planner.begin("verify", deep=deep)
         await run.enter(run_id)
         async with run.closed_on_error(run_id):
-            with endings(self.settings, planning=True):
-                as_of = await run.planner.clock()
+            as_of = await run.planner.clock()
             await run.ledger.record_clock(run_id, as_of)
             return await self._verify(run_id, as_of, deep=deep, repair=repair)
 
@@ -145,7 +143,7 @@ class Verification:
         for _ in range(MOST_LOOKS):
             counted, hours = await reconciliation.count(verified), await reconciliation.hours(verified)
             in_raw = await hours(verified)
-            tasks, whole = [*also], deep
+            tasks, whole = [*also, *await self._edited_since(as_of)], deep
             if not whole:
                 places = await differing(verified, counted, reconciliation.count, hours, MOST_ROWS, granularity)
                 tasks += [Task(reconciliation.field, place.window) for place in places]
@@ -186,6 +184,17 @@ class Verification:
             compared=compared,
             covered=covered,
         )
+
+    async def _edited_since(self, as_of: datetime) -> list[Task]:
+        """What was edited since raw is known to have all edits: counts don't show it where it stays in the range."""
+        run = self._run
+        if self.request.filter_field == "last_updated":
+            since = await (await run.session.live()).fetchval(statement("read_until"), *run.series.key)
+        else:
+            since = (await run.ledger.owed_since(run.series, self.request.window)).edits
+        if since is None or not since - SETTLING < as_of:
+            return []
+        return [Task(LAST_UPDATED, Window(since - SETTLING, as_of))]
 
     async def _repair(self, run_id: int, examined: Examined) -> tuple[list[Window], int]:
         """Reads again what differs, through the ledger; marks deleted what QuickBooks has no more."""

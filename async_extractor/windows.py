@@ -16,6 +16,9 @@ UTC = timezone.utc
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
 
+# A row may become visible some time after its LastUpdatedTime, and QuickBooks' servers need not agree on what time it
+# is. No window is closed nearer than this to the present, and catch-ups begin this much earlier (ops.settling_time).
+SETTLING = timedelta(minutes=5)
 # A decade by the hour is 87,600 chunks. More than this is a slip of the hand, not a plan.
 MOST_CHUNKS = 100_000
 

@@ -72,6 +72,12 @@ RETURN CASE filter_field
        END;
 COMMENT ON FUNCTION ops.moment(text, timestamptz, jsonb) IS 'The date of a row that a filter field is about: last_updated, created or txn_date, as a UTC instant.';
 
+-- A reference is {"value": ..., "name": ...}, which jsonb prints with the name first.
+CREATE FUNCTION ops.without_reference_names(payload jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN regexp_replace(payload::text, '\{"name": "(?:[^"\\]|\\.)*", ((?:"type": "(?:[^"\\]|\\.)*", )?"value": )', '{\1', 'g');
+COMMENT ON FUNCTION ops.without_reference_names(jsonb) IS 'A record without the names inside its references: QuickBooks fills these in when it answers, so that they change without a new version.';
+
 CREATE FUNCTION ops.created_day(payload jsonb) RETURNS date
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN coalesce(((payload #>> '{MetaData,CreateTime}')::timestamptz AT TIME ZONE 'UTC')::date, '1970-01-01');

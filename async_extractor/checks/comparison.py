@@ -15,12 +15,16 @@ from async_extractor.warehouse.loader import rows_of
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import DAY, UTC, Window
 
-Kind = Literal["missing", "outdated", "altered", "surplus", "misplaced", "quarantined", "unread", "moved"]
+Kind = Literal[
+    "missing", "outdated", "unmoved", "altered", "renamed", "surplus", "misplaced", "quarantined", "unread", "moved"
+]
 
 # What each means, in the order of how much it matters.
 KINDS: dict[Kind, str] = {
     "missing": "QuickBooks has it, raw doesn't",
     "outdated": "raw has an older version, though the newer one was there when the range was read",
+    "unmoved": "QuickBooks has a newer version with the same LastUpdatedTime, which no window or catch-up shows",
+    "renamed": "names inside its references differ, which QuickBooks fills in when it answers, without a new version",
     "altered": "raw has other contents under the same version, or a version that QuickBooks never had",
     "surplus": "raw has it, QuickBooks doesn't: deleted there, or never there",
     "misplaced": "its window in raw can't be the one that it was read in",
@@ -30,9 +34,9 @@ KINDS: dict[Kind, str] = {
 }
 
 # What a repair reads again. A surplus one is marked deleted; one in quarantine or moved is left.
-READ_AGAIN: frozenset[Kind] = frozenset(("missing", "outdated", "altered", "misplaced", "unread"))
+READ_AGAIN: frozenset[Kind] = frozenset(("missing", "outdated", "unmoved", "altered", "misplaced", "unread"))
 # What makes raw wrong; the others are worth knowing.
-WRONG: frozenset[Kind] = frozenset(("missing", "outdated", "altered", "surplus", "misplaced"))
+WRONG: frozenset[Kind] = frozenset(("missing", "outdated", "unmoved", "altered", "surplus", "misplaced"))
 
 
 class SourceRecord(Protocol):
@@ -148,7 +152,11 @@ class Comparison:
         await self._connection.execute(statement("create_seen"))
         await self._connection.execute(statement("forget_seen"))
         async for page in pages:
-            compared.unreadable += len(page.unreadable) + len(page.poisoned)
+            nameless = [bad for bad in page.unreadable if bad.id is None]
+            compared.unreadable += len(nameless) + len(page.poisoned)
+            for bad in page.unreadable:
+                if bad.id is not None:
+                    compared.add(Finding(bad.id, "quarantined"))
             if page.records:
                 await self._page(page, compared)
         rows = await self._connection.fetch(
@@ -198,7 +206,7 @@ class Comparison:
 
     def _finding(self, record: SourceRecord, kind: Kind) -> Finding:
         moment = moment_of(record, self._filter_field)
-        if kind in ("missing", "outdated"):
+        if kind in ("missing", "outdated", "unmoved"):
             if record.id in self._quarantined:
                 kind = "quarantined"
             elif record.last_updated is not None and record.last_updated >= self._read_until:

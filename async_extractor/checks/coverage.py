@@ -8,7 +8,7 @@ from datetime import datetime
 
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
-from async_extractor.windows import UTC, Window, gaps
+from async_extractor.windows import SETTLING, UTC, Window, gaps
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ async def coverage(connection: Connection, realm_id: str, entity: str, filter_fi
     newest = await connection.fetchval(statement("read_until"), realm_id, entity, filter_field)
     end = window.end
     if filter_field != "txn_date":
-        # A run reads up to its own beginning; later moments are the next run's.
-        end = min(end, newest or datetime.now(UTC))
+        # A run's windows end some minutes before its own beginning; later moments are the next run's.
+        end = min(end, (newest or datetime.now(UTC)) - SETTLING)
     holes = gaps(Window(window.start, end), windows) if window.start < end else []
     return Coverage(hollow, holes, sum(row["status"] != "done" for row in rows), _overlaps(windows))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -19,16 +19,26 @@ def days_of(findings: Iterable[Finding]) -> list[date]:
 
 
 def source_rows(
-    compared: Compared, at_source: int, in_raw: int, *, unexplained: int, whole: bool, repair: str
+    compared: Compared,
+    at_source: int,
+    in_raw: int,
+    *,
+    unexplained: int,
+    whole: bool,
+    repair: str,
+    harmless: Collection[str] = (),
 ) -> CheckResult:
     """QuickBooks against raw: one check, whose figures name the Ids of each kind.
 
     `unexplained` records are counted by QuickBooks, and neither raw nor any finding has them. `whole`: every record
-    was compared; otherwise counts and seals said where to look.
+    was compared; otherwise counts and seals said where to look. `harmless` kinds are told and keep nobody from being
+    done.
     """
     by_kind: dict[str, list[Finding]] = {kind: compared.of(kind) for kind in KINDS}
     differing: list[str] = [kind for kind, of_kind in by_kind.items() if of_kind]
-    wrong = [finding for kind in differing for finding in by_kind[kind] if finding.kind in WRONG]
+    wrong = [
+        finding for kind in differing for finding in by_kind[kind] if finding.kind in WRONG and kind not in harmless
+    ]
     days = days_of(wrong)
     found: dict[str, Any] = {
         "source": at_source,

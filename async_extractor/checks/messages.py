@@ -158,6 +158,17 @@ MESSAGES: dict[str, Phrase] = {
         "{outdated} older in raw than at QuickBooks ({ids[outdated]:of outdated})",
         "{outdated} con una versión anterior en raw ({ids[outdated]:of outdated})",
     ),
+    "source_rows.unmoved": (
+        "{unmoved} changed at QuickBooks without a new LastUpdatedTime, which only `reprocess` or a repair brings "
+        "({ids[unmoved]:of unmoved})",
+        "{unmoved} {unmoved:cambiado|cambiados} en QuickBooks sin nueva LastUpdatedTime; solo `reprocess` o una "
+        "reparación {unmoved:lo trae|los traen} ({ids[unmoved]:of unmoved})",
+    ),
+    "source_rows.renamed": (
+        "{renamed} with older names in {renamed:its|their} references, which `reprocess` brings "
+        "({ids[renamed]:of renamed})",
+        "{renamed} con nombres anteriores en sus referencias; `reprocess` los actualiza ({ids[renamed]:of renamed})",
+    ),
     "source_rows.altered": (
         "{altered} altered in raw ({ids[altered]:of altered})",
         "{altered} {altered:alterado|alterados} en raw ({ids[altered]:of altered})",

@@ -18,7 +18,7 @@ from async_extractor.error_mapping import endings
 from async_extractor.planning.chunking import Piece, cut_into_pieces
 from async_extractor.planning.estimate import CHECKING, Cost, reading
 from async_extractor.qbo.client import PLANNING, Spent
-from async_extractor.qbo.counting import count
+from async_extractor.qbo.counting import Counted, count
 from async_extractor.qbo.faults import TransientFault
 from async_extractor.qbo.query import DATE_FIELDS, Query
 from async_extractor.request import BackfillRequest
@@ -26,11 +26,7 @@ from async_extractor.resources import Opened
 from async_extractor.settings import Settings
 from async_extractor.warehouse.ledger import KnownChunk, Plan, Series
 from async_extractor.warehouse.limits import requests_this_month
-from async_extractor.windows import SECOND, UTC, Window, gaps
-
-# A row may become visible some time after its LastUpdatedTime, and QuickBooks' servers need not agree on what time it
-# is. No window is closed nearer than this to the present, and catch-ups begin this much earlier (ops.settling_time).
-SETTLING = timedelta(minutes=5)
+from async_extractor.windows import SECOND, SETTLING, UTC, Window, gaps, whole_second_up
 
 
 @dataclass(frozen=True)
@@ -153,8 +149,11 @@ class Planner:
         return Query(self._request.entity, (self._field.at_least(window.start), self._field.before(window.end)))
 
     async def clock(self) -> datetime:
-        """QuickBooks' clock now. Raises as `work` does."""
-        return (await self._cut([]))[1]
+        """QuickBooks' clock, at the latest that it can be now. Raises as `work` does."""
+        with endings(self._settings, planning=True):
+            await self._client.authorise()
+            counted = await count(self._client, self.counting(self._request.window), self._spent, PLANNING)
+            return whole_second_up(_clock_of(counted)) + 2 * SECOND
 
     async def _cut(self, left: Sequence[Window]) -> tuple[list[Piece], datetime, int]:
         """What is left of the range in pieces, QuickBooks' clock before it was counted, and the count.
@@ -166,13 +165,9 @@ class Planner:
         async def rows(window: Window) -> int:
             began = asyncio.get_running_loop().time()
             counted = await count(self._client, self.counting(window), self._spent, PLANNING)
-            if counted.server_time is None:
-                raise TransientFault(
-                    "QuickBooks' answer carries no usable time, so that nobody can say as of when", status=200
-                )
             # The count is older than the answer's own time by no more than the answer took.
             elapsed = timedelta(seconds=asyncio.get_running_loop().time() - began)
-            clock.append((counted.server_time.astimezone(UTC) - elapsed - 2 * SECOND).replace(microsecond=0))
+            clock.append((_clock_of(counted) - elapsed - 2 * SECOND).replace(microsecond=0))
             return counted.rows
 
         with endings(self._settings, planning=True):
@@ -204,6 +199,12 @@ class Planner:
         return await hash_of(
             connection, request.entity, self._settings.raw_schema, request.window, request.filter_field
         )
+
+
+def _clock_of(counted: Counted) -> datetime:
+    if counted.server_time is None:
+        raise TransientFault("QuickBooks' answer carries no usable time: as of when, can't be said", status=200)
+    return counted.server_time.astimezone(UTC)
 
 
 def versions() -> dict[str, str]:

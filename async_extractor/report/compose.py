@@ -89,6 +89,8 @@ def _counts(figures: RunFigures, texts: Texts) -> str:
 
 
 def _totals(figures: RunFigures, texts: Texts) -> Figures:
+    if figures.run["mode"] != "verify":
+        return _of_run(figures, texts)
     compared = next((check.figures for check in figures.all_checks if check.name == "source_rows"), None)
     return _of_run(figures, texts) if compared is None else _of_verification(figures, compared, texts)
 
@@ -99,7 +101,7 @@ def _of_verification(figures: RunFigures, compared: Mapping[str, Any], texts: Te
         "in_raw": compared["raw"],
         "compared": compared["compared"],
         "missing": compared["missing"],
-        "altered": compared["altered"] + compared["outdated"],
+        "altered": compared["altered"] + compared["outdated"] + compared.get("unmoved", 0),
         "surplus": compared["surplus"],
         "read_again": figures.run["rows_read"],
         "requests": figures.run["requests"],

@@ -39,7 +39,10 @@ SELECT n.id, t.last_updated_utc AS raw_updated,
        CASE WHEN t.id IS NULL THEN 'missing'
             WHEN t.deleted_at_utc IS NOT NULL THEN 'undeleted'
             WHEN (coalesce(n.last_updated_utc, '-infinity'), n.sync_token)
-               > (coalesce(t.last_updated_utc, '-infinity'), t.sync_token) THEN 'outdated'
+               > (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
+            THEN CASE WHEN n.last_updated_utc = t.last_updated_utc THEN 'unmoved' ELSE 'outdated' END
+            WHEN (n.last_updated_utc, n.sync_token) = (t.last_updated_utc, t.sync_token)
+             AND ops.without_reference_names(n.payload) = ops.without_reference_names(t.payload) THEN 'renamed'
             ELSE 'altered' END AS kind
   FROM newest n LEFT JOIN raw.{table} t USING (id)
  WHERE t.id IS NULL

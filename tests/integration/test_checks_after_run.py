@@ -105,7 +105,7 @@ async def test_a_check_that_cannot_be_made_is_an_error(warehouse: Warehouse) -> 
     await warehouse.watcher.execute("ALTER TABLE raw.qb_items RENAME COLUMN page_number TO page_no")
     found = await check(warehouse, "pages")
     assert found.severity == "error"
-    assert found.message.startswith("could not be made: UndefinedColumnError")
+    assert found.message.startswith("could not be made: Postgres 42703")
 
 
 async def test_records_that_raw_lacks_are_an_error_also_when_nothing_was_read(warehouse: Warehouse) -> None:
