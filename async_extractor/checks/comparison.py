@@ -152,10 +152,10 @@ class Comparison:
         await self._connection.execute(statement("create_seen"))
         await self._connection.execute(statement("forget_seen"))
         async for page in pages:
-            nameless = [bad for bad in page.unreadable if bad.id is None]
-            compared.unreadable += len(nameless) + len(page.poisoned)
-            for bad in page.unreadable:
-                if bad.id is not None:
+            for bad in (*page.unreadable, *page.poisoned):
+                if bad.id is None:
+                    compared.unreadable += 1
+                else:
                     compared.add(Finding(bad.id, "quarantined"))
             if page.records:
                 await self._page(page, compared)

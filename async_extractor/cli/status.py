@@ -15,6 +15,7 @@ from async_extractor.mage.secrets import MageSecrets
 from async_extractor.planning.estimate import MONTHLY_ALLOWANCE
 from async_extractor.settings import warehouse_address
 from async_extractor.warehouse.connection import connect_first
+from async_extractor.warehouse.ledger import GONE
 from async_extractor.warehouse.statements import statement
 
 LIMIT = typer.Option(10, "--limit", min=1, max=1000, help="How many runs")
@@ -55,7 +56,7 @@ def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
             run["entity"],
             f"{run['range_start']:%Y-%m-%d} - {run['range_end']:%Y-%m-%d}",
             run["mode"],
-            run["status"],
+            "stopped" if run["is_gone"] else run["status"],
             str(run["done"]),
             str(run["failed"]),
             str(left),
@@ -75,9 +76,10 @@ def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
             markup=False,
         )
     for run in runs:
+        if run["is_gone"]:
+            run["error"] = GONE
         if run["error"]:
-            caught_up = run["status"] == "incomplete" and run["done"] == run["chunks"]
-            told = "what it had left was done by a later run" if caught_up else run["error"]
+            told = "what it had left was done by a later run" if run["caught_up"] else run["error"]
             console.print(f"run {run['run_id']}: {told}", highlight=False, markup=False)
     return 0
 

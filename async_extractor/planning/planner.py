@@ -138,7 +138,8 @@ class Planner:
         return Cost(
             counted=self._spent.requests,
             reading=pages,
-            after=int(plan.catch_up_from is not None) + CHECKING,
+            # A catch-up that finds nothing is a page and its count.
+            after=2 * int(plan.catch_up_from is not None) + CHECKING,
             rows=plan.source_count,
             chunks=len(pieces) + len(work.waiting),
             spent_this_month=month,

@@ -28,7 +28,7 @@ SELECT what, detail FROM ops.owed($1);
 UPDATE ops.runs r
    SET status = CASE WHEN o.details IS NULL THEN 'done' ELSE 'incomplete' END, error = o.details,
        finished_at = clock_timestamp()
-  FROM (SELECT string_agg(detail, '; ') AS details
+  FROM (SELECT string_agg(detail, '. ') AS details
           FROM (SELECT left(detail, 300) AS detail FROM ops.owed($1) LIMIT 5) AS first) AS o
  WHERE r.run_id = $1 AND r.finished_at IS NULL;
 
@@ -84,7 +84,12 @@ SELECT * FROM ops.run_metrics WHERE run_id = $1;
 -- The newest runs with what is left of each.
 SELECT m.*, m.chunks_planned AS chunks, m.chunks_done AS done, m.chunks_failed AS failed, m.requests AS requests_sent,
        (SELECT coalesce(sum(u.requests), 0)::bigint FROM ops.usage u
-         WHERE u.realm_id = m.realm_id AND u.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date) AS requests_this_month
+         WHERE u.realm_id = m.realm_id AND u.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date) AS requests_this_month,
+       (SELECT ops.is_gone(r) FROM ops.runs r WHERE r.run_id = m.run_id) AS is_gone,
+       EXISTS (SELECT FROM ops.runs later
+                WHERE (later.realm_id, later.entity, later.filter_field) = (m.realm_id, m.entity, m.filter_field)
+                  AND later.run_id > m.run_id AND later.status = 'done' AND later.mode <> 'verify'
+                  AND later.range_start <= m.range_start AND later.range_end >= m.range_end) AS caught_up
   FROM ops.run_metrics m
  ORDER BY run_id DESC
  LIMIT $1;

@@ -12,11 +12,6 @@ SELECT date_trunc('hour', moment AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS hour,
  WHERE moment >= $1 AND moment < $2
  GROUP BY 1 ORDER BY 1;
 
--- name: count_window_in_raw
-SELECT count(*)
-  FROM (SELECT ops.moment($3, last_updated_utc, payload) AS moment FROM raw.{table} WHERE deleted_at_utc IS NULL) AS r
- WHERE moment >= $1 AND moment < $2;
-
 -- name: create_seen
 -- The Ids that QuickBooks has of a window, while the window is compared.
 CREATE TEMPORARY TABLE IF NOT EXISTS pg_temp.seen (id text PRIMARY KEY);

@@ -102,7 +102,8 @@ async def test_a_poisoned_record_is_set_aside_by_its_id_and_all_others_arrive(
         assert expected.keys() - raw.keys() == set(poisoned)
         assert raw == {i: record for i, record in expected.items() if i not in poisoned}
         assert {event.fields["record_id"] for event in recorder.named("quarantined")} == set(poisoned)
-        assert result.requests["sent"] < 150 * len(poisoned)
+        # Found once when it is read, and once more when the counts are compared.
+        assert result.requests["sent"] < 2 * 150 * len(poisoned)
 
 
 async def test_an_outage_is_no_poison_the_chunk_fails_and_is_resumed(database: Any) -> None:

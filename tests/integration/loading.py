@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -17,6 +17,7 @@ from async_extractor.warehouse.ledger import Ledger, Plan, Series
 from async_extractor.warehouse.loader import Loaded, PageToLoad, Row, WorkerSession
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.session import Session
+from async_extractor.warehouse.statements import statement
 from async_extractor.windows import Window
 
 REALM = "4620816365000007770"
@@ -45,6 +46,11 @@ class Warehouse:
     async def raw(self) -> dict[str, tuple[str, int]]:
         found = await self.watcher.fetch("SELECT id, payload::text, sync_token FROM raw.qb_items ORDER BY id")
         return {r["id"]: (r["payload"], r["sync_token"]) for r in found}
+
+    async def mark_deleted(self, deleted: Sequence[tuple[str, datetime | None]]) -> int:
+        """Marks records (Id, when) as change data capture lists them; how many were not marked before."""
+        query = statement("mark_reported_deleted", table="qb_items", raw_schema="raw")
+        return int(await self.watcher.fetchval(query, [i for i, _ in deleted], [moment for _, moment in deleted]))
 
     async def attempts(self, name: str) -> int:
         return int(await self.watcher.fetchval(f"SELECT sum({name}) FROM ops.attempts"))

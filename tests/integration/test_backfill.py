@@ -57,7 +57,7 @@ async def test_reading_a_range_again_writes_no_row(database: Any, chunk: str) ->
     assert await figures(database, UPDATED_TUPLES) == written
 
 
-async def test_resume_asks_only_the_count_of_a_range_that_is_done(database: Any) -> None:
+async def test_resume_of_a_range_that_is_done_asks_three_questions(database: Any) -> None:
     async with Simulator(SimulatorConfig(invoices=500, limits=False)) as simulator:
         secrets = secrets_for(simulator, database)
         first = await backfill(secrets, "invoices", chunk="P1M")
@@ -66,7 +66,7 @@ async def test_resume_asks_only_the_count_of_a_range_that_is_done(database: Any)
         # When the range began, what was deleted since, and whether the counts agree.
         assert simulator.service.ledger.summary(log=False)["requests"] == {"count": 2, "cdc": 1}
     assert second.status == "done"
-    assert second.requests["sent"] == 1
+    assert second.requests["sent"] == 3
     assert second.chunks["done"] == second.chunks["planned"] == first.chunks["planned"] - 1  # its catch-up is over
 
 

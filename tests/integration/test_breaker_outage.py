@@ -12,7 +12,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from async_extractor import backfill as conductor
+from async_extractor import run as conductor
 from async_extractor.entities import ENTITIES
 from async_extractor.events import Events
 from async_extractor.limits import Limits

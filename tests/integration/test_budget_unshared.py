@@ -23,6 +23,7 @@ async def test_where_postgres_cant_share_the_budget_the_process_says_so_and_take
     async with Simulator(SimulatorConfig(invoices=200)) as simulator:
         secrets = secrets_for(simulator, database)
         await backfill(secrets, "items", "2025-01-01", "2025-01-02")
+        simulator.service.ledger.reset()
         administrator = await asyncpg.connect(database.dsn)
         await administrator.execute(
             f"""DO $$ BEGIN

@@ -179,7 +179,7 @@ async def test_two_sessions_with_the_same_records_in_another_order_wait_for_each
 async def test_a_record_marked_deleted_is_alive_again_also_in_an_older_version(warehouse: Warehouse) -> None:
     worker = warehouse.workers[0]
     await worker.load(page(named("last", sync_token=5)), Cost())
-    await worker.mark_deleted([("1", READ_AT - timedelta(days=1))])
+    await warehouse.mark_deleted([("1", READ_AT - timedelta(days=1))])
     assert (await worker.load(page(named("restored", sync_token=4)), Cost())).updated == 1
     assert await warehouse.watcher.fetchval("SELECT deleted_at_utc IS NULL FROM raw.qb_items")
     assert await name_in_raw(warehouse) == "restored"
@@ -188,7 +188,7 @@ async def test_a_record_marked_deleted_is_alive_again_also_in_an_older_version(w
 async def test_a_newer_version_that_was_read_before_the_deletion_stays_deleted(warehouse: Warehouse) -> None:
     worker, marked_at = warehouse.workers[0], READ_AT + timedelta(days=1)
     await worker.load(page(named("first")), Cost())
-    await worker.mark_deleted([("1", marked_at)])
+    await warehouse.mark_deleted([("1", marked_at)])
     assert (await worker.load(page(named("second", sync_token=1)), Cost())).updated == 1
     assert await name_in_raw(warehouse) == "second"
     assert await warehouse.watcher.fetchval("SELECT deleted_at_utc FROM raw.qb_items") == marked_at
@@ -197,8 +197,8 @@ async def test_a_newer_version_that_was_read_before_the_deletion_stays_deleted(w
 async def test_a_deletion_is_marked_once_at_quickbooks_moment_or_now(warehouse: Warehouse) -> None:
     worker = warehouse.workers[0]
     await worker.load(page(row("1"), row("2")), Cost())
-    assert await worker.mark_deleted([("1", READ_AT), ("2", None), ("not in raw", READ_AT)]) == 2
-    assert await worker.mark_deleted([("1", READ_AT + timedelta(days=1))]) == 0
+    assert await warehouse.mark_deleted([("1", READ_AT), ("2", None), ("not in raw", READ_AT)]) == 2
+    assert await warehouse.mark_deleted([("1", READ_AT + timedelta(days=1))]) == 0
     found = await warehouse.watcher.fetch("SELECT deleted_at_utc, ingested_at_utc FROM raw.qb_items ORDER BY id")
     assert found[0]["deleted_at_utc"] == READ_AT
     assert found[1]["deleted_at_utc"] > found[1]["ingested_at_utc"]

@@ -107,9 +107,9 @@ async def test_a_superseded_chunk_is_done_where_others_were_read(database: Any) 
             """INSERT INTO ops.runs (realm_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency)
                VALUES ('A', 'items', 'last_updated', 'resume', '2024-01-01', '2024-02-01', 'auto', 5);
                INSERT INTO ops.chunks (realm_id, entity, filter_field, kind, window_start, window_end, range_start,
-                                       range_end, status, done_at)
+                                       range_end, status, done_at, as_of)
                SELECT 'A', 'items', 'last_updated', 'window', a::timestamptz, b::timestamptz, a::timestamptz,
-                      b::timestamptz, s, CASE s WHEN 'done' THEN now() END
+                      b::timestamptz, s, CASE s WHEN 'done' THEN now() END, now()
                  FROM (VALUES ('2024-01-01', '2024-02-01', 'superseded'), ('2024-01-01', '2024-01-20', 'done'),
                               ('2024-01-20', '2024-02-01', 'planned')) AS c (a, b, s);
                INSERT INTO ops.run_chunks VALUES (1, 1)"""

@@ -151,7 +151,7 @@ async def test_a_session_that_has_lost_its_chunk_writes_nothing_new(warehouse: W
 async def test_a_record_marked_deleted_is_alive_again_when_it_is_read_later(warehouse: Warehouse) -> None:
     worker = warehouse.workers[0]
     await worker.load(page(row("1")), Cost())
-    assert await worker.mark_deleted([("1", READ_AT - timedelta(days=1))]) == 1
+    assert await warehouse.mark_deleted([("1", READ_AT - timedelta(days=1))]) == 1
     before = replace(page(row("1")), read_at=READ_AT - timedelta(days=2))
     marked = "SELECT deleted_at_utc IS NOT NULL FROM raw.qb_items"
     await worker.load(before, Cost())

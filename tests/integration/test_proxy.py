@@ -96,6 +96,8 @@ async def test_long_headers_are_taken(command_line: CommandLine, database: Datab
         headers = {"X-Gateway": "x" * 60_000}
         if request.path.endswith("/bearer"):
             return web.json_response({"access_token": "an-access-token", "expires_in": 3600}, headers=headers)
+        if request.path.endswith("/cdc"):
+            return web.json_response({"CDCResponse": [{"QueryResponse": [{}]}]}, headers=headers)
         return web.json_response({"QueryResponse": {"totalCount": 0}, "time": "2024-01-01T00:00:00Z"}, headers=headers)
 
     app = web.Application()
