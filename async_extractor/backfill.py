@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from async_extractor.checks import CheckResult, Validator, findings, suggested_commands
+from async_extractor.error_mapping import endings
 from async_extractor.errors import IncompleteError
 from async_extractor.events import Listener
 from async_extractor.planning.estimate import Cost
@@ -76,12 +77,13 @@ class Backfill:
         ConfigurationError or IncompleteError when QuickBooks can't be asked; nothing is written then.
         """
         run, planner = self._run, self._run.planner
-        async with run.alone():
-            work = await planner.work()
-            run_id, chunks = await planner.write(work)
-        await run.enter(run_id)
-        cost = await planner.cost(work)
-        await run.count_requests(run_id)
+        with endings(self.settings):
+            async with run.alone():
+                work = await planner.work()
+                run_id, chunks = await planner.write(work)
+            await run.enter(run_id)
+            cost = await planner.cost(work)
+            await run.count_requests(run_id)
         already = f", {work.done} of them done before" if self.request.mode == "resume" and work.done else ""
         source_count = work.plan.source_count
         counted = f", {source_count:,} rows at QuickBooks" if source_count is not None else ""
@@ -100,7 +102,8 @@ class Backfill:
     async def preview(self) -> Cost:
         """What `plan` would come to, without writing it. Raises as `plan` does."""
         planner = self._run.planner
-        return await planner.cost(await planner.work())
+        with endings(self.settings):
+            return await planner.cost(await planner.work())
 
     async def extract(self, run_id: int) -> None:
         """Reads and loads the run's chunks.
@@ -177,7 +180,8 @@ class Backfill:
     async def report(self, run_id: int) -> BackfillResult:
         """Closes the run, done when nothing is owed (`ops.owed`), and says what it came to."""
         run = self._run
-        result = await close(run.ledger, run_id)
+        with endings(self.settings):
+            result = await close(run.ledger, run_id)
         chunks, rows = result.chunks, result.rows
         run.events.emit(
             "run_finished",

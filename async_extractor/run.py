@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 import asyncpg
 
 from async_extractor.checks import CheckResult
-from async_extractor.error_mapping import ending_of
+from async_extractor.error_mapping import ending_of, endings
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
 from async_extractor.events import Diary, Events, Listener
 from async_extractor.extraction.workers import Extraction
@@ -80,15 +80,20 @@ class Run:
             if self._limits
             else no_limits(self.events)
         )
-        parts = await self._closing.enter_async_context(
-            opened(settings, self._secrets, self.events, limits, self._patience)
-        )
+        try:
+            with endings(settings):
+                parts = await self._closing.enter_async_context(
+                    opened(settings, self._secrets, self.events, limits, self._patience)
+                )
+                await parts.ledger.close_gone_runs(settings.realm_id)
+        except BaseException:
+            await self._closing.aclose()
+            raise
         self.session, self.ledger, self.client = parts.session, parts.ledger, parts.client
         self.planner = Planner(parts, settings, self.request, self.series, self.spent)
         self.reconciliation = Reconciliation(
             self.session, self.client, settings, self.request, self.planner.counting, self.events, self.spent
         )
-        await self.ledger.close_gone_runs(settings.realm_id)
 
     async def close(self) -> None:
         """Closes what `open` opened. A run that has not ended goes on in the next stage."""
