@@ -114,7 +114,17 @@ def retry(
     missing = sorted(set(wanted or ()) - {entry["quarantine_id"] for entry in entries})
     if missing:
         raise RequestError(f"NUMBER: no entry {missing[0]} stands; `qbo-backfill quarantine list` shows those that do")
-    chunks = {entry["chunk_id"]: {**entry, "status": "done"} for entry in entries if entry["window_end"] is not None}
+    # A catch-up reads by LastUpdatedTime, whatever its run is about.
+    field = {"catch_up": "last_updated"}
+    chunks = {
+        entry["chunk_id"]: {
+            **entry,
+            "status": "done",
+            "filter_field": field.get(entry["kind"], entry["filter_field"]),
+        }
+        for entry in entries
+        if entry["window_end"] is not None
+    }
     if not chunks:
         print(as_json({"retried": 0}) if json_lines else "Nothing to retry: nothing is in quarantine.", flush=True)
         return 0
