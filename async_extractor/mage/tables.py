@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd  # type: ignore[import-untyped]
 
-from async_extractor.checks import Validation
+from async_extractor.checks import CheckResult
 from async_extractor.result import BackfillResult
 
 # The report's table: first what a person asks first, its times in UTC.
@@ -17,16 +17,16 @@ _COLUMNS = ("what", "window_start", "window_end", *_ROWS, "seconds", "status", "
 _MORE_COLUMNS = ("attempts", "pages", "requests", "retries", "error")
 
 
-def of_checks(checks: Sequence[Validation], run_id: int) -> pd.DataFrame:
+def of_checks(checks: Sequence[CheckResult], run_id: int) -> pd.DataFrame:
     """A row a check, the gravest first, each with the run's number."""
     return pd.DataFrame([_check_row(check, run_id) for check in sorted(checks, key=_gravest_first)])
 
 
-def _gravest_first(check: Validation) -> int:
+def _gravest_first(check: CheckResult) -> int:
     return ("error", "warning", "notice", "ok").index(check.severity)
 
 
-def _check_row(check: Validation, run_id: int) -> dict[str, Any]:
+def _check_row(check: CheckResult, run_id: int) -> dict[str, Any]:
     return {
         "check": check.name,
         "result": check.severity,
