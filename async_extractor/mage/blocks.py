@@ -183,11 +183,12 @@ async def _plan(variables: Variables, listeners: list[Listener]) -> dict[str, An
 
 
 async def _play(variables: Variables, listeners: list[Listener]) -> dict[str, Any]:
-    """The whole extraction, planned, read and closed: what qb_extract is when it is played in Mage's editor."""
+    """The whole extraction, planned, read, checked and closed: what qb_extract is when it is played in the editor."""
     asked = _asked(variables)
     async with _backfill(asked.secrets, asked.request, variables, listeners) as backfill:
         run_id = await backfill.plan()
         await backfill.extract(run_id)
+        await backfill.validate(run_id)
         result = await backfill.report(run_id)
     return {"run_id": run_id, "chunks": result.chunks["planned"], "chunks_done": result.chunks["done"]}
 
