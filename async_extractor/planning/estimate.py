@@ -72,16 +72,17 @@ class Cost:
 def reading(pieces: Sequence[Piece], rows: int | None) -> int:
     """Requests for the pages of the pieces, of which QuickBooks counted `rows` in all (None: unknown).
 
-    A piece is read until a page isn't full, so that it takes one request more than its full pages.
+    A piece is read until a page isn't full, so that it takes one request more than its full pages, and two where that
+    one is empty: COUNT(*) has to say that it is.
     """
     counted = sum(pages_of(piece.rows) for piece in pieces if piece.rows is not None)
     uncounted = [piece for piece in pieces if piece.rows is None]
     if not uncounted:
         return counted
     left = max(0, (rows or 0) - sum(piece.rows or 0 for piece in pieces))
-    return counted + len(uncounted) + left // MOST_ROWS
+    return counted + 2 * len(uncounted) + left // MOST_ROWS
 
 
 def pages_of(rows: int) -> int:
     """Requests for a window of so many rows; what is known to be empty is never asked."""
-    return 0 if rows == 0 else math.floor(rows / MOST_ROWS) + 1
+    return 0 if rows == 0 else math.floor(rows / MOST_ROWS) + (1 if rows % MOST_ROWS else 2)

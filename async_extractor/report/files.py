@@ -40,7 +40,7 @@ def write_report(figures: RunFigures, lang: str, folder: Path) -> tuple[Path, Pa
 
 async def keep_report(session: Session, run_id: int, lang: str, events: Events) -> None:
     """Write the run's files; when they can't be written an event says so, and the run is what it is."""
-    figures = await gather(await session.live(), run_id)
+    figures = await session.do(lambda connection: gather(connection, run_id))
     try:
         page, _ = write_report(figures, lang, reports_folder())
     except OSError as error:

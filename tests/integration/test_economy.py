@@ -71,7 +71,8 @@ async def test_each_of_evenly_spread_rows_chunks_costs_a_count_and_a_page_that_i
     async with Simulator(SimulatorConfig(invoices=1, customers=1, items=1, limits=False)) as simulator:
         await plant(simulator, 30_000, evenly(30_000))
         sent, said = await cost_of(database, simulator)
-    assert 30 <= sent <= 30 + 2 * said["chunks"] + 2
+    # A window whose last page is full ends with an empty one, and COUNT(*) has to say that it is.
+    assert 30 <= sent <= 30 + 3 * said["chunks"] + 2
     assert abs(said["requests"] - sent) <= 3
 
 
@@ -95,7 +96,8 @@ async def test_an_empty_decade_costs_two_requests(database: Any) -> None:
 async def test_windows_that_were_not_counted_cost_about_what_the_plan_says(database: Any, chunk: str) -> None:
     async with Simulator(SimulatorConfig(invoices=4_000, years=3, limits=False)) as simulator:
         sent, said = await cost_of(database, simulator, chunk=chunk)
-    assert abs(said["requests"] - sent) <= 4
+    # A window that was not counted may take a page, or an empty page and its count: the plan says the more.
+    assert sent - 4 <= said["requests"] <= sent + 3 * 12 + 4
 
 
 async def test_the_command_says_what_it_would_cost_and_loads_nothing(command_line: CommandLine, database: Any) -> None:
