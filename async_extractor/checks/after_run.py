@@ -21,10 +21,9 @@ from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import DAY, UTC, Window
 
-# Single records that Postgres or Intuit refuses. More than these, or more than this share of what a run read, and it
-# is no longer the records that are at fault.
+# Single records that Postgres or Intuit refuses. More than these, or more than half of what a run read, and it is no
+# longer the records that are at fault.
 HANDFUL = 10
-HANDFUL_SHARE = 0.01
 
 _LOOK_AT_QUARANTINE = "qbo-backfill quarantine list"
 
@@ -174,7 +173,7 @@ def keys_result(found: dict[str, Any], ok: str) -> CheckResult:
 
 def quarantine_severity(*, standing: int, of_this_run: int, read: int) -> Severity:
     """How grave it is that raw lacks these records: a handful is worth a look, more is an error."""
-    if standing > HANDFUL or of_this_run > HANDFUL_SHARE * read:
+    if standing > HANDFUL or (of_this_run > 1 and 2 * of_this_run > read):
         return "error"
     return "warning" if standing else "ok"
 
