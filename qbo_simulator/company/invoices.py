@@ -39,6 +39,7 @@ class Body:
     numbered: bool
     terms_days: int
     lines: int
+    stock: tuple[int, ...]  # the slots of the inventory items it sells
 
 
 class Invoices(Table):
@@ -53,6 +54,9 @@ class Invoices(Table):
         self._items = items
         self._built: dict[tuple[int, bool], Body] = {}
         self._references: dict[int, bytes] = {}
+        self._sold = len(items.ids)  # the items there were at the beginning are those that bodies name
+        customers.on_rename = self._references.clear
+        items.on_rename = self._built.clear
         self._next_id = 130
         self._chance = Random(f"{seed}/Invoice")
         for created in moments(count, start, end, self._chance):
@@ -103,6 +107,20 @@ class Invoices(Table):
         self.customers_of.append(0)
         return super().plant(raw, **columns)
 
+    def touch(self, slot: int, now: int) -> None:
+        """An edit gives an invoice other lines; a void one stays as it is."""
+        super().touch(slot, now)
+        if self.bodies[slot] > _MOST_LINES and not self.flags[slot] & VOIDED:
+            self.bodies[slot] = 2 + (self.bodies[slot] + 389) % (BODIES - 2)
+
+    def customer_of(self, slot: int) -> int:
+        """The slot of the invoice's customer, or of the one that has become of it."""
+        return self._customers.survivor(self.customers_of[slot])
+
+    def stock_of(self, slot: int) -> tuple[int, ...]:
+        """The slots of the inventory items the invoice sells."""
+        return () if slot in self.raw else tuple(self._items.survivor(item) for item in self.body(slot).stock)
+
     def render(self, slot: int) -> bytes:
         body = self.body(slot)
         return b"".join((body.opening, self.head(slot, body), body.middle, self.tail(slot, body), body.closing))
@@ -127,7 +145,7 @@ class Invoices(Table):
         ))  # fmt: skip
 
     def tail(self, slot: int, body: Body) -> bytes:
-        customer = self.customers_of[slot]
+        customer = self.customer_of(slot)
         reference = self._references.get(customer)
         if reference is None:
             known = customer < len(self._customers.ids)
@@ -137,7 +155,8 @@ class Invoices(Table):
     def _build(self, number_of_body: int, voided: bool) -> Body:
         chance = Random(f"{self.seed}/body/{number_of_body}")
         lines = _count_of_lines(number_of_body, chance)
-        cents, line_records = self._lines(lines, chance, voided)
+        stock: set[int] = set()
+        cents, line_records = self._lines(lines, chance, voided, stock)
         taxed = lines > 0 and chance.random() < 0.35
         tax = round(cents * 0.12) if taxed else 0
         note = chance.choice(words.NOTES)
@@ -194,17 +213,18 @@ class Invoices(Table):
             numbered=chance.random() > 0.03,
             terms_days=chance.choice([0, 15, 30, 30, 60]),
             lines=lines,
+            stock=tuple(sorted(stock)),
         )
 
-    def _lines(self, count: int, chance: Random, voided: bool) -> tuple[int, list[dict[str, Any]]]:
-        """The line records, and their sum in cents."""
+    def _lines(self, count: int, chance: Random, voided: bool, stock: set[int]) -> tuple[int, list[dict[str, Any]]]:
+        """The line records, and their sum in cents; the inventory items sold go into `stock`."""
         lines: list[dict[str, Any]] = []
         total = 0
         identifier = 1
         while identifier <= count:
             luck = chance.random()
             if luck < 0.03 and count - identifier > 3 and count < 700:
-                members = [self._sale(identifier + at, chance, voided) for at in (1, 2)]
+                members = [self._sale(identifier + at, chance, voided, stock) for at in (1, 2)]
                 cents = sum(worth for worth, _ in members)
                 detail = {
                     "GroupItemRef": {"value": str(3 + chance.randrange(200)), "name": "Assorted sweets"},
@@ -225,7 +245,7 @@ class Invoices(Table):
                 })  # fmt: skip
                 identifier += 1
             else:
-                cents, record = self._sale(identifier, chance, voided)
+                cents, record = self._sale(identifier, chance, voided, stock)
                 lines.append(record)
                 identifier += 1
             total += cents
@@ -244,10 +264,14 @@ class Invoices(Table):
             total -= discount
         return total, lines
 
-    def _sale(self, identifier: int, chance: Random, voided: bool) -> tuple[int, dict[str, Any]]:
-        item = chance.randrange(len(self._items.ids)) if len(self._items.ids) else None
+    def _sale(self, identifier: int, chance: Random, voided: bool, stock: set[int]) -> tuple[int, dict[str, Any]]:
+        item = chance.randrange(self._sold) if self._sold else None
         if item is not None and self._items.kind(item) == "Category":
-            item = item + 1 if item + 1 < len(self._items.ids) else None
+            item = item + 1 if item + 1 < self._sold else None
+        if item is not None:
+            item = self._items.survivor(item)
+            if self._items.kind(item) == "Inventory":
+                stock.add(item)
         reference = (
             {"value": "1", "name": "Services"}
             if item is None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -31,6 +34,9 @@ class NameTable(Table):
         super().__init__()
         self.seed = seed
         self._cache: dict[int, bytes] = {}
+        self._renamed: dict[int, str] = {}
+        self.moves: Counter[int] = Counter()  # how often a balance or a stock has changed
+        self.on_rename: Callable[[], None] = lambda: None
         chance = Random(f"{seed}/{self.entity}")
         identifier = self.first_id
         span = max(end - start, 1)
@@ -47,9 +53,13 @@ class NameTable(Table):
         self._next_id = identifier
         self.index()
 
-    @abstractmethod
     def base_name(self, slot: int) -> str:
         """The name without parent or suffix; unique among its siblings."""
+        return self._renamed.get(slot) or self.first_name(slot)
+
+    @abstractmethod
+    def first_name(self, slot: int) -> str:
+        """The name a row was given at its beginning."""
 
     @abstractmethod
     def parent(self, slot: int) -> int | None:
@@ -61,9 +71,41 @@ class NameTable(Table):
     def name(self, slot: int) -> str:
         if slot in self.raw_names:
             return self.raw_names[slot]
+        return self._path(slot, self.own_name(slot))
+
+    def path_name(self, slot: int) -> str:
+        """The fully qualified name as references have it, without the suffix of inactive ones."""
+        if slot in self.raw_names:
+            return self.raw_names[slot].removesuffix(" (deleted)")
+        return self._path(slot, self.base_name(slot))
+
+    def _path(self, slot: int, own: str) -> str:
         parent = self.parent(slot)
-        own = self.own_name(slot)
-        return own if parent is None else f"{self.base_name(parent)}:{own}"
+        return own if parent is None else f"{self.path_name(parent)}:{own}"
+
+    def rename_to(self, slot: int, name: str) -> None:
+        """Another name. Whatever refers to the row says it from now on, without a new version of its own."""
+        before = self.by_name_of(slot)
+        self._renamed[slot] = name
+        self._cache.clear()
+        self._reorder(before)
+
+    def has_children(self, slot: int) -> bool:
+        return len(self.by_name_of(slot)) > 1
+
+    def by_name_of(self, slot: int) -> dict[int, str]:
+        """The present names of a row and of all below it."""
+        family = {slot}
+        for other in range(slot + 1, len(self.ids)):
+            if self.parent(other) in family:
+                family.add(other)
+        return {member: self.name(member) for member in family if member not in self.deleted}
+
+    def _reorder(self, before: dict[int, str]) -> None:
+        self.edits += 1
+        for slot, name in before.items():
+            del self.by_name[bisect_left(self.by_name, (name.encode(), slot))]
+            insort(self.by_name, (self.name(slot).encode(), slot))
 
     def render(self, slot: int) -> bytes:
         payload = self._cache.get(slot)
@@ -94,8 +136,13 @@ class NameTable(Table):
         }
 
     def touch(self, slot: int, now: int) -> None:
-        self._cache.pop(slot, None)
         super().touch(slot, now)
+        self._cache.pop(slot, None)
+
+    def move(self, slot: int, now: int) -> None:
+        super().move(slot, now)
+        self.moves[slot] += 1
+        self._cache.pop(slot, None)
 
     def delete(self, slot: int, now: int) -> None:
         """A name is not deleted in QuickBooks: it becomes inactive."""
@@ -110,7 +157,7 @@ class NameTable(Table):
 class Customers(NameTable):
     entity = "Customer"
 
-    def base_name(self, slot: int) -> str:
+    def first_name(self, slot: int) -> str:
         parent = self.parent(slot)
         if parent is not None:
             job = words.JOBS[slot % len(words.JOBS)]
@@ -129,14 +176,16 @@ class Customers(NameTable):
 
     def parent(self, slot: int) -> int | None:
         if slot > 20 and slot % 9 == 4:
-            return slot // 2 - (slot // 2) % 9
+            return self.survivor(slot // 2 - (slot // 2) % 9)
         return None
 
     def record(self, slot: int, chance: Random) -> dict[str, Any]:
         parent = self.parent(slot)
         name = self.own_name(slot)
         address = self._address(slot, chance)
-        balance = f"{chance.randrange(0, 900_000) / 100:.2f}" if chance.random() < 0.4 else "0"
+        cents = chance.randrange(0, 900_000) if chance.random() < 0.4 else 0
+        cents += 1_250 * self.moves[slot]
+        balance = f"{cents / 100:.2f}" if cents else "0"
         record: dict[str, Any] = {"Taxable": chance.random() < 0.5}
         if chance.random() < 0.85:
             record["BillAddr"] = address
@@ -195,8 +244,7 @@ class Customers(NameTable):
     def reference(self, slot: int) -> bytes:
         """What an invoice says of its customer: the reference and the addresses."""
         address = msgspec.json.encode(self._address(slot, self.chance(slot)))
-        parent = self.parent(slot)
-        name = self.base_name(slot) if parent is None else f"{self.base_name(parent)}:{self.base_name(slot)}"
+        name = self.path_name(slot)
         return b'"CustomerRef":%b,"BillAddr":%b,"ShipAddr":%b,' % (
             msgspec.json.encode({"value": str(self.ids[slot]), "name": name}),
             address,
@@ -216,7 +264,7 @@ class Items(NameTable):
             return "Group"
         return ("Service", "Inventory", "NonInventory", "Service", "Inventory")[slot % 5]
 
-    def base_name(self, slot: int) -> str:
+    def first_name(self, slot: int) -> str:
         kind = self.kind(slot)
         if kind == "Category":
             return f"Category {chr(65 + slot // 20 % 26)}{slot // 520 or ''}"
@@ -271,7 +319,7 @@ class Items(NameTable):
                 "ExpenseAccountRef": {"value": "80", "name": "Cost of Goods Sold"},
                 "AssetAccountRef": {"value": "81", "name": "Inventory Asset"},
                 "TrackQtyOnHand": True,
-                "QtyOnHand": chance.randrange(-3, 400),
+                "QtyOnHand": chance.randrange(-3, 400) - self.moves[slot],
                 "InvStartDate": day_text(self.created[slot] // 86_400).decode(),
             }
         else:

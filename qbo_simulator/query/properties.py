@@ -68,9 +68,18 @@ EMPTY_ENTITIES = [
     "JournalEntry", "Payment", "PaymentMethod", "Preferences", "Purchase",
     "PurchaseOrder", "RefundReceipt", "SalesReceipt", "TaxAgency", "TaxCode",
     "TaxRate", "Term", "TimeActivity", "Transfer", "Vendor",
-    "VendorCredit",
+    "VendorCredit", "CustomerType", "RecurringTransaction", "TaxPayment", "InventoryAdjustment", "ReimburseCharge",
 ]  # fmt: skip
-NAME_LISTS = frozenset(["Customer", "Employee", "Item", "Vendor"])
+NAME_LISTS = frozenset([
+    "Account", "Class", "CompanyCurrency", "Customer", "CustomerType", "Department", "Employee", "Item",
+    "PaymentMethod", "TaxCode", "TaxRate", "Term", "Vendor",
+])  # fmt: skip
+# Recordings of 2026: pages of these carry totalCount, pages of the others don't.
+WITH_TOTAL_COUNT = frozenset(["Bill", "BillPayment", "Deposit", "Invoice", "JournalEntry", "PurchaseOrder"])
+# Intuit's page on change data capture leaves these out.
+NOT_IN_CDC = frozenset(["JournalCode", "TaxAgency", "TaxCode", "TaxRate", "TimeActivity"])
+# Rows come under another key than the name they are asked for by.
+RESPONSE_KEYS = {"CreditCardPayment": "CreditCardPaymentTxn"}
 
 _ENTITIES = {name.lower(): name for name in (*PROPERTIES, *EMPTY_ENTITIES)}
 _FOR_EMPTY = _properties(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.integration.simulator_client import Client, instant
+from tests.simulator.client import Client, instant
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}-0[78]:00"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.simulator_client import Client, Reply
+from tests.simulator.client import Client, Reply
 
 WHEN = "2025-05-05T10:00:00-07:00"
 

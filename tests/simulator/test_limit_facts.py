@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.simulator_client import Client, Reply
+from tests.simulator.client import Client, Reply
 
 ITEM = "SELECT * FROM Item MAXRESULTS 1"
 

@@ -6,7 +6,7 @@ import gzip
 import json
 import re
 
-from tests.integration.simulator_client import Client, planted
+from tests.simulator.client import Client, planted
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}-0[78]:00"
 
@@ -38,12 +38,14 @@ async def test_get_and_post_ask_the_same() -> None:
 
 async def test_a_page_says_where_it_starts_and_how_many_rows_it_has() -> None:
     """Response: `{"QueryResponse":{"Customer":[...],"startPosition":1,"maxResults":41},"time":"..."}`; maxResults =
-    rows actually returned, not the page size asked; no totalCount on row queries."""
+    rows actually returned, not the page size asked. Invoice and five others were seen with totalCount in 2026."""
     async with Client() as client:
         body = (await client.query("SELECT * FROM Invoice STARTPOSITION 41 MAXRESULTS 1000")).json
         assert list(body) == ["QueryResponse", "time"]
         page = body["QueryResponse"]
-        assert list(page) == ["Invoice", "startPosition", "maxResults"]
+        assert list(page) == ["Invoice", "startPosition", "maxResults", "totalCount"]
+        assert page["totalCount"] == 60
+        assert "totalCount" not in (await client.query("SELECT * FROM Item")).json["QueryResponse"]
         assert (page["startPosition"], page["maxResults"], len(page["Invoice"])) == (41, 20, 20)
         assert re.fullmatch(STAMP, body["time"])
 
@@ -116,7 +118,7 @@ async def test_a_compressed_page_is_the_page() -> None:
 
 
 async def test_every_answer_carries_what_support_asks_for() -> None:
-    """Put intuit_tid, QBO-Version, Service-Time on every answer; chunked + gzip."""
+    """intuit_tid on every answer; QBO-Version and Service-Time on good ones, on no 400 or 401; chunked + gzip."""
     async with Client() as client:
         good = await client.query("SELECT * FROM Item", **{"Accept-Encoding": "gzip"})
         bad = await client.query("nonsense")
@@ -124,9 +126,12 @@ async def test_every_answer_carries_what_support_asks_for() -> None:
         token = await client.refresh(secret="wrong")
         assert good.headers["transfer-encoding"] == "chunked"
         assert good.headers["content-encoding"] == "gzip"
-        for reply in (good, bad, refused):
-            assert reply.headers["qbo-version"]
-            assert re.fullmatch(r"total=\d+, db=\d+", reply.headers["service-time"])
+        assert good.headers["qbo-version"]
+        assert re.fullmatch(r"total=\d+, db=\d+", good.headers["service-time"])
+        assert good.headers["content-type"] == "application/json;charset=UTF-8"
+        for reply in (bad, refused):
+            assert not {"qbo-version", "service-time", "cache-control"} & set(reply.headers)
+            assert reply.headers["content-type"] == "application/json"
         tids = [reply.headers["intuit_tid"] for reply in (good, bad, refused, token)]
         assert len(set(tids)) == 4
         assert all(re.fullmatch(r"1-[0-9a-f]{8}-[0-9a-f]{24}", tid) for tid in tids)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.integration.simulator_client import Client, ids, instant, planted, record
+from tests.simulator.client import Client, ids, instant, planted, record
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}-0[78]:00"
 

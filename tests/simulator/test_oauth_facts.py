@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from qbo_simulator.oauth import CONSENT_LIFETIME, REFRESH_LIFETIME
-from tests.integration.simulator_client import Client
+from tests.simulator.client import Client
 
 
 async def test_a_refresh_answers_what_intuit_answers() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.simulator_client import Client, Reply
+from tests.simulator.client import Client, Reply
 
 LONG_AGO = "2011-10-10T09:00:00-07:00"
 
@@ -96,16 +96,28 @@ async def test_changes_hold_inactive_names() -> None:
 async def test_changes_are_a_thousand_at_most_and_old_dates_are_taken() -> None:
     """Look-back 30 days, max 1000 objects; changedSince older than 30 days was accepted without error."""
     async with Client(invoices=1_300) as client:
-        reply = await changes(client, "Invoice", LONG_AGO)
-        ((page,),) = (part["QueryResponse"] for part in reply.json["CDCResponse"])
-        assert len(page["Invoice"]) == 1000
+        await client.control("edit", {"entity": "Invoice", "edit": 1_200, "delete": 50})
+        for since, switches, found in (
+            (LONG_AGO, {}, 1_000),
+            (LONG_AGO, {"objects": 2_000}, None),
+            (LONG_AGO, {"objects": 2_000, "older": "accepted"}, 1_300),
+        ):
+            await client.behave(cdc=switches)
+            reply = await changes(client, "Invoice", since)
+            ((page,),) = (part["QueryResponse"] for part in reply.json["CDCResponse"])
+            gone = [row for row in page["Invoice"] if row.get("status") == "Deleted"]
+            assert len(page["Invoice"]) == found or (found is None and 1_200 <= len(page["Invoice"]) <= 1_250)
+            assert len(gone) == (0 if found == 1_000 else 50), "a full list hides what was deleted"
+        await client.behave(cdc={"older": "refused"})
+        assert (await changes(client, "Invoice", LONG_AGO)).status == 400
+        await client.behave()
         for wrong in (("Nonsense", LONG_AGO), ("Invoice", "soon"), ("Invoice", "")):
             assert (await changes(client, *wrong)).status == 400
 
 
 async def test_a_poisoned_record_breaks_its_changes_too() -> None:
     """4002: one bad stored e-mail broke a CDC page."""
-    async with Client(scenario="poisoned") as client:
+    async with Client(scenario="poisoned", switches={"cdc": {"older": "accepted"}}) as client:
         assert (await changes(client, "Invoice", LONG_AGO)).status == 500
         assert (await changes(client, "Item", LONG_AGO)).status == 200
 
