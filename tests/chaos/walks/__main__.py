@@ -48,6 +48,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=seeds, default="0-199", help="7, 0-199 or 1,5,9")
     parser.add_argument("--jobs", type=int, default=1, help="so many at once, each with a server of its own")
     parser.add_argument("--shrink", action="store_true", help="also look for the shortest walk that fails likewise")
+    parser.add_argument("--on", action="store_true", help="go on where something is broken, and tell all of it")
     parser.add_argument("--verbose", action="store_true", help="the trace of each walk, failing or not")
     options = parser.parse_args()
     if options.jobs > 1:
@@ -57,13 +58,15 @@ def main() -> int:
     with ground() as place:
         began = time.monotonic()
         for seed in options.seeds:
-            walked = asyncio.run(take(walk(seed), place))
+            walked = asyncio.run(take(walk(seed), place, on=options.on))
             took += walked.steps
             if options.verbose:
                 print(f"seed {seed}\n{walked.told()}", flush=True)
             if not walked.broken:
                 continue
             failed.append(seed)
+            for how in sorted({f"{one.how} by {one.by}" for one in walked.broken}) if options.on else ():
+                print(f"seed {seed} has {how}", flush=True)
             print(f"seed {seed} FAILED: {walked.broken[0]}", flush=True)
             if options.shrink:
                 walked = shrunk(walked, place)
@@ -80,7 +83,7 @@ def main() -> int:
 
 def _side_by_side(options: argparse.Namespace) -> int:
     """Every n-th seed in a process of its own."""
-    more = [f"--{name}" for name in ("shrink", "verbose") if getattr(options, name)]
+    more = [f"--{name}" for name in ("shrink", "on", "verbose") if getattr(options, name)]
     parts = [options.seeds[at :: options.jobs] for at in range(options.jobs)]
     processes = [
         subprocess.Popen([sys.executable, "-m", "tests.chaos.walks", "--seeds", ",".join(map(str, part)), *more])

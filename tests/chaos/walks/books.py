@@ -24,7 +24,7 @@ REFERENCES = frozenset(["rename", "merge"])
 
 @dataclass(frozen=True)
 class State:
-    """A record from `moment` on: its bytes, None when it is gone. What brought it, and whether LastUpdatedTime moved."""
+    """A record from `moment` on: its bytes, None when it is gone; by what, and whether LastUpdatedTime moved."""
 
     moment: int
     payload: bytes | None

@@ -63,7 +63,7 @@ def stage(name: str, command: Command, run_id: int | None = None) -> list[str]:
 
 
 def _stage(name: str, given: Mapping[str, Any]) -> int:
-    """As Mage's blocks do it: plan; extract, which takes up the run or the one that goes on for it; validate and report.
+    """As Mage's blocks do it: plan; extract, which takes up the run or the one that goes on for it; the rest.
 
     Prints the run as JSON.
     """
@@ -123,17 +123,21 @@ class Warehouse:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._alone = asyncio.Lock()  # commands that run side by side are looked at side by side
+
+    async def _fetch(self, query: str, *values: object) -> list[Any]:
+        async with self._alone:
+            found: list[Any] = await self._connection.fetch(query, *values)
+            return found
 
     async def rows(self, entity: str) -> list[Row]:
         table = next(e.table for e in ENTITIES.values() if e.query_name == entity)
-        found = await self._connection.fetch(
-            f"SELECT id, payload::text, deleted_at_utc IS NOT NULL AS marked FROM raw.{table}"
-        )
+        found = await self._fetch(f"SELECT id, payload::text, deleted_at_utc IS NOT NULL AS marked FROM raw.{table}")
         return [Row(row["id"], row["payload"], row["marked"]) for row in found]
 
     async def promises(self, command: Command, ended: Ended, began: int) -> list[Promise]:
         """What the runs of a command that ended with 0 vouch for; nothing where it said that there is nothing to do."""
-        found = await self._connection.fetch(
+        found = await self._fetch(
             "SELECT entity, filter_field, range_start, range_end, mode FROM ops.runs WHERE run_id = ANY ($1::bigint[])",
             ended.runs,
         )
@@ -153,19 +157,16 @@ class Warehouse:
     async def quarantined(self, entity: str) -> list[str | None]:
         """The Ids of the entries that stand, as `qbo-backfill quarantine list` has them; None for one without."""
         name = next(e.name for e in ENTITIES.values() if e.query_name == entity)
-        rows = await self._connection.fetch(
-            "SELECT record_id FROM ops.quarantine WHERE entity = $1 AND resolved_at IS NULL", name
-        )
+        rows = await self._fetch("SELECT record_id FROM ops.quarantine WHERE entity = $1 AND resolved_at IS NULL", name)
         return [row["record_id"] for row in rows]
 
     async def end_sessions(self) -> int:
         """End every session that the product has, as a failing network or an administrator would."""
-        return int(
-            await self._connection.fetchval(
-                """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                    WHERE application_name LIKE 'qbo-backfill%' AND datname = current_database()"""
-            )
+        ended = await self._fetch(
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE application_name LIKE 'qbo-backfill%' AND datname = current_database()"""
         )
+        return len(ended)
 
 
 # Processes
@@ -326,7 +327,7 @@ def _become(order: dict[str, Any]) -> None:
                 code = 0
             except SystemExit as exit_:
                 code = exit_.code if isinstance(exit_.code, int) else 1
-    except BaseException:  # noqa: BLE001 - as Python itself would end
+    except BaseException:  # as Python itself would end
         sys.excepthook(*sys.exc_info())
     finally:
         with contextlib.suppress(Exception):

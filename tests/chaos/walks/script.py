@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, Literal, Union
+from typing import Any, Literal, TypeAlias
 
 Name = Literal[
     "run",
@@ -102,7 +102,7 @@ class Command(Printed):
         return replace(self, during=(), cut=None, beside=None, beside_at=0)
 
 
-Step = Union[Change, Pass, Command]
+Step: TypeAlias = Change | Pass | Command
 
 
 @dataclass(frozen=True, repr=False)

@@ -128,8 +128,8 @@ def secrets(simulator: Mapping[str, Any], server: PostgresAddress, database: str
     }
 
 
-async def take(walk: Walk, ground: Ground) -> Walked:
-    """Walk it. What is broken ends the walk, since what follows from it says nothing new."""
+async def take(walk: Walk, ground: Ground, *, on: bool = False) -> Walked:
+    """Walk it. What is broken ends the walk, since what follows from it says little new; `on` goes on."""
     walked = Walked(walk)
     books = Books(walk)
     async with books.simulator, ground.fresh(books) as (warehouse, environ, output):
@@ -137,7 +137,7 @@ async def take(walk: Walk, ground: Ground) -> Walked:
             walker = Walker(books, warehouse, ground.nursery, environ, output, walked)
             for step in walk.steps:
                 await walker.step(step)
-                if walked.broken:
+                if walked.broken and not on:
                     return walked
             await walker.finish()
     return walked
@@ -268,6 +268,8 @@ class Walker:
         self._tell(f"    {command.name} ends with {ended.code}{words}")
         if ended.code == 1:
             walked.found([Broken("crash", entity, "-", ended.last_words)], by)
+        if ended.code == 2 and command.name != "retry-chunk":  # of which the ledger may have no chunk
+            walked.found([Broken("refused", entity, "-", ended.last_words)], by)
         if ended.code == 0:
             for promise in await warehouse.promises(command, ended, began):
                 rows, aside = await warehouse.rows(promise.entity), await warehouse.quarantined(promise.entity)
