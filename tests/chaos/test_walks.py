@@ -13,6 +13,8 @@ import pytest
 
 from local_postgres.embedded import PostgresAddress
 from tests.chaos.walks.chance import walk
+from tests.chaos.walks.kept import KEPT
+from tests.chaos.walks.script import Walk
 from tests.chaos.walks.walker import Ground, take
 from tests.support.commands import new_mage
 
@@ -29,9 +31,9 @@ def ground(
         yield prepared
 
 
-async def holds(seed: int, ground: Ground) -> None:
-    walked = await take(walk(seed), ground)
-    told = f"seed {seed}\n{walked.told()}"
+async def holds(name: str, script: Walk, ground: Ground) -> None:
+    walked = await take(script, ground)
+    told = f"{name}\n{walked.told()}"
     if CHOSEN:
         print(told)
     assert not walked.broken, told
@@ -39,10 +41,15 @@ async def holds(seed: int, ground: Ground) -> None:
 
 @pytest.mark.parametrize("seed", SHORT if CHOSEN is None else [int(CHOSEN)])
 async def test_walk(seed: int, ground: Ground) -> None:
-    await holds(seed, ground)
+    await holds(f"seed {seed}", walk(seed), ground)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", LONG if CHOSEN is None else [])
 async def test_long_walk(seed: int, ground: Ground) -> None:
-    await holds(seed, ground)
+    await holds(f"seed {seed}", walk(seed), ground)
+
+
+@pytest.mark.parametrize("name", KEPT if CHOSEN is None else [])
+async def test_kept_walk(name: str, ground: Ground) -> None:
+    await holds(name, KEPT[name], ground)

@@ -71,7 +71,7 @@ class Books:
         self.requests = 0
         self.history: dict[str, dict[str, list[State]]] = {entity: {} for entity in self._tables}
         self._write_down("start", *self._tables)
-        self.at_request: Callable[[int], Answer | None] = lambda _number: None
+        self.at_request: Callable[[int, str], Answer | None] = _as_usual
         self._listen()
 
     def _listen(self) -> None:
@@ -79,19 +79,34 @@ class Books:
         service: Any = self._service
         query, changes = service.query, service.changes
 
-        def turn() -> Answer | None:
+        def turn(asked: str) -> Answer | None:
             self.requests += 1
-            return self.at_request(self.requests)
+            return self.at_request(self.requests, asked)
 
-        service.query = lambda *given, **more: turn() or query(*given, **more)
-        service.changes = lambda *given, **more: turn() or changes(*given, **more)
+        service.query = lambda asked, **more: turn(asked) or query(asked, **more)
+        service.changes = lambda asked, *given, **more: turn("changes") or changes(asked, *given, **more)
+
+    def as_usual(self) -> None:
+        """Nothing happens at requests any more."""
+        self.at_request = _as_usual
 
     def refused(self) -> Answer:
         return self._service.fault(400, "4001", "Invalid query", "QueryValidationError: refused", "ValidationFault")
 
+    def empty(self, asked: str) -> Answer | None:
+        """A page without rows; counts and change lists are as they are."""
+        if "select *" not in asked.lower():
+            return None
+        said = {"QueryResponse": {}, "time": self._service.clock.envelope_time()}
+        return Answer(200, json.dumps(said).encode())
+
     def lapsed(self) -> Answer:
         ended = "Subscription period has ended or canceled or there was a billing problem"
         return self._service.fault(400, "6190", "Invalid Company Status", ended, "ValidationFault")
+
+    def answer_after(self, milliseconds: int) -> None:
+        """How long an answer takes from now on."""
+        self._service.adopt({"latency": {"base_ms": [milliseconds, milliseconds]}})
 
     def let_pass(self, hours: float) -> None:
         self._service.clock.offset += hours * 3600
@@ -143,6 +158,10 @@ class Books:
             for identifier in history.keys() - seen:
                 if history[identifier][-1].payload is not None:
                     history[identifier].append(State(self.moment, None, kind, moved=True))
+
+
+def _as_usual(_number: int, _asked: str) -> Answer | None:
+    return None
 
 
 def _fits(table: Table, slot: int, kind: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from tests.chaos.walks.script import Change, Command, Cut, Name, Pass, Step, Walk
+from tests.chaos.walks.script import Change, Command, Cut, How, Name, Pass, Step, Walk
 
 QUERY_NAMES = {"invoices": "Invoice", "customers": "Customer", "items": "Item"}
 # How often each kind of change comes, for transactions and for names.
@@ -18,6 +18,7 @@ COMMANDS: dict[Name, int] = {
     "run": 40, "reprocess": 10, "retry-mode": 3, "verify": 8, "verify-deep": 5, "repair": 8, "resume": 6,
     "retry": 5, "retry-chunk": 7, "quarantine-retry": 4, "workers": 8,
 }  # fmt: skip
+CUTS: dict[How, int] = {"kill": 43, "terminate": 16, "sigterm": 12, "refuse": 16, "lapse": 8, "empty": 5}
 BOUNDS = ("2025-01-01", "2025-04-01", "2025-06-15", "2025-09-01", "2025-12-31")
 LARGE = 1_080  # more changes than Intuit lists
 
@@ -80,19 +81,20 @@ class _Chance:
             chunk=chance.choices(["auto", "P1M", "P3M", "P2W"], [40, 30, 20, 10])[0],
             concurrency=chance.choice([1, 2, 4]),
         )
+        if chance.random() < (0.2 if beside else 0.38):
+            how = chance.choices(["kill", "terminate", "sigterm", "refuse", "lapse", "empty"], [43, 16, 12, 16, 8, 5])[
+                0
+            ]
+            cut = Cut(how, chance.randint(1, 14), chance.choice([0, 0, 5, 15, 40]))  # type: ignore[arg-type]
+            command = replace(command, cut=cut)
         if beside:
             return command
-        during = tuple(
-            (chance.randint(1, 14), self._change()) for _ in range(chance.choices([0, 1, 2, 4], [45, 25, 20, 10])[0])
-        )
-        cut = None
-        if chance.random() < 0.38:
-            how = chance.choices(["kill", "terminate", "sigterm", "refuse", "lapse"], [45, 18, 12, 17, 8])[0]
-            cut = Cut(how, chance.randint(1, 14), chance.choice([0, 0, 5, 15, 40]))  # type: ignore[arg-type]
-        other = self._command(beside=True) if chance.random() < 0.22 else None
-        if other is not None:
-            return replace(command, during=during, cut=cut, beside=other, beside_at=chance.randint(1, 10))
-        return replace(command, during=during, cut=cut)
+        times = chance.choices([0, 1, 2, 4], [45, 25, 20, 10])[0]
+        command = replace(command, during=tuple((chance.randint(1, 14), self._change()) for _ in range(times)))
+        if chance.random() < 0.22:
+            other = self._command(beside=True)
+            command = replace(command, beside=other, beside_at=chance.randint(1, 10))
+        return command
 
     def _change(self) -> Change:
         chance = self._chance

@@ -22,7 +22,7 @@ Name = Literal[
 # These name their range themselves; the others take theirs from the ledger.
 WITH_RANGE = frozenset(["run", "reprocess", "retry-mode", "verify", "verify-deep", "repair", "workers"])
 
-How = Literal["kill", "terminate", "sigterm", "refuse", "lapse"]
+How = Literal["kill", "terminate", "sigterm", "refuse", "lapse", "empty"]
 
 
 def day(text: str) -> str:
@@ -67,7 +67,8 @@ class Cut(Printed):
     """What befalls a command at the step's request number `at`, so many milliseconds after its answer.
 
     `kill` is SIGKILL, `sigterm` SIGTERM, `terminate` ends its sessions in Postgres, `refuse` answers this one request
-    with a 400, `lapse` this one with a company whose subscription has ended (exit 4).
+    with a 400, `lapse` this one with a company whose subscription has ended (exit 4). From there on `empty` gives pages
+    without rows, whatever COUNT(*) says.
     """
 
     how: How
@@ -79,7 +80,8 @@ class Cut(Printed):
 class Command(Printed):
     """One command, what happens to the books at which of the step's requests, and who runs beside it from which on.
 
-    `start` and `end` are dates as `day` takes them; of `retry-chunk` it is `start` that names the chunk.
+    `start` and `end` are dates as `day` takes them; of `retry-chunk` it is `start` that names the chunk. Requests are
+    counted from the step's first one, whichever command it is that makes them.
     """
 
     name: Name
@@ -99,7 +101,7 @@ class Command(Printed):
         return self.entity, self.start, self.end, self.field
 
     def alone(self) -> Command:
-        return replace(self, during=(), cut=None, beside=None, beside_at=0)
+        return replace(self, during=(), beside=None, beside_at=0)
 
 
 Step: TypeAlias = Change | Pass | Command

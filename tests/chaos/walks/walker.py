@@ -22,12 +22,14 @@ from tests.chaos.walks import oracle
 from tests.chaos.walks.books import Books
 from tests.chaos.walks.commands import Ended, Nursery, Running, Warehouse, arguments, stage
 from tests.chaos.walks.oracle import Broken
-from tests.chaos.walks.script import WITH_RANGE, Change, Command, Pass, Walk
+from tests.chaos.walks.script import WITH_RANGE, Change, Command, Cut, How, Pass, Walk
 from tests.support.commands import CommandLine
 from tests.support.databases import execute
 
 # A command takes a second or two; one that takes so long won't come to an end.
 PATIENCE = 90.0
+# Milliseconds that an answer takes where two commands are to overlap.
+SIDE_BY_SIDE = 30
 TEMPLATE = "walks_template"
 _numbers = itertools.count(1)
 
@@ -188,44 +190,58 @@ class Walker:
         self._walked.trace.append(line)
 
     async def _command(self, command: Command) -> None:
-        """A command with all that befalls it."""
+        """A command with all that befalls it and the one beside it."""
         books, begun = self._books, self._books.requests
-        running: list[Running] = []
+        running: dict[Command, list[Running]] = {command: []}
         beside: list[asyncio.Future[int]] = []
 
-        def at_request(number: int) -> Answer | None:
+        def at_request(number: int, asked: str) -> Answer | None:
             at = number - begun
             for when, change in command.during:
                 if when == at:
                     self._tell(f"    at request {at}: {books.change(change)}")
             if command.beside is not None and command.beside_at == at:
                 self._tell(f"    at request {at} begins beside it: {command.beside!r}")
-                beside.append(asyncio.ensure_future(self._one(command.beside)))
-            cut = command.cut
-            if cut is None or cut.at != at:
-                return None
-            self._tell(f"    at request {at}: {cut.how}")
-            if cut.how == "refuse":
-                return books.refused()
-            if cut.how == "lapse":
-                return books.lapsed()
-            asyncio.get_running_loop().call_later(cut.milliseconds / 1000, self._cut, cut.how, running)
+                running[command.beside] = []
+                beside.append(asyncio.ensure_future(self._one(command.beside, running[command.beside])))
+            for one, processes in running.items():
+                answer = self._cut(one.cut, at, asked, processes)
+                if answer is not None:
+                    return answer
             return None
 
         self._tell(repr(command.alone()))
         books.at_request = at_request
+        # A process needs a tenth of a second to begin; without this the first would be done by then.
+        books.answer_after(SIDE_BY_SIDE if command.beside or command.name == "workers" else 0)
         try:
-            await self._one(command, running)
+            await self._one(command, running[command])
             await asyncio.gather(*beside)
         finally:
-            books.at_request = lambda _number: None
+            books.as_usual()
         await asyncio.gather(*self._tasks)
         self._tasks.clear()
 
-    def _cut(self, how: str, running: list[Running]) -> None:
+    def _cut(self, cut: Cut | None, at: int, asked: str, processes: list[Running]) -> Answer | None:
+        """What befalls a command at this request; the answer that takes the place of the right one."""
+        if cut is None or cut.at > at:
+            return None
+        if cut.how == "empty":
+            return self._books.empty(asked)
+        if cut.at < at:
+            return None
+        self._tell(f"    at request {at}: {cut.how}")
+        if cut.how == "refuse":
+            return self._books.refused()
+        if cut.how == "lapse":
+            return self._books.lapsed()
+        asyncio.get_running_loop().call_later(cut.milliseconds / 1000, self._end, cut.how, processes)
+        return None
+
+    def _end(self, how: How, processes: list[Running]) -> None:
         if how == "terminate":
             self._tasks.append(asyncio.ensure_future(self._warehouse.end_sessions()))
-        for one in running if how != "terminate" else []:
+        for one in processes if how != "terminate" else []:
             one.signal(signal.SIGKILL if how == "kill" else signal.SIGTERM)
 
     async def _one(self, command: Command, running: list[Running] | None = None, *, in_the_end: bool = False) -> int:
