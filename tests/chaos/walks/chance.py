@@ -19,6 +19,8 @@ COMMANDS: dict[Name, int] = {
     "retry": 5, "retry-chunk": 7, "quarantine-retry": 4, "workers": 8,
 }  # fmt: skip
 CUTS: dict[How, int] = {"kill": 43, "terminate": 16, "sigterm": 12, "refuse": 16, "lapse": 8, "empty": 5}
+# Which of a step's requests: what is new takes three or so, a range in months a dozen.
+REQUESTS = (1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 8, 11, 14)
 BOUNDS = ("2025-01-01", "2025-04-01", "2025-06-15", "2025-09-01", "2025-12-31")
 LARGE = 1_080  # more changes than Intuit lists
 
@@ -85,15 +87,15 @@ class _Chance:
             how = chance.choices(["kill", "terminate", "sigterm", "refuse", "lapse", "empty"], [43, 16, 12, 16, 8, 5])[
                 0
             ]
-            cut = Cut(how, chance.randint(1, 14), chance.choice([0, 0, 5, 15, 40]))  # type: ignore[arg-type]
+            cut = Cut(how, chance.choice(REQUESTS), chance.choice([0, 0, 5, 15, 40]))  # type: ignore[arg-type]
             command = replace(command, cut=cut)
         if beside:
             return command
         times = chance.choices([0, 1, 2, 4], [45, 25, 20, 10])[0]
-        command = replace(command, during=tuple((chance.randint(1, 14), self._change()) for _ in range(times)))
+        command = replace(command, during=tuple((chance.choice(REQUESTS), self._change()) for _ in range(times)))
         if chance.random() < 0.22:
             other = self._command(beside=True)
-            command = replace(command, beside=other, beside_at=chance.randint(1, 10))
+            command = replace(command, beside=other, beside_at=chance.choice(REQUESTS))
         return command
 
     def _change(self) -> Change:
