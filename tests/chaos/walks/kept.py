@@ -105,4 +105,34 @@ KEPT = {
     "verify where COUNT(*) says that there are rows, pages are empty and raw has none": Walk(
         steps=(Command("verify", cut=Cut("empty", at=1)),)
     ),
+    "an edit before verify --deep, up to today": Walk(
+        steps=(Command("run", end="today"), Change("edit"), Command("verify-deep", end="today"))
+    ),
+    "a deletion of more than thirty days ago": Walk(
+        clock_hours=-960,
+        steps=(
+            Command("run", end="today"),
+            Change("delete"),
+            Pass(840),
+            Change("insert"),
+            Pass(1),
+            Command("run", end="today"),
+        ),
+    ),
+    "edited before a reprocess by created and deleted in it": Walk(
+        steps=(
+            Command("run", field="created", chunk="P1M"),
+            Change("edit", count=60),
+            Command(
+                "reprocess", field="created", chunk="P1M", concurrency=1, during=((3, Change("delete", count=40)),)
+            ),
+        )
+    ),
+    "a quarantine entry of a catch-up, by txn_date": Walk(
+        steps=(
+            Command("run", field="txn_date", concurrency=1, during=((3, Change("spoil")),)),
+            Change("heal"),
+            Command("quarantine-retry"),
+        )
+    ),
 }
