@@ -283,6 +283,7 @@ class Walker:
         words = f": {ended.last_words}" if ended.code else ""
         self._tell(f"    {command.name} ends with {ended.code}{words}")
         if ended.code == 1:
+            walked.trace += [f"      {line}" for line in ended.stderr.splitlines()[-60:]]
             walked.found([Broken("crash", entity, "-", ended.last_words)], by)
         if ended.code == 2 and command.name != "retry-chunk":  # of which the ledger may have no chunk
             walked.found([Broken("refused", entity, "-", ended.last_words)], by)
