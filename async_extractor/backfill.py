@@ -101,7 +101,9 @@ class Backfill:
             if self._limits
             else no_limits(events)
         )
-        parts = await self._closing.enter_async_context(opened(settings, self._secrets, events, limits, self._patience))
+        parts = await self._closing.enter_async_context(
+            opened(settings, self._secrets, events, limits, self._patience, self._stop)
+        )
         self._session, self._ledger, self._client = parts.session, parts.ledger, parts.client
         self._planner = Planner(parts, settings, self.request, self._series, self._spent)
         return self

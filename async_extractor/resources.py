@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import aiohttp
 
+from async_extractor.error_mapping import endings
 from async_extractor.errors import ConfigurationError
 from async_extractor.events import Events
-from async_extractor.limits import Limits
 from async_extractor.qbo.auth.access_tokens import AccessTokens
 from async_extractor.qbo.client import TOKEN_TIMEOUT, Patience, QueryClient
-from async_extractor.qbo.limits import IN_FLIGHT
+from async_extractor.qbo.limits import IN_FLIGHT, Limiter
 from async_extractor.settings import Secrets, Settings
 from async_extractor.warehouse.connection import connect_first
 from async_extractor.warehouse.ledger import Ledger
@@ -35,21 +36,28 @@ async def opened(
     settings: Settings,
     secrets: Secrets,
     events: Events,
-    limits: contextlib.AbstractAsyncContextManager[Limits],
+    limits: contextlib.AbstractAsyncContextManager[Limiter],
     patience: Patience | None,
+    stop: asyncio.Event | None = None,
 ) -> AsyncIterator[Opened]:
     """All of it, closed again at the end. `limits` is entered only when the warehouse is known to be the company's.
 
-    ConfigurationError when the warehouse can't be used, or belongs to another company.
+    Once `stop` is set QuickBooks is asked nothing more. ConfigurationError when the warehouse can't be used, or belongs
+    to another company.
     """
     address = settings.warehouse
     async with contextlib.AsyncExitStack() as stack:
         connection = await connect_first(address)
         session = Session(address, events, connection=connection)
         stack.push_async_callback(session.close)
-        await bring_up_to_date(connection, settings.raw_schema)
+        if await connection.fetchval("SHOW transaction_read_only") == "on":
+            raise ConfigurationError(
+                f"Postgres at {address} is read-only: a replica? check POSTGRES_HOST, POSTGRES_PORT"
+            )
         ledger = Ledger(session)
-        await _hold_for_one_company(ledger, settings)
+        with endings(settings):
+            await bring_up_to_date(connection, settings.raw_schema)
+            await _hold_for_one_company(ledger, settings)
         http = await stack.enter_async_context(
             # trust_env off: a proxy variable must not lead credentials to another host.
             aiohttp.ClientSession(
@@ -58,16 +66,16 @@ async def opened(
         )
         tokens = AccessTokens(http, settings.endpoints.token, settings.client, secrets, events)
         stack.push_async_callback(tokens.close)
-        company = await stack.enter_async_context(limits)
+        limiter = await stack.enter_async_context(limits)
         client = QueryClient(
             http,
             settings.endpoints.api,
             settings.realm_id,
             tokens,
-            company.gate,
-            company.breaker,
+            limiter,
             events,
             patience,
+            stop,
         )
         yield Opened(session, ledger, client)
 

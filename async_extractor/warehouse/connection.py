@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -128,6 +129,7 @@ _PASSING = (
     asyncpg.LockNotAvailableError,
     asyncpg.TooManyConnectionsError,
     asyncpg.OutOfMemoryError,
+    asyncpg.ReadOnlySQLTransactionError,  # a primary that was demoted: the next connection reaches the new one
     OSError,
     asyncio.TimeoutError,
 )
@@ -141,7 +143,7 @@ def is_passing(error: BaseException) -> bool:
 def breaks_the_connection(error: BaseException) -> bool:
     """Whether the connection is of no use after this error, though it may not know."""
     return not isinstance(error, asyncpg.PostgresError) or isinstance(
-        error, (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
+        error, (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.ReadOnlySQLTransactionError)
     )
 
 
@@ -163,4 +165,8 @@ def told(error: BaseException) -> str:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    # The message alone: DETAIL and HINT, which str() has, quote the row. Of a data exception it quotes the value, too.
+    message = " ".join(str(error.args[0] if error.args else "").split())
+    if isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith("22"):
+        message = re.sub(r"\"[^\"]*\"?", '"..."', message.split(": ", 1)[0])
+    return message[:300]
