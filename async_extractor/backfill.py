@@ -9,8 +9,7 @@ from types import TracebackType
 
 import asyncpg
 
-from async_extractor.checks import Validation, Validator
-from async_extractor.closing import close, keep_report
+from async_extractor.checks import CheckResult, Validator
 from async_extractor.error_mapping import ending_of, endings, why_incomplete
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
 from async_extractor.events import Diary, Events, Listener
@@ -20,9 +19,10 @@ from async_extractor.planning.estimate import Cost
 from async_extractor.planning.planner import Planner
 from async_extractor.qbo.client import Patience, QueryClient, Spent
 from async_extractor.qbo.counting import count
+from async_extractor.report.files import keep_report
 from async_extractor.request import BackfillRequest
 from async_extractor.resources import opened
-from async_extractor.result import BackfillResult
+from async_extractor.result import BackfillResult, close
 from async_extractor.settings import Secrets, Settings
 from async_extractor.warehouse.events import keep_events
 from async_extractor.warehouse.ledger import Ledger, Series
@@ -171,16 +171,15 @@ class Backfill:
             await self._end_early(run_id, ending)
             raise ending
 
-    async def validate(self, run_id: int) -> list[Validation]:
-        """Checks what the run left in raw, against QuickBooks' COUNT(*) where the run read anything."""
-        totals = await self._ledger.totals(run_id)
+    async def validate(self, run_id: int) -> list[CheckResult]:
+        """Checks what the run left in raw, against QuickBooks' COUNT(*) of the range."""
         with endings(self.settings):
             validator = Validator(await self._session.live(), self.request.entity, self.settings.raw_schema)
             checks = await validator.check(
                 run_id,
                 self.request.filter_field,
                 self.request.window,
-                self._count_range if totals["read"] else None,
+                self._count_range,
             )
         await self._count_requests(run_id)
         for check in checks:

@@ -10,13 +10,9 @@ import asyncpg
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
 from async_extractor.settings import Settings
-from async_extractor.warehouse.connection import is_passing, told
+from async_extractor.warehouse.connection import is_passing, needs_a_person, told
 from async_extractor.warehouse.ledger import Ledger
 from async_extractor.warehouse.session import WarehouseLost
-
-# SQLSTATE classes that no retry mends: not supported, who may log in, no such database, no such schema, and a right, a
-# table or a column that is missing.
-NEEDS_A_PERSON = frozenset(("0A", "28", "3D", "3F", "42"))
 
 
 @contextlib.contextmanager
@@ -42,8 +38,8 @@ def ending_of(error: Exception, settings: Settings, *, planning: bool = False) -
         return ConfigurationError(f"QuickBooks can't be reached at {settings.endpoints.api} ({name}): {error}")
     if isinstance(error, (QboFault, WarehouseLost)):
         return IncompleteError(str(error))
-    if isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in NEEDS_A_PERSON:
-        return ConfigurationError(f"the warehouse refuses what the run needs: {told(error)}")
+    if needs_a_person(error):
+        return ConfigurationError(f"{told(error)}; run the same again when that is mended")
     if isinstance(error, asyncpg.PostgresError) or is_passing(error):
         return IncompleteError(f"{told(error)}; run the same again to resume")
     return None

@@ -3,13 +3,12 @@ report listen. A listener is any callable that takes one `Event`; it must be qui
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal, TextIO
-
-import structlog
 
 from async_extractor.codes import code_of
 
@@ -30,7 +29,7 @@ class Event:
     @property
     def code(self) -> str:
         """`QBF-E303` and the like; docs/error-codes.md explains each."""
-        return code_of(self.name, self.phase)
+        return code_of(self.name)
 
 
 Listener = Callable[[Event], None]
@@ -71,24 +70,21 @@ class JsonLines:
     """Writes each event as one JSON object on a line: timestamp (UTC), level, code, event, phase, message, fields."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._log = structlog.wrap_logger(
-            structlog.PrintLogger(stream),
-            processors=[
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
-            ],
-        )
+        self._stream = stream
 
     def __call__(self, event: Event) -> None:
-        # Fields stay inside an object of their own: theirs could be called `level`, too.
-        self._log.msg(
-            event.name,
-            level=event.level,
-            code=event.code,
-            phase=event.phase,
-            message=event.message,
-            fields=event.fields,
-        )
+        line = {
+            "timestamp": datetime.now(timezone.utc).isoformat().replace("+00:00", "Z"),
+            "level": event.level,
+            "code": event.code,
+            "event": event.name,
+            "phase": event.phase,
+            "message": event.message,
+            # In an object of their own: one could be called `level`, too.
+            "fields": event.fields,
+        }
+        self._stream.write(json.dumps(line, default=str, ensure_ascii=False) + "\n")
+        self._stream.flush()
 
 
 class Diary:

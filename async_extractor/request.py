@@ -3,7 +3,10 @@ before a secret is read or a request sent."""
 
 from __future__ import annotations
 
+import difflib
+import json
 import re
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
@@ -18,7 +21,29 @@ Mode = Literal["resume", "reprocess", "retry"]
 
 FILTER_FIELDS: tuple[str, ...] = ("last_updated", "created", "txn_date")
 MODES: tuple[str, ...] = ("resume", "reprocess", "retry")
+_CHUNKS = "auto, day, week or an ISO 8601 duration such as P1M or PT6H"
 LANGUAGES: tuple[str, ...] = ("en", "es")
+
+# What a pipeline of Mage's takes; the last two say how, and for whom, Mage runs it.
+VARIABLES: tuple[str, ...] = (
+    *("entity", "fecha_inicio", "fecha_fin", "chunk", "concurrency", "filter_field", "mode", "lang"),
+    *("profile", "workers"),
+)
+_OTHER_WORDS = {
+    "entidad": "entity",
+    "start_date": "fecha_inicio",
+    "fecha_desde": "fecha_inicio",
+    "end_date": "fecha_fin",
+    "fecha_final": "fecha_fin",
+    "fecha_hasta": "fecha_fin",
+    "concurrencia": "concurrency",
+    "campo": "filter_field",
+    "modo": "mode",
+    "idioma": "lang",
+    "language": "lang",
+    "perfil": "profile",
+    "trabajadores": "workers",
+}
 
 # Intuit allows 10 requests in flight for a company, so more workers could only wait.
 MOST_CONCURRENCY = 10
@@ -66,32 +91,45 @@ class BackfillRequest(BaseModel):
         *,
         now: datetime | None = None,
     ) -> BackfillRequest:
-        """The request that these texts ask for; `RequestError` names each parameter that is wrong, of the two
-        dates the first."""
+        """The request that these texts ask for; an empty one stands for its default.
+
+        `RequestError` names each parameter that is wrong.
+        """
         now = now or datetime.now(UTC)
         wrong: list[str] = []
+        given = {"chunk": chunk, "concurrency": concurrency, "filter_field": filter_field, "mode": mode, "lang": lang}
+        given = {name: value for name, value in given.items() if not _is_empty(value)}
         try:
-            window = _window(fecha_inicio, fecha_fin, filter_field, now)
+            window = _window(fecha_inicio, fecha_fin, given.get("filter_field"), now)
         except RequestError as error:
             wrong.append(str(error))
             window = _ANY_DAY
         try:
-            request = cls.model_validate(
-                {
-                    "entity": entity,
-                    "window": window,
-                    "chunk": chunk,
-                    "concurrency": concurrency,
-                    "filter_field": filter_field,
-                    "mode": mode,
-                    "lang": lang,
-                }
-            )
+            request = cls.model_validate({"entity": entity, "window": window, **given})
         except ValidationError as error:
             wrong += (_one_line(detail) for detail in error.errors())
         if wrong:
             raise RequestError("; ".join(wrong))
         return request
+
+    @classmethod
+    def of_variables(cls, variables: Mapping[str, Any], *, now: datetime | None = None) -> BackfillRequest:
+        """The request that a pipeline's variables ask for; others among them are not looked at."""
+        given = {name: variables.get(name) for name in VARIABLES if name not in ("profile", "workers")}
+        return cls.parse(**given, now=now)
+
+    @classmethod
+    def of_run(cls, row: Mapping[str, Any]) -> BackfillRequest:
+        """The request as it was when the run was planned, from its row in ops.runs."""
+        return cls(
+            entity=row["entity"],
+            window=Window(row["range_start"], row["range_end"]),
+            chunk=row["chunk"],
+            concurrency=row["concurrency"],
+            filter_field=row["filter_field"],
+            mode=row["mode"],
+            lang=json.loads(row["settings"]).get("lang", "en"),
+        )
 
     @property
     def step(self) -> Step | None:
@@ -114,13 +152,10 @@ class BackfillRequest(BaseModel):
     @field_validator("concurrency", mode="before")
     @classmethod
     def _bounded_concurrency(cls, value: object) -> int:
-        text = str(value).strip()
-        if isinstance(value, bool) or not re.fullmatch(r"\d{1,4}", text) or not 1 <= int(text) <= MOST_CONCURRENCY:
-            raise ValueError(
-                f"concurrency: {text!r} is not a whole number from 1 to {MOST_CONCURRENCY} "
-                "(Intuit allows 10 requests in flight for a company)"
-            )
-        return int(text)
+        try:
+            return whole_number("concurrency", value, MOST_CONCURRENCY)
+        except RequestError as error:
+            raise ValueError(f"{error} (Intuit allows 10 requests in flight for a company)") from None
 
     @field_validator("chunk", mode="before")
     @classmethod
@@ -131,9 +166,8 @@ class BackfillRequest(BaseModel):
             try:
                 parse_step(word)
             except ValueError as error:
-                raise ValueError(
-                    f"chunk: {text!r} {error}; use auto, day, week or an ISO 8601 duration such as P1M or PT6H"
-                ) from None
+                why = "is not" if "is not day" in str(error) else f"{error}; use"
+                raise ValueError(f"chunk: {text!r} {why} {_CHUNKS}") from None
         return word
 
     @model_validator(mode="after")
@@ -154,7 +188,33 @@ class BackfillRequest(BaseModel):
         return self
 
 
+def whole_number(name: str, value: object, most: int) -> int:
+    """A number from 1 to `most`, also as text or as JSON's 5.0; RequestError otherwise."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,4}(\.0+)?", text) or not 1 <= int(float(text)) <= most:
+        raise RequestError(f"{name}: {text!r} is not a whole number from 1 to {most}")
+    return int(float(text))
+
+
+def misspelt(names: Iterable[str]) -> list[str]:
+    """What is wrong with the names of variables that are close to one of a pipeline's, a sentence each."""
+    wrong = []
+    for name in names:
+        if name not in VARIABLES:
+            word = name.strip().lower().replace("-", "_")
+            close = [_OTHER_WORDS[word]] if word in _OTHER_WORDS else difflib.get_close_matches(word, VARIABLES, 1, 0.8)
+            if close:
+                wrong.append(f"{name}: is not a variable of this pipeline; {close[0]} is")
+    return wrong
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> str:
+    if _is_empty(value):
+        raise ValueError(f"{name}: is missing; one of {', '.join(allowed)}")
     text = str(value).strip()
     if text not in allowed:
         raise ValueError(f"{name}: {text!r} is not one of {', '.join(allowed)}")
@@ -167,35 +227,46 @@ def _one_line(detail: Any) -> str:
 
 
 def _window(fecha_inicio: object, fecha_fin: object, filter_field: object, now: datetime) -> Window:
-    """The window between the two, or RequestError."""
-    start, _ = _instant("fecha_inicio", fecha_inicio)
-    end, end_is_day = _instant("fecha_fin", fecha_fin)
-    latest_day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if str(filter_field).strip() == "txn_date":
-        for name, moment in (("fecha_inicio", start), ("fecha_fin", end)):
-            if moment.time() != datetime.min.time():
-                raise RequestError(f"{name}: {moment.isoformat()} has a time, but TxnDate is a date; use YYYY-MM-DD")
-        latest_day += TXN_DATE_AHEAD
-    latest = latest_day + DAY
-    for name, moment, value, bound in (
-        ("fecha_inicio", start, fecha_inicio, latest),
-        ("fecha_fin", end, fecha_fin, latest_day if end_is_day else latest),
-    ):
-        if moment < EARLIEST:
-            raise RequestError(f"{name}: {value} is out of range; the earliest is {EARLIEST.date()}")
-        if moment > bound:
-            raise RequestError(
-                f"{name}: {value} is in the future, where nothing can be read yet; "
-                f"the latest day is {latest_day.date()} (UTC)"
-            )
-    if end_is_day:
-        end += DAY
+    """The window between the two, or RequestError that says what is wrong with either."""
+    by_day = str(filter_field).strip() == "txn_date"
+    latest = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if by_day:
+        latest += TXN_DATE_AHEAD
+    bounds: list[datetime] = []
+    wrong: list[str] = []
+    for name, value in (("fecha_inicio", fecha_inicio), ("fecha_fin", fecha_fin)):
+        try:
+            moment, is_day = _bounded(name, value, latest, by_day)
+        except RequestError as error:
+            wrong.append(str(error))
+        else:
+            # A bare fecha_fin is inclusive.
+            bounds.append(moment + DAY if is_day and name == "fecha_fin" else moment)
+    if wrong:
+        raise RequestError("; ".join(wrong))
+    start, end = bounds
     if not start < end:
         raise RequestError(
             f"fecha_fin: {fecha_fin} is not after fecha_inicio {fecha_inicio}; "
             "a bare date means its whole UTC day, a timestamp is an exclusive end"
         )
     return Window(start, end)
+
+
+def _bounded(name: str, value: object, latest_day: datetime, by_day: bool) -> tuple[datetime, bool]:
+    """The value in UTC, and whether it is a bare date; RequestError where nothing can be read."""
+    moment, is_day = _instant(name, value)
+    if by_day and moment.time() != datetime.min.time():
+        raise RequestError(f"{name}: {moment.isoformat()} has a time, but TxnDate is a date; use YYYY-MM-DD")
+    if moment < EARLIEST:
+        raise RequestError(f"{name}: {value} is out of range; the earliest is {EARLIEST.date()}")
+    # A timestamp, and a start, may be the very end of the latest day.
+    if moment > (latest_day if is_day and name == "fecha_fin" else latest_day + DAY):
+        raise RequestError(
+            f"{name}: {value} is in the future, where nothing can be read yet; "
+            f"the latest day is {latest_day.date()} (UTC)"
+        )
+    return moment, is_day
 
 
 def _instant(name: str, value: object) -> tuple[datetime, bool]:

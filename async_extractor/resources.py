@@ -7,18 +7,18 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import aiohttp
+import asyncpg
 
-from async_extractor.error_mapping import endings
 from async_extractor.errors import ConfigurationError
 from async_extractor.events import Events
 from async_extractor.qbo.auth.access_tokens import AccessTokens
-from async_extractor.qbo.client import TOKEN_TIMEOUT, Patience, QueryClient
+from async_extractor.qbo.client import Patience, QueryClient
 from async_extractor.qbo.limits import IN_FLIGHT, Limiter
+from async_extractor.qbo.network import http_session
 from async_extractor.settings import Secrets, Settings
-from async_extractor.warehouse.connection import connect_first
+from async_extractor.warehouse.connection import connect_first, told
 from async_extractor.warehouse.ledger import Ledger
-from async_extractor.warehouse.schema import bring_up_to_date
+from async_extractor.warehouse.schema import bring_up_to_date, refuse_what_cannot_be_loaded
 from async_extractor.warehouse.session import Session
 
 
@@ -50,20 +50,14 @@ async def opened(
         connection = await connect_first(address)
         session = Session(address, events, connection=connection)
         stack.push_async_callback(session.close)
-        if await connection.fetchval("SHOW transaction_read_only") == "on":
-            raise ConfigurationError(
-                f"Postgres at {address} is read-only: a replica? check POSTGRES_HOST, POSTGRES_PORT"
-            )
+        await bring_up_to_date(connection, settings.raw_schema)
+        await refuse_what_cannot_be_loaded(connection, settings.raw_schema)
         ledger = Ledger(session)
-        with endings(settings):
-            await bring_up_to_date(connection, settings.raw_schema)
+        try:
             await _hold_for_one_company(ledger, settings)
-        http = await stack.enter_async_context(
-            # trust_env off: a proxy variable must not lead credentials to another host.
-            aiohttp.ClientSession(
-                timeout=TOKEN_TIMEOUT, trust_env=False, connector=aiohttp.TCPConnector(limit=IN_FLIGHT)
-            )
-        )
+        except asyncpg.PostgresError as error:
+            raise ConfigurationError(f"Postgres at {address} can't be used: {told(error)}") from None
+        http = await stack.enter_async_context(http_session(settings.proxy, connections=IN_FLIGHT))
         tokens = AccessTokens(http, settings.endpoints.token, settings.client, secrets, events)
         stack.push_async_callback(tokens.close)
         limiter = await stack.enter_async_context(limits)

@@ -22,8 +22,8 @@ from datetime import datetime
 from typing import Any
 
 from async_extractor.backfill import Backfill
-from async_extractor.checks import Validation, Validator, findings, latest, suggested_commands, worst
-from async_extractor.checks.after_run import ledger_validation
+from async_extractor.checks import CheckResult, Validator, findings, latest, suggested_commands, worst
+from async_extractor.checks.after_run import ledger_result
 from async_extractor.checks.bisection import CountsByHour, differing
 from async_extractor.checks.comparison import Compared, Comparison, Finding, LookedUp, days_to_read
 from async_extractor.checks.coverage import Coverage, coverage
@@ -58,7 +58,7 @@ class Task:
 class Examined:
     """One look at the range: its checks, the differences, and the ledger's holes."""
 
-    checks: list[Validation]
+    checks: list[CheckResult]
     compared: Compared
     covered: Coverage
 
@@ -109,11 +109,9 @@ class Verification(Backfill):
             await Seals(self._connection, self.request.entity, self.settings.raw_schema).seal_run(run_id)
             last = await self._examine(run_id, validator, deep=False, also=again)
             last.checks.append(
-                Validation(
+                CheckResult(
                     "repair",
                     "ok" if worst(last.checks) != "error" else "error",
-                    f"{len(windows):,} windows were read again and {marked:,} rows marked deleted"
-                    + ("; what was wrong is mended" if worst(last.checks) != "error" else "; differences are left"),
                     {"windows": [str(window) for window in windows], "marked_deleted": marked},
                 )
             )
@@ -180,7 +178,7 @@ class Verification(Backfill):
             checks=[
                 keys,
                 findings.windows(misplaced, repair),
-                ledger_validation(covered, entity.name, request.window, field_name),
+                ledger_result(covered, entity.name, request.window, field_name),
                 findings.seals([seal for seal in broken if seal not in confirmed], sealed=sealed),
                 source,
                 volume,
@@ -346,7 +344,7 @@ class Verification(Backfill):
             return window
         return Window(window.start, min(window.end, read_until))
 
-    def _tell(self, checks: Sequence[Validation]) -> None:
+    def _tell(self, checks: Sequence[CheckResult]) -> None:
         for check in checks:
             self._events.emit("validated", "validate", check.sentence, level=check.level, **check.fields())
 

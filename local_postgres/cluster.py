@@ -38,6 +38,9 @@ _SETTINGS = {
 # A throwaway cluster may lose everything when the machine dies; it saves a quarter of a test's time.
 _THROWAWAY_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
+# In a cluster's folder that isn't in its state folder: which state folder may remove it.
+OWNER_FILE = "state-folder"
+
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 60
 _START_ATTEMPTS = 5
@@ -64,6 +67,7 @@ class Place:
         if os_user is not None and not _can_enter(state_dir, os_user):
             # Under root's home, say. Loosening the modes of somebody's folders is not ours to do.
             folder = Path(tempfile.mkdtemp(prefix="qbo-backfill-postgres-", dir=_shared_folder(os_user)))
+            (folder / OWNER_FILE).write_text(str(state_dir))
         folder.mkdir(mode=0o700, exist_ok=True)
         if os_user is not None:
             account = pwd.getpwnam(os_user)

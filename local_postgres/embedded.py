@@ -25,7 +25,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from local_postgres.cluster import HOST, MAINTENANCE_DATABASE, SUPERUSER, Cluster, LocalPostgresError, Place
+from local_postgres.cluster import (
+    HOST,
+    MAINTENANCE_DATABASE,
+    OWNER_FILE,
+    SUPERUSER,
+    Cluster,
+    LocalPostgresError,
+    Place,
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ class EmbeddedPostgres:
             place = self._recall()
             if place is not None:
                 Cluster(place).stop()
-                shutil.rmtree(place.folder, ignore_errors=True)
+                shutil.rmtree(self._own_folder(place), ignore_errors=True)
             for name in ("server.json", "password", "lock"):
                 (self.state_dir / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -117,11 +125,36 @@ class EmbeddedPostgres:
         return PostgresAddress(HOST, place.port, SUPERUSER, self._password())
 
     def _recall(self) -> Place | None:
+        """What server.json says. Programs are run and folders removed by it, so it is believed only from this user."""
+        path = self.state_dir / "server.json"
         try:
-            kept = json.loads((self.state_dir / "server.json").read_text())
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return None
-        return Place(**kept)
+        except OSError as error:
+            raise LocalPostgresError(f"{path} can't be read: {error.strerror}") from None
+        with os.fdopen(file) as opened:
+            for there in (os.fstat(file), self.state_dir.stat()):
+                if there.st_uid != os.geteuid() or there.st_mode & 0o002:
+                    raise LocalPostgresError(f"{path} isn't this user's alone, and isn't believed; use another folder.")
+            place = Place(**json.load(opened))
+        self._own_folder(place)
+        return place
+
+    def _own_folder(self, place: Place) -> str:
+        """The cluster's folder, if it is in the state folder or says that it belongs to it."""
+        folder = Path(place.folder)
+        if folder.exists() and folder != self.state_dir / "cluster":
+            try:
+                mine = not folder.is_symlink() and (folder / OWNER_FILE).read_text() == str(self.state_dir)
+            except OSError:
+                mine = False
+            if not mine:
+                raise LocalPostgresError(
+                    f"{folder} doesn't belong to {self.state_dir}, whatever its server.json says; "
+                    f"if it does, write that into {folder / OWNER_FILE}."
+                )
+        return place.folder
 
     def _remember(self, place: Place) -> None:
         fresh = self.state_dir / "server.json.new"
@@ -142,7 +175,7 @@ class EmbeddedPostgres:
     def _lock(self) -> Iterator[None]:
         path = self.state_dir / "lock"
         while True:
-            self.state_dir.mkdir(parents=True, exist_ok=True)
+            self.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
             with path.open("a") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):

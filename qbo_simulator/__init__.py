@@ -11,10 +11,12 @@
 
 from qbo_simulator.behaviour import BehaviourError
 from qbo_simulator.config import SimulatorConfig
+from qbo_simulator.control import Control
 from qbo_simulator.simulator import Simulator, SimulatorProcess, StartError, run_as_process, run_in_thread
 
 __all__ = [
     "BehaviourError",
+    "Control",
     "Simulator",
     "SimulatorConfig",
     "SimulatorProcess",

@@ -7,6 +7,7 @@ import json
 import logging
 import secrets
 import time
+import uuid
 import zlib
 from collections.abc import Callable
 
@@ -14,13 +15,16 @@ from aiohttp import web
 
 from qbo_simulator.behaviour import Fault, FaultKind, RequestKind
 from qbo_simulator.envelopes import Answer, forbidden, html, unauthorized
-from qbo_simulator.faults import ON_THE_WAY, answer_for, throttle_answer
+from qbo_simulator.faults import ON_A_PAGE, ON_THE_WAY, answer_for, gzip_bomb, on_a_page, retimed, throttle_answer
+from qbo_simulator.fuzz import fuzzed
 from qbo_simulator.ledger import Entry
 from qbo_simulator.service import Service, items_in, readable_entity, request_kind
 
 log = logging.getLogger("qbo_simulator")
 
-_VERSION = "2021.187"
+_VERSION = "2073.223"
+_INSIDE = "https://c50.sandbox.qbo.intuit.com/qbo50"  # where the real one says it looked
+_REGION = "us-west-2"
 
 
 def new_tid() -> str:
@@ -44,6 +48,7 @@ class Api:
             web.get(f"{base}/companyinfo/{{id}}", self.company_info),
             web.get(f"{base}/{{entity}}/{{id}}", self.read),
             web.post(f"{base}/{{entity}}", self.write),
+            web.route("*", f"{base}/{{path:.*}}", self.unsupported),
             web.route("*", "/v3/{path:.*}", self.unsupported),
         ]
 
@@ -90,7 +95,8 @@ class Api:
 
     async def unsupported(self, request: web.Request) -> web.StreamResponse:
         def refuse(xml: bool) -> Answer:
-            detail = "Operation is not supported"
+            lost = f"Could not find resource for relative : {request.path} of full path: {_INSIDE}{request.path}"
+            detail = f"Operation {lost} is not supported."
             return self._service.fault(400, "500", "Unsupported Operation", detail, "ValidationFault", as_xml=xml)
 
         return await self._through(request, "read", refuse)
@@ -116,9 +122,14 @@ class Api:
                 service.turn += 1
                 found = throttle_answer(service.how, service.clock.envelope_time(), service.turn)
             else:
-                fault = service.faults.strike(kind)
+                fault = service.faults.strike(kind, f"{request.path_qs} {statement}")
                 entry.fault = None if fault is None else fault.kind
                 found = self._judged(request, answer, None if fault is None else fault.kind)
+                if found.status == 200:
+                    found = retimed(found, service.how.answers.time, service.clock)
+                    found = found if fault is None else on_a_page(found, fault)
+                if fault is not None and fault.kind == "fuzz":
+                    found = fuzzed(found, service.chance)
                 if found.status == 200 and kind != "write":
                     gate.metered += 1  # writes are free
             entry.status, entry.rows = found.status, found.rows
@@ -138,7 +149,7 @@ class Api:
         if longest is not None and len(request.raw_path) > longest:
             return html(414, "414 Request-URI Too Large", "nginx")
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if fault is not None and fault not in ON_THE_WAY:
+        if fault is not None and fault not in ON_THE_WAY and fault not in ON_A_PAGE:
             service.turn += 1
             return answer_for(fault, service.how, service.clock.envelope_time(), service.turn, token)
         if scheme.lower() != "bearer" or not service.consent.is_live(token):
@@ -169,16 +180,30 @@ class Api:
         total = int((time.perf_counter() - began) * 1000)
         headers = answer.headers | {
             "intuit_tid": entry.tid,
-            "QBO-Version": _VERSION,
-            "Service-Time": f"total={total}, db={total * 2 // 3}",
-            "x-spanid": secrets.token_hex(16),
-            "x-amzn-trace-id": f"Root={entry.tid}",
+            "x-request-id": entry.tid,
             "Content-Type": answer.content_type,
-            "Cache-Control": "max-age=0, no-cache, no-store, must-revalidate, private",
-            "Server": "envoy",
+            "Server": "istio-envoy",
+            "Strict-Transport-Security": "max-age=31536000",
         }
+        if answer.status != 401:  # the gateway's, which goes no further
+            headers |= {"x-spanid": str(uuid.uuid4()), "x-amzn-trace-id": f"Root={entry.tid}"}
+        if answer.status == 200:
+            headers |= {
+                "QBO-Version": _VERSION,
+                "Service-Time": f"total={total}, db={total * 2 // 3}",
+                "Expires": "0",
+                "Cache-Control": "max-age=0, no-cache, no-store, must-revalidate, private",
+                "x-envoy-upstream-service-time": str(total),
+                "x-intuit-upstream-locality-region": _REGION,
+            }
+        more = self._service.how.answers.header_bytes
+        if more:
+            headers["Content-Security-Policy"] = "x" * more
         body = answer.body
-        if _takes_gzip(request) and len(body) > 256:
+        if fault is not None and kind == "gzip-bomb" and answer.status == 200 and _takes_gzip(request):
+            body = gzip_bomb(body, fault.megabytes)
+            headers["Content-Encoding"] = "gzip"
+        elif _takes_gzip(request) and len(body) > 256 and "Content-Encoding" not in headers:
             # Level 1: the pages that are large come compressed already.
             body = answer.gzip if answer.gzip is not None else _gzip(body)
             headers["Content-Encoding"] = "gzip"
@@ -186,6 +211,8 @@ class Api:
         seconds = self._service.how.latency.body_seconds
         if fault is not None and kind == "slow-body":
             seconds = fault.body_seconds
+        if kind == "endless-body" and answer.status == 200:
+            return await _without_end(request, headers)
         if kind == "truncated-gzip":
             body = body[: len(body) * 3 // 4]  # a proper end of the answer, but not of what it holds
         if kind == "truncated" or (seconds and answer.status == 200):
@@ -197,9 +224,11 @@ class Api:
 
 
 async def _statement(request: web.Request) -> str:
-    """The statement of a GET's `query` parameter or of a POST's body, as text or as a form."""
+    """The statement of the `query` parameter, of a POST without a body too, or of the body, as text or as a form."""
     if request.method == "GET":
         return request.query.get("query", "")
+    if not request.can_read_body and "query" in request.query:
+        return request.query["query"]
     if request.content_type == "application/x-www-form-urlencoded":
         form = await request.post()
         return str(form.get("query", ""))
@@ -240,6 +269,22 @@ async def _in_parts(
         if not whole:
             return abort(request)
         await response.write_eof()
+    except ConnectionError:
+        log.debug("the client left before the answer's end")
+    return response
+
+
+async def _without_end(request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
+    """A body that begins as a page does and goes on with a space a second, until the client leaves."""
+    headers.pop("Content-Encoding", None)
+    response = web.StreamResponse(status=200, headers=headers)
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    try:
+        await response.write(b'{"QueryResponse":{')
+        while request.transport is not None:
+            await response.write(b" ")
+            await asyncio.sleep(1)
     except ConnectionError:
         log.debug("the client left before the answer's end")
     return response

@@ -32,6 +32,12 @@ FaultKind = Literal[
     "fault-in-200",
     "html-in-200",
     "batch-item",
+    "empty-page",
+    "other-key",
+    "bom",
+    "gzip-bomb",
+    "endless-body",
+    "fuzz",
 ]
 RequestKind = Literal["query", "count", "batch", "cdc", "companyinfo", "read", "write", "token"]
 
@@ -43,6 +49,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Limits(Section, frozen=True):
     """Intuit's published limits, as sliding windows: no 60 s hold more than `per_minute` admitted requests.
 
+    `realm_batches_per_minute`: other applications' batches count there, too; this one's alone never reach it.
     `batch_counts`: whether a batch is one request, or each of its items is.
     `monthly_calls` is the Builder tier's budget of metered calls: past it every metered call is answered 429 (None: no
     such budget). Refused requests do not count against the windows.
@@ -53,6 +60,7 @@ class Limits(Section, frozen=True):
     per_second: int = 10
     in_flight: int = 10
     batches_per_minute: int = 40
+    realm_batches_per_minute: int = 120
     batch_counts: Literal["once", "each-item"] = "once"
     monthly_calls: int | None = None
     body: Literal["json", "xml", "mixed"] = "json"
@@ -91,7 +99,9 @@ class Edits(Section, frozen=True):
     """What changes in the books after each page that was read: how many rows on average.
 
     `silent` edits change a record and its SyncToken but not its LastUpdatedTime: it is not known that every payment and
-    every stock movement moves that.
+    every stock movement moves that. `balance` moves LastUpdatedTime and not the SyncToken. `rename` changes the name
+    that old invoices say, without a new version of them. `merge`: a name becomes another one and vanishes.
+    `ripple`: an invoice that comes, changes or goes moves its customer's balance and its items' stock.
     """
 
     touch: float = 0
@@ -100,11 +110,19 @@ class Edits(Section, frozen=True):
     delete: float = 0
     inactivate: float = 0
     silent: float = 0
+    balance: float = 0
+    rename: float = 0
+    merge: float = 0
+    ripple: bool = False
 
 
 class Fault(Section, frozen=True):
     """A fault, the requests it hits (none named means all but token requests), and how often.
 
+    `containing`: only requests whose statement or address holds this text, without case. `empty-page` has no rows
+    though COUNT(*) says there are some; `other-key` has them under `<Entity>Txn`; `bom` puts a byte order mark before
+    the page; `gzip-bomb` unpacks to `megabytes`; `endless-body` sends a space a second until the client leaves; `fuzz`
+    makes one to three things wrong at random: status, headers, bytes, shape.
     `rate` is a probability. The first `after` requests are spared, `times` bounds how many are hit, and the rule ends
     `seconds` after it was switched on. `body_seconds` is how long a `slow-body` trickles.
     """
@@ -116,6 +134,8 @@ class Fault(Section, frozen=True):
     times: int | None = None
     seconds: float | None = None
     body_seconds: float = 20
+    megabytes: int = 600
+    containing: str = ""
 
 
 class Poison(Section, frozen=True):
@@ -126,12 +146,34 @@ class Poison(Section, frozen=True):
     code: Literal["10000", "4002"] = "10000"
 
 
+class ChangeDataCapture(Section, frozen=True):
+    """`/cdc`: how many objects an answer holds, and how many days back it knows.
+
+    `older`: what a `changedSince` further back does; it was seen to be taken without a word, and `cut` then gives what
+    the days hold. `exceptions`: the entities that Intuit's page leaves out. `merged`: whether merged-away names are
+    listed as Deleted.
+    """
+
+    objects: int = 1000
+    days: float = 30
+    older: Literal["cut", "accepted", "refused"] = "cut"
+    exceptions: Literal["refused", "empty", "listed"] = "refused"
+    merged: Literal["absent", "listed"] = "absent"
+
+
 class Answers(Section, frozen=True):
     """`without_accept`: what a client gets that does not ask for JSON. `url_characters`: longer paths with their query
-    are refused with 414 (None: no such limit; Intuit documents none)."""
+    are refused with 414 (None: no such limit; Intuit documents none). `total_count`: whether pages of the entities
+    that were seen with it carry `totalCount`. `time`: the envelope's; `seen` is Pacific with milliseconds, or without
+    when there are none. `header_bytes`: the length of one more header. `new_keys`: records carry keys that were never
+    seen, as they come inside a minor version without notice."""
 
     without_accept: Literal["xml", "json"] = "xml"
     url_characters: int | None = None
+    total_count: Literal["seen", "absent"] = "seen"
+    time: Literal["seen", "whole", "utc", "naive", "milliseconds", "nonsense", "absent"] = "seen"
+    header_bytes: int = 0
+    new_keys: bool = False
 
 
 class Behaviour(Section, frozen=True):
@@ -142,6 +184,7 @@ class Behaviour(Section, frozen=True):
     latency: Latency = Latency()
     edits: Edits = Edits()
     poison: Poison = Poison()
+    cdc: ChangeDataCapture = ChangeDataCapture()
     answers: Answers = Answers()
     faults: tuple[Fault, ...] = ()
 

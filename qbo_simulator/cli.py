@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from qbo_simulator import config as defaults
 from qbo_simulator import scenarios
@@ -67,6 +67,8 @@ def _parser() -> _Parser:
                         help="how long an access token lives (3600)")  # fmt: skip
     how = parser.add_argument_group("how it behaves")
     how.add_argument("--scenario", default="calm", metavar="NAMES", help="one or several of those below (calm)")
+    how.add_argument("--as", dest="switches", metavar="FILE", type=_switches, default={},
+                     help="on top of the scenario, the switches of a JSON file: {\"switches\": {...}}")  # fmt: skip
     how.add_argument("--no-limits", action="store_true", help="count what breaks Intuit's limits, but refuse nothing")
     how.add_argument("--latency-ms", type=_milliseconds, metavar="N", help="milliseconds before each answer")
     how.add_argument("--keep-pages", type=_whole(0, 100_000), default=0, metavar="MB",
@@ -74,6 +76,19 @@ def _parser() -> _Parser:
     how.add_argument("--log-format", choices=["text", "json", "none"], default="text",
                      help="a line for each request on stderr (text)")  # fmt: skip
     return parser
+
+
+def _switches(path: str) -> dict[str, Any]:
+    try:
+        told = json.loads(Path(path).read_bytes())
+        switches = told["switches"]
+        if not isinstance(switches, dict):
+            raise TypeError
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path} can't be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise argparse.ArgumentTypeError(f"{path} is no JSON object with switches") from error
+    return switches
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
@@ -130,6 +145,7 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
         client_secret=options.client_secret,
         refresh_token=options.refresh_token,
         scenario=options.scenario,
+        switches=options.switches,
         limits=not options.no_limits,
         latency_ms=options.latency_ms,
         keep_pages_mb=options.keep_pages,
@@ -201,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         simulator = Simulator(_config(options))
         asyncio.run(_serve(simulator, options.ready_file))
     except BehaviourError as error:
-        parser.error(f"--scenario: {error}")
+        parser.error(f"{'--scenario or --as' if options.switches else '--scenario'}: {error}")
     except StartError as error:
         parser.error(str(error))
     return 0

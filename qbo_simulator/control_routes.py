@@ -8,7 +8,6 @@ import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from random import Random
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from aiohttp import web
 
 from qbo_simulator import scenarios
 from qbo_simulator.behaviour import BehaviourError, merged
+from qbo_simulator.changes import ControlError
 from qbo_simulator.company.planted import PlantedTable
 from qbo_simulator.company.table import Table
 from qbo_simulator.planting import PlantingError, plant
@@ -25,14 +25,9 @@ from qbo_simulator.service import Service
 log = logging.getLogger("qbo_simulator")
 
 
-class ControlError(ValueError):
-    """A control request that makes no sense: one line, answered with 400."""
-
-
 class ControlRoutes:
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._chance = Random(f"{service.config.seed}/control")
 
     def routes(self) -> list[web.RouteDef]:
         base = "/_simulator"
@@ -42,6 +37,7 @@ class ControlRoutes:
             web.delete(f"{base}/ledger", guarded(self.reset_ledger)),
             web.get(f"{base}/truth/{{entity}}", guarded(self.truth)),
             web.get(f"{base}/truth/{{entity}}/{{id}}", guarded(self.truth_of)),
+            web.get(f"{base}/oracle/{{entity}}", guarded(self.oracle)),
             web.post(f"{base}/edit", guarded(self.edit)),
             web.post(f"{base}/load", guarded(self.load)),
             web.get(f"{base}/faults", guarded(self.behaviour)),
@@ -76,7 +72,7 @@ class ControlRoutes:
         `?framing=length` puts `Id TAB length NEWLINE` before each record, for records that hold line breaks.
         `?deleted=1` lists the Ids of deleted records instead.
         """
-        table = self._table(request.match_info["entity"])
+        table = self._service.table(request.match_info["entity"])
         if request.query.get("deleted") == "1":
             return web.json_response({"deleted": [table.id_text(slot) for slot in table.deleted]})
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
@@ -90,45 +86,24 @@ class ControlRoutes:
         return response
 
     async def truth_of(self, request: web.Request) -> web.StreamResponse:
-        table = self._table(request.match_info["entity"])
+        table = self._service.table(request.match_info["entity"])
         slot = table.slot_of_id(request.match_info["id"])
         if slot is None:
             raise web.HTTPNotFound(text=f"no {table.entity} with Id {request.match_info['id']}\n")
         return web.Response(body=table.payload(slot), content_type="application/json")
 
     async def edit(self, request: web.Request) -> web.StreamResponse:
-        """Make edits: `{"entity": "Invoice", "edit": 3, "insert": 2, "void": ["130"], "delete": 1}`.
+        """Change the books: `{"entity": "Invoice", "edit": 3, "insert": 2, "void": ["130"], "delete": 1}`.
 
-        A number picks so many rows at random, a list names them by Id. Answers the Ids by kind of edit. For name lists
-        `delete` makes inactive, as QuickBooks does, and `activate` undoes it.
+        Answers the Ids by kind of change. docs/simulator.md has the kinds.
         """
         asked = await _object(request)
-        table = self._table(str(asked.pop("entity", "")))
-        now = int(asked.pop("at", self._service.now()))
-        unknown = set(asked) - {"edit", "insert", "void", "delete", "activate"}
-        if unknown:
-            raise ControlError(f"unknown edit {min(unknown)!r}: edit, insert, void, delete or activate")
-        if table.entity in NAME_LISTS and "void" in asked:
-            raise ControlError(f"only transactions can be voided, not {table.entity}")
-        done: dict[str, list[str | None]] = {}
-        company = self._service.company
-        for kind, wanted in asked.items():
-            if kind == "insert":
-                slots = company.insert(table, _count(kind, wanted), now)
-            else:
-                slots = self._wanted(table, kind, wanted)
-            if kind == "edit":
-                company.edit(table, slots, now)
-            elif kind == "void":
-                company.void(table, slots, now)
-            elif kind == "delete":
-                company.delete(table, slots, now)
-            elif kind == "activate":
-                for slot in slots:
-                    table.set_active(slot, active=True, now=now)
-            done[kind] = [table.id_text(slot) for slot in slots]
-            self._service.ledger.edits[f"{table.entity} {kind}"] += len(slots)
-        return web.json_response(done)
+        return web.json_response(self._service.change(str(asked.pop("entity", "")), **asked))
+
+    async def oracle(self, request: web.Request) -> web.StreamResponse:
+        """Each record with its version and bytes, and all that was deleted or merged away, as one JSON object."""
+        body = msgspec.json.encode(self._service.oracle(request.match_info["entity"]))
+        return web.Response(body=body, content_type="application/json")
 
     async def load(self, request: web.Request) -> web.StreamResponse:
         """Plant records, to be served byte for byte.
@@ -190,28 +165,11 @@ class ControlRoutes:
         expired = consent.expire_access_tokens() if asked.get("expire_access") else 0
         return web.json_response({"refresh_token": consent.refresh_token, "expired": expired})
 
-    def _table(self, entity: str) -> Table:
-        table = self._service.company.tables.get(entity)
-        if table is None:
-            raise ControlError(f"no entity {entity!r}; there are {', '.join(self._service.company.tables)}")
-        return table
-
     def _plantable(self, entity: str) -> Table:
         tables = self._service.company.tables
         if entity in EMPTY_ENTITIES and entity not in tables:
             tables[entity] = PlantedTable(entity, is_name_list=entity in NAME_LISTS)
-        return self._table(entity)
-
-    def _wanted(self, table: Table, kind: str, wanted: Any) -> list[int]:
-        if not isinstance(wanted, list):
-            return self._service.company.pick(table, _count(kind, wanted), self._chance)
-        slots = []
-        for identifier in wanted:
-            slot = table.slot_of_id(str(identifier))
-            if slot is None:
-                raise ControlError(f"no {table.entity} with Id {identifier}")
-            slots.append(slot)
-        return slots
+        return self._service.table(entity)
 
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -257,12 +215,6 @@ def _parts(table: Table, *, framed: bool) -> Iterator[bytes]:
             yield b"".join(part)
             part, size = [], 0
     yield b"".join(part)
-
-
-def _count(kind: str, wanted: Any) -> int:
-    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
-        raise ControlError(f"{kind} must be a number of rows or a list of Ids")
-    return wanted
 
 
 def _bytes_of(record: Any) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
-JSON = "application/json;charset=utf-8"
+JSON = "application/json;charset=UTF-8"
+PLAIN_JSON = "application/json"  # of errors
 XML = "application/xml;charset=UTF-8"
 HTML = "text/html"
 _PROLOGUE = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
@@ -32,14 +33,23 @@ class Answer:
 
 
 def service_fault(
-    status: int, code: str, message: str, detail: str | None, fault_type: str, stamp: str, *, as_xml: bool = False
-) -> Answer:
+    status: int, code: str, message: str, detail: str | None, fault_type: str, stamp: str, *, as_xml: bool = False,
+    element: str | None = None,
+) -> Answer:  # fmt: skip
     """The service's own: `Fault` and `Error` with capitals, `time` Pacific."""
     if as_xml:
-        return xml_fault(status, code, message, detail, fault_type, stamp)
+        return xml_fault(status, code, message, detail, fault_type, stamp, element)
     error = {"Message": message} | ({} if detail is None else {"Detail": detail}) | {"code": code}
+    error |= {} if element is None else {"element": element}
     body = {"Fault": {"Error": [error], "type": fault_type}, "time": stamp}
-    return Answer(status, msgspec.json.encode(body))
+    return Answer(status, msgspec.json.encode(body), JSON if status == 200 else PLAIN_JSON)
+
+
+def invalid_id(supplied: str) -> Answer:
+    """400, code 2030: what should be an Id is no number. The only one of the service's bodies without `time`."""
+    error = {"Message": "Invalid ID", "Detail": f"Id should be a valid number. Supplied value:{supplied}"}
+    body = {"Fault": {"Error": [error | {"code": "2030", "element": "Id"}], "type": "ValidationFault"}}
+    return Answer(400, msgspec.json.encode(body), PLAIN_JSON)
 
 
 def gateway_fault(status: int, code: str, name: str, detail: str | None, fault_type: str) -> Answer:
@@ -62,17 +72,20 @@ def gateway_fault(status: int, code: str, name: str, detail: str | None, fault_t
         "status": None,
         "cdcresponse": [],
     }
-    return Answer(status, msgspec.json.encode(body), "application/json")
+    return Answer(status, msgspec.json.encode(body), PLAIN_JSON)
 
 
-def xml_fault(status: int, code: str, message: str, detail: str | None, fault_type: str, stamp: str) -> Answer:
+def xml_fault(
+    status: int, code: str, message: str, detail: str | None, fault_type: str, stamp: str, element: str | None = None
+) -> Answer:
+    about = "" if element is None else f" element={quoteattr(element)}"
     told = "" if detail is None else f"<Detail>{escape(detail)}</Detail>"
     body = (
         _PROLOGUE + f"<IntuitResponse time={quoteattr(stamp)} xmlns={quoteattr(_NAMESPACE)}>"
-        f"<Fault type={quoteattr(fault_type)}><Error code={quoteattr(code)}>"
+        f"<Fault type={quoteattr(fault_type)}><Error code={quoteattr(code)}{about}>"
         f"<Message>{escape(message)}</Message>{told}</Error></Fault></IntuitResponse>"
     )
-    return Answer(status, body.encode(), XML)
+    return Answer(status, body.encode(), "application/xml" if status == 400 else XML)
 
 
 def throttled(stamp: str, *, as_xml: bool, retry_after: int | None) -> Answer:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import time
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from random import Random
 
 from qbo_simulator.behaviour import Behaviour, Fault, FaultKind, RequestKind
 from qbo_simulator.company import Company
+from qbo_simulator.company.deflate import deflated, gzipped
 from qbo_simulator.envelopes import Answer, forbidden, html, service_fault, throttled, unauthorized, xml_fault
+from qbo_simulator.times import UTC, Clock
 
 # These happen to an answer on its way; all others take its place.
-ON_THE_WAY = frozenset(["reset", "truncated", "truncated-gzip", "slow-body", "batch-item"])
+ON_THE_WAY = frozenset(
+    ["reset", "truncated", "truncated-gzip", "slow-body", "batch-item", "gzip-bomb", "endless-body", "fuzz"]
+)
+# And these to the page in it.
+ON_A_PAGE = frozenset(["empty-page", "other-key", "bom"])
+_TIME = re.compile(rb',"time":"([^"]*)"\}$')
 
 
 class FaultPlan:
@@ -24,11 +35,13 @@ class FaultPlan:
         self._since = time.monotonic()
         self._chance = Random(f"{seed}/faults")
 
-    def strike(self, kind: RequestKind) -> Fault | None:
-        """The fault this request meets; the first rule that hits decides."""
+    def strike(self, kind: RequestKind, about: str = "") -> Fault | None:
+        """The fault this request meets; the first rule that hits decides. `about` is its address and statement."""
         struck: Fault | None = None
         for at, rule in enumerate(self._rules):
             if kind not in rule.requests if rule.requests else kind == "token":
+                continue
+            if rule.containing.lower() not in about.lower():
                 continue
             self._seen[at] += 1
             # A draw for every rule and request, so that one rule's luck does not depend on another's.
@@ -89,6 +102,51 @@ _UNAVAILABLE = (
     lambda: html(503, "503 Service Temporarily Unavailable", "nginx"),
     lambda: html(503, "Service Unavailable", "Microsoft-HTTPAPI/2.0"),
 )
+
+
+def on_a_page(answer: Answer, fault: Fault) -> Answer:
+    """The page with its fault, where it has one of those and is a page of rows."""
+    body = answer.body
+    if fault.kind == "bom":
+        return replace(answer, body=b"\xef\xbb\xbf" + body, gzip=None)
+    if fault.kind not in ON_A_PAGE or not answer.rows:
+        return answer
+    if fault.kind == "other-key":
+        changed = re.sub(rb'^(\{"QueryResponse":\{"\w+)"', rb'\1Txn"', body, count=1)
+        return replace(answer, body=changed, gzip=None)
+    time_of = _TIME.search(body)
+    ending = b"}" if time_of is None else time_of.group()
+    return replace(answer, body=b'{"QueryResponse":{}' + ending, rows=0, gzip=None)
+
+
+def retimed(answer: Answer, kind: str, clock: Clock) -> Answer:
+    """The answer with its `time` written in another way than QuickBooks'."""
+    if kind == "seen":
+        return answer
+    found = _TIME.search(answer.body)
+    if found is None:
+        return answer
+    said = found.group(1).decode()
+    now = datetime.fromtimestamp(clock.now(), UTC)
+    written = {
+        "whole": f'"{said[:19]}{said[-6:]}"',
+        "utc": f'"{now.isoformat(timespec="milliseconds")[:-6]}Z"',
+        "naive": f'"{said[:-6]}"',
+        "milliseconds": str(int(now.timestamp() * 1000)),
+        "nonsense": '"a moment ago"',
+    }
+    ending = f',"time":{written[kind]}}}' if kind in written else "}"
+    return replace(answer, body=answer.body[: found.start()] + ending.encode(), gzip=None)
+
+
+def gzip_bomb(body: bytes, megabytes: int) -> bytes:
+    """A gzip file of a thousandth of its contents' size: spaces, then the body."""
+    block = b" " * 1_000_000
+    checksum = 0
+    for _ in range(megabytes):
+        checksum = zlib.crc32(block, checksum)
+    pieces = [deflated(block)] * megabytes + [deflated(body)]
+    return gzipped(pieces, zlib.crc32(body, checksum), megabytes * len(block) + len(body))
 
 
 def throttle_answer(how: Behaviour, stamp: str, turn: int) -> Answer:

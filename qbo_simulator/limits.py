@@ -7,7 +7,9 @@ from typing import Literal
 
 from qbo_simulator.behaviour import Limits
 
-Refusal = Literal["per_minute", "per_second", "in_flight", "batches_per_minute", "monthly_calls"]
+Refusal = Literal[
+    "per_minute", "per_second", "in_flight", "batches_per_minute", "realm_batches_per_minute", "monthly_calls"
+]
 
 
 class SlidingWindow:
@@ -47,6 +49,7 @@ class Gate:
             "per_second": 0,
             "in_flight": 0,
             "batches_per_minute": 0,
+            "realm_batches_per_minute": 0,
             "monthly_calls": 0,
         }
         self._minute = SlidingWindow(60)
@@ -90,4 +93,6 @@ class Gate:
             return "per_minute"
         if batch and self._batches.count(now) >= limits.batches_per_minute:
             return "batches_per_minute"
+        if batch and self._batches.count(now) >= limits.realm_batches_per_minute:
+            return "realm_batches_per_minute"
         return None

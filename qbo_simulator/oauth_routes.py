@@ -13,8 +13,9 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from aiohttp import web
 
 from qbo_simulator.api_routes import abort, log_entry, new_tid
-from qbo_simulator.envelopes import html
-from qbo_simulator.faults import ON_THE_WAY, answer_for
+from qbo_simulator.envelopes import Answer, html
+from qbo_simulator.faults import ON_A_PAGE, ON_THE_WAY, answer_for
+from qbo_simulator.fuzz import fuzzed
 from qbo_simulator.ledger import Entry
 from qbo_simulator.oauth import OAuthError
 from qbo_simulator.service import Service
@@ -46,7 +47,7 @@ class OAuthRoutes:
         try:
             struck = service.faults.strike("token")
             fault = entry.fault = None if struck is None else struck.kind
-            if fault is not None and fault not in ON_THE_WAY:
+            if fault is not None and fault not in ON_THE_WAY and fault not in ON_A_PAGE:
                 service.turn += 1
                 answer = answer_for(fault, service.how, service.clock.envelope_time(), service.turn, "")
                 entry.status = answer.status
@@ -60,6 +61,11 @@ class OAuthRoutes:
                 return abort(request)
             entry.status = 200
             service.ledger.tokens["refreshed"] += 1
+            if fault == "fuzz":
+                answer = fuzzed(Answer(200, json.dumps(body).encode()), service.chance)
+                entry.status = answer.status
+                headers = answer.headers | {"intuit_tid": entry.tid, "Content-Type": answer.content_type}
+                return web.Response(status=answer.status, body=answer.body, headers=headers)
             return _json(200, body, entry.tid)
         except OAuthError as error:
             entry.status = error.status

@@ -15,6 +15,7 @@ from qbo_simulator.company.deflate import deflated, gzipped, stored
 from qbo_simulator.company.invoices import Invoices
 from qbo_simulator.company.table import Table
 from qbo_simulator.envelopes import Answer
+from qbo_simulator.query.properties import RESPONSE_KEYS
 
 _Compress = Literal["not", "by pieces", "as a whole"]
 
@@ -38,9 +39,10 @@ class Pages:
         self._edits = -1
 
     def page(
-        self, entity: str, table: Table, start: int, slots: list[int], *, edits: int, stamp: bytes, compressed: bool
-    ) -> Answer:
-        """The rows of these slots as an answer of QuickBooks' time `stamp`.
+        self, entity: str, table: Table, start: int, slots: list[int], *, edits: int, stamp: bytes, compressed: bool,
+        total: int | None = None,
+    ) -> Answer:  # fmt: skip
+        """The rows of these slots as an answer of QuickBooks' time `stamp`; `total` where the page is to say it.
 
         `edits` is the company's count of them: another one than at the last call means that no kept page holds.
         `compressed`: with its gzip form, where the page is kept or can be put together from pieces.
@@ -48,9 +50,9 @@ class Pages:
         if not slots:
             return Answer(200, b'{"QueryResponse":{},"time":"%b"}' % stamp)
         if self._room:
-            opened = self._kept_or_new(entity, table, start, slots, edits, compressed)
+            opened = self._kept_or_new(entity, table, start, slots, total, edits, compressed)
         else:
-            opened = _open(entity, table, start, slots, "by pieces" if compressed else "not")
+            opened = _open(entity, table, start, slots, total, "by pieces" if compressed else "not")
         end = b'"time":"%b"}' % stamp
         answer = Answer(200, opened.plain + end)
         if opened.deflated is not None:
@@ -59,16 +61,16 @@ class Pages:
         return answer
 
     def _kept_or_new(
-        self, entity: str, table: Table, start: int, slots: list[int], edits: int, compressed: bool
+        self, entity: str, table: Table, start: int, slots: list[int], total: int | None, edits: int, compressed: bool
     ) -> _Opened:
         if edits != self._edits:
             self._kept.clear()
             self._held_bytes, self._edits = 0, edits
-        key = (entity, start, compressed, *slots)
+        key = (entity, start, total, compressed, *slots)
         opened = self._kept.pop(key, None)
         if opened is None:
             # Compressed as a whole, as a server in earnest does it: there is time for that once.
-            opened = _open(entity, table, start, slots, "as a whole" if compressed else "not")
+            opened = _open(entity, table, start, slots, total, "as a whole" if compressed else "not")
             self._held_bytes += _size(opened)
         self._kept[key] = opened
         while self._held_bytes > self._room:
@@ -81,9 +83,10 @@ def _size(opened: _Opened) -> int:
     return len(opened.plain) + len(opened.deflated or b"")
 
 
-def _open(entity: str, table: Table, start: int, slots: list[int], compress: _Compress) -> _Opened:
-    opening = b'{"QueryResponse":{"%b":[' % entity.encode()
-    closing = b'],"startPosition":%d,"maxResults":%d},' % (start, len(slots))
+def _open(entity: str, table: Table, start: int, slots: list[int], total: int | None, compress: _Compress) -> _Opened:
+    opening = b'{"QueryResponse":{"%b":[' % RESPONSE_KEYS.get(entity, entity).encode()
+    closing = b'],"startPosition":%d,"maxResults":%d' % (start, len(slots))
+    closing += b"}," if total is None else b',"totalCount":%d},' % total
     plain = b"".join((opening, b",".join([table.payload(slot) for slot in slots]), closing))
     packed = None
     if compress == "as a whole":
@@ -103,8 +106,9 @@ def _pieces(opening: bytes, table: Invoices, slots: list[int], closing: bytes) -
             before += raw + b","
             continue
         body = table.body(slot)
-        pieces.append(stored(before + body.opening + table.head(slot, body)))
+        head, tail = table.around(slot, body)
+        pieces.append(stored(before + head))
         pieces.append(body.middle_deflated)
-        before = table.tail(slot, body) + body.closing + b","
+        before = tail + b","
     pieces.append(stored(before[:-1] + closing))
     return pieces

@@ -29,7 +29,11 @@ def plant(table: Table, record: dict[str, Any], now: int) -> int:
     identifier = record["id"] if "id" in record else said.get("Id")
     if identifier is not None and table.slot_of_id(str(identifier)) is not None:
         raise PlantingError(f"there is a {table.entity} with Id {identifier} already")
-    name = record.get("name") or said.get("FullyQualifiedName") or said.get("DisplayName") or said.get("Name") or ""
+    # Accounts are ordered by their own name, other lists by the whole path.
+    own = said.get("Name") if table.entity == "Account" else None
+    name = (
+        record.get("name") or own or said.get("FullyQualifiedName") or said.get("DisplayName") or said.get("Name") or ""
+    )
     active = record.get("active", said.get("Active", True))
     return table.plant(
         payload,

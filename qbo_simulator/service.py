@@ -10,21 +10,28 @@ import msgspec
 
 from qbo_simulator import scenarios
 from qbo_simulator.behaviour import Behaviour, Poison, RequestKind, behaviour, merged
+from qbo_simulator.changes import Changes, ControlError, oracle
 from qbo_simulator.company import Company
 from qbo_simulator.company.table import Table, slot_of
 from qbo_simulator.config import SimulatorConfig
-from qbo_simulator.envelopes import Answer, service_fault, xml_document
+from qbo_simulator.envelopes import Answer, invalid_id, service_fault, xml_document
 from qbo_simulator.faults import FaultPlan, poisoned_slots
 from qbo_simulator.ledger import Ledger
 from qbo_simulator.oauth import Consent
 from qbo_simulator.pages import Pages
 from qbo_simulator.query.grammar import Query, QueryFault, parse
-from qbo_simulator.query.properties import NAME_LISTS, PROPERTIES, entity_name
+from qbo_simulator.query.properties import (
+    EMPTY_ENTITIES,
+    NOT_IN_CDC,
+    PROPERTIES,
+    RESPONSE_KEYS,
+    WITH_TOTAL_COUNT,
+    entity_name,
+)
 from qbo_simulator.query.select import select
 from qbo_simulator.times import Clock, pacific, parse_instant
 from qbo_simulator.writes import WriteFault, write
 
-_CDC_OBJECTS = 1000
 _BATCH_ITEMS = 30
 
 
@@ -38,6 +45,7 @@ class Service:
         self.ledger = Ledger()
         self.consent = Consent(config.client_id, config.client_secret, config.refresh_token, self.clock)
         self._pages = Pages(config.keep_pages_mb * 1_000_000)
+        self._changes = Changes(self.company, self.ledger, config.seed)
         self.turn = 0
         self._switches: dict[str, Any] = {}
         self.adopt(merged(scenarios.switches(config.scenario), config.switches))
@@ -54,6 +62,7 @@ class Service:
         adopted = behaviour(merged(switches, options))
         self._switches = switches
         self.how: Behaviour = adopted
+        self.company.use_new_keys(adopted.answers.new_keys)
         self.faults = FaultPlan(adopted.faults, self.config.seed)
         self.chance = Random(f"{self.config.seed}/{adopted.about}")
         self.poisoned = poisoned_slots(adopted, self.company, self.config.seed)
@@ -65,6 +74,23 @@ class Service:
 
     def now(self) -> int:
         return int(self.clock.now())
+
+    # The books, for tests in the same event loop; `Control` is for all others
+
+    def table(self, entity: str) -> Table:
+        """The rows of an entity. ControlError when the company has none of that name."""
+        table = self.company.tables.get(entity)
+        if table is None:
+            raise ControlError(f"no entity {entity!r}; there are {', '.join(self.company.tables)}")
+        return table
+
+    def change(self, entity: str, /, **kinds: Any) -> dict[str, list[Any]]:
+        """Change the books as `/_simulator/edit` does: `change("Invoice", insert=2, void=["130"])`. ControlError."""
+        return self._changes.make(self.table(entity), kinds, self.now(), ripple=self.how.edits.ripple)
+
+    def oracle(self, entity: str) -> dict[str, Any]:
+        """The whole truth of an entity, as `/_simulator/oracle` tells it."""
+        return oracle(self.table(entity), self.now())
 
     # Answers
 
@@ -82,15 +108,19 @@ class Service:
             table = self.company.tables[entity]
             selection = select(query, table, self.how.queries, self.turn)
         except QueryFault as fault:
+            if fault.code == "2030" and not as_xml:
+                return invalid_id(fault.detail)
             message = "Error parsing query" if fault.code == "4000" else "Invalid query"
             return self.fault(400, fault.code, message, fault.detail, "ValidationFault", as_xml=as_xml)
         if query.count:
             return self._answer({"QueryResponse": {"totalCount": selection.total}}, as_xml)
         if self.poisoned.get(entity, frozenset()).intersection(selection.slots):
             return self._poison_answer(as_xml)
+        counted = entity in WITH_TOTAL_COUNT and self.how.answers.total_count == "seen"
+        total = selection.total if counted else None
         without_sku = entity == "Item" and self.how.queries.sku == "named" and "Sku" not in query.also
         if query.columns or as_xml or without_sku:
-            answer = self._rewritten(entity, table, query, selection.slots, as_xml)
+            answer = self._rewritten(entity, table, query, selection.slots, total, as_xml)
         else:
             answer = self._pages.page(
                 entity,
@@ -100,10 +130,11 @@ class Service:
                 edits=self.company.edits(),
                 stamp=self.clock.envelope_time().encode(),
                 compressed=compressed,
+                total=total,
             )
         answer.rows = len(selection.slots)
         self.ledger.rows[entity] += answer.rows
-        self._edit_after(entity, table, selection.slots)
+        self._changes.after_page(table, selection.slots, self.how.edits, self.chance, self.now())
         return answer
 
     def batch(self, body: bytes, *, strike: bool, as_xml: bool = False) -> Answer:
@@ -146,23 +177,33 @@ class Service:
 
     def changes(self, entities: str, since: str, *, as_xml: bool = False) -> Answer:
         """Change data capture: what changed since, oldest first, 1,000 objects at most, the deleted as stubs after."""
+        rules = self.how.cdc
+        oldest = int((self.now() - rules.days * 86_400) * 1_000_000)
         try:
             names = [entity_name(name.strip()) for name in entities.split(",") if name.strip()]
             instant = parse_instant(since.replace(" ", "+"), self.how.queries.naive_times)
+            if instant < oldest and rules.older == "refused":
+                raise ValueError(since)
         except (QueryFault, ValueError):
             return self.fault(400, "2030", "Invalid ID", f"changedSince or entities is not valid: {since}",
                               "ValidationFault", as_xml=as_xml)  # fmt: skip
-        room = _CDC_OBJECTS
+        if rules.exceptions == "refused" and not NOT_IN_CDC.isdisjoint(names):
+            detail = f"Operation changedatacapture on {min(NOT_IN_CDC & set(names))} is not supported"
+            return self.fault(400, "500", "Unsupported Operation", detail, "ValidationFault", as_xml=as_xml)
+        if rules.older == "cut":
+            instant = max(instant, oldest)
+        room = rules.objects
         found: list[dict[str, Any]] = []
         for name in names:
-            records = self._changes_of(name, instant, room) if name in self.company.tables else []
+            listed = name in self.company.tables and (name not in NOT_IN_CDC or rules.exceptions == "listed")
+            records = self._changes_of(name, instant, room) if listed else []
             if records is None:
                 return self._poison_answer(as_xml)
             room -= len(records)
             page = {name: records, "startPosition": 1, "maxResults": len(records)} if records else {}
             found.append(page)
         answer = self._answer({"CDCResponse": [{"QueryResponse": found}]}, as_xml)
-        answer.rows = _CDC_OBJECTS - room
+        answer.rows = rules.objects - room
         return answer
 
     def company_info(self, *, as_xml: bool = False) -> Answer:
@@ -172,6 +213,8 @@ class Service:
         """One record by its Id."""
         table = self.company.tables.get(entity)
         slot = None if table is None else table.slot_of_id(identifier)
+        if slot is None and not identifier.isdecimal() and not as_xml:
+            return invalid_id(identifier)
         if table is None or slot is None:
             detail = (
                 "Object Not Found : Something you're trying to use has been made inactive. Check the fields with "
@@ -185,12 +228,9 @@ class Service:
         try:
             record = write(self.company, entity, operation, body, self.now())
         except WriteFault as fault:
-            answer = self.fault(400, fault.code, fault.message, fault.detail, "ValidationFault", as_xml=as_xml)
-            if fault.element is not None and not as_xml:
-                error = {"Message": fault.message, "Detail": fault.detail, "code": fault.code, "element": fault.element}
-                told = {"Fault": {"Error": [error], "type": "ValidationFault"}, "time": self.clock.envelope_time()}
-                answer.body = msgspec.json.encode(told)
-            return answer
+            return service_fault(400, fault.code, fault.message, fault.detail, "ValidationFault",
+                                 self.clock.envelope_time(), as_xml=as_xml,
+                                 element=(fault.element or "") if as_xml else fault.element)  # fmt: skip
         self.ledger.edits[f"{entity} {operation}"] += 1
         return self._answer({entity: msgspec.Raw(record)}, as_xml)
 
@@ -209,7 +249,9 @@ class Service:
             return Answer(200, xml_document(plain, stamp), "application/xml;charset=UTF-8")
         return Answer(200, msgspec.json.encode(content | {"time": stamp}))
 
-    def _rewritten(self, entity: str, table: Table, query: Query, slots: list[int], as_xml: bool) -> Answer:
+    def _rewritten(
+        self, entity: str, table: Table, query: Query, slots: list[int], total: int | None, as_xml: bool
+    ) -> Answer:
         """A page of records that are not served as they are: some columns only, or XML."""
         if not slots:
             return self._answer({"QueryResponse": {}}, as_xml)
@@ -219,7 +261,9 @@ class Service:
             if self.how.queries.sku == "named" and "Sku" not in (*query.also, *query.columns):
                 record.pop("Sku", None)
             records.append(_columns(record, query.columns) if query.columns else record)
-        page = {entity: records, "startPosition": query.start, "maxResults": len(records)}
+        page = {RESPONSE_KEYS.get(entity, entity): records, "startPosition": query.start, "maxResults": len(records)}
+        if total is not None:
+            page["totalCount"] = total
         return self._answer({"QueryResponse": page}, as_xml)
 
     def _poison_answer(self, as_xml: bool) -> Answer:
@@ -231,7 +275,8 @@ class Service:
                           as_xml=as_xml)  # fmt: skip
 
     def _other_entity(self, entity: str, query: Query, as_xml: bool) -> Answer:
-        rows = [self._company_info()] if entity == "CompanyInfo" else []
+        ones = {"CompanyInfo": self._company_info, "Preferences": self._preferences}
+        rows = [ones[entity]()] if entity in ones else []
         if query.count:
             return self._answer({"QueryResponse": {"totalCount": len(rows)}}, as_xml)
         if not rows:
@@ -258,6 +303,25 @@ class Service:
             "MetaData": {"CreateTime": created, "LastUpdatedTime": created},
         }
 
+    def _preferences(self) -> dict[str, Any]:
+        created = pacific(self.company.start).decode()
+        return {
+            "AccountingInfoPrefs": {
+                "TrackDepartments": True,
+                "ClassTrackingPerTxn": False,
+                "CustomerTerminology": "Customers",
+            },
+            "ProductAndServicesPrefs": {"ForSales": True, "ForPurchase": True, "QuantityOnHand": True},
+            "SalesFormsPrefs": {"CustomTxnNumbers": False, "AllowDeposit": True, "AllowShipping": True},
+            "CurrencyPrefs": {"MultiCurrencyEnabled": True, "HomeCurrency": {"value": "USD"}},
+            "OtherPrefs": {"NameValue": [{"Name": "SalesFormsPrefs.DefaultCustomerMessage", "Value": "Gracias"}]},
+            "domain": "QBO",
+            "sparse": False,
+            "Id": "1",
+            "SyncToken": "2",
+            "MetaData": {"CreateTime": created, "LastUpdatedTime": created},
+        }
+
     def _changes_of(self, entity: str, since: int, room: int) -> list[Any] | None:
         """None when a poisoned record is among them."""
         table = self.company.tables[entity]
@@ -268,53 +332,12 @@ class Service:
             return None
         records: list[Any] = [msgspec.Raw(table.payload(slot)) for slot in slots]
         for slot, when in table.deleted.items():
+            if slot in table.merged and self.how.cdc.merged == "absent":
+                continue
             if when >= second and len(records) < room:
                 moved = {"LastUpdatedTime": pacific(when).decode()}
                 records.append({"domain": "QBO", "status": "Deleted", "Id": table.id_text(slot), "MetaData": moved})
         return records
-
-    def _edit_after(self, entity: str, table: Table, delivered: list[int]) -> None:
-        """The books change between two pages: rows of the page just read first of all."""
-        edits = self.how.edits
-        if not delivered:
-            return
-        now = self.now()
-        for name, mean in (
-            ("touch", edits.touch),
-            ("insert", edits.insert),
-            ("void", edits.void),
-            ("delete", edits.delete),
-            ("inactivate", edits.inactivate),
-            ("silent", edits.silent),
-        ):
-            count = int(mean) + (self.chance.random() < mean - int(mean))
-            for _ in range(count):
-                if name == "insert":
-                    self.company.insert(table, 1, now)
-                else:
-                    slot = self.chance.choice(delivered)
-                    if not self._edit(name, entity, table, slot, now):
-                        continue
-                self.ledger.edits[f"{entity} {name}"] += 1
-
-    def _edit(self, name: str, entity: str, table: Table, slot: int, now: int) -> bool:
-        """Whether this kind of edit fits the entity and was made."""
-        if slot in table.deleted:
-            return False
-        is_name = entity in NAME_LISTS
-        if name == "touch":
-            table.touch(slot, now)
-        elif name == "silent":
-            table.touch(slot, table.updated[slot])
-        elif name == "void" and not is_name:
-            self.company.void(table, [slot], now)
-        elif name == "delete" and not is_name:
-            table.delete(slot, now)
-        elif name == "inactivate" and is_name:
-            table.set_active(slot, active=False, now=now)
-        else:
-            return False
-        return True
 
 
 def items_in(body: bytes) -> int:
@@ -331,7 +354,7 @@ def request_kind(statement: str) -> RequestKind:
 
 def readable_entity(written: str) -> str | None:
     """The entity of a path such as `/invoice/130`."""
-    return next((name for name in PROPERTIES if name.lower() == written.lower()), None)
+    return next((name for name in (*PROPERTIES, *EMPTY_ENTITIES) if name.lower() == written.lower()), None)
 
 
 def _verbatim(text: str) -> msgspec.Raw:
@@ -339,19 +362,18 @@ def _verbatim(text: str) -> msgspec.Raw:
 
 
 def _columns(record: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
-    """The asked-for columns of a record, marked sparse."""
-    chosen: dict[str, Any] = {"domain": "QBO", "sparse": True}
-    keys = {key.lower(): key for key in record}
+    """The asked-for columns of a record and its Id, in the record's own order, marked sparse."""
+    wanted: dict[str, set[str]] = {"id": set()}
     for column in columns:
-        first, _, second = column.partition(".")
-        key = keys.get(first.lower())
-        if key is None:
+        first, _, second = column.lower().partition(".")
+        wanted.setdefault(first, set()).update({second} if second else ())
+    chosen: dict[str, Any] = {"sparse": True}
+    for key, value in record.items():
+        inner = wanted.get(key.lower())
+        if inner is None:
             continue
-        value = record[key]
-        if second and isinstance(value, dict):
-            inner = {name.lower(): name for name in value}.get(second.lower())
-            if inner is not None:
-                chosen.setdefault(key, {})[inner] = value[inner]
+        if inner and isinstance(value, dict):
+            chosen[key] = {name: value[name] for name in value if name.lower() in inner}
         else:
             chosen[key] = value
     return chosen

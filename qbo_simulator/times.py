@@ -40,9 +40,9 @@ class Clock:
         return time.time() + self.offset
 
     def envelope_time(self) -> str:
-        """The `time` of an answer: Pacific with offset and milliseconds."""
+        """The `time` of an answer: Pacific with offset and milliseconds, which are left out when there are none."""
         moment = datetime.fromtimestamp(self.now(), PACIFIC)
-        return moment.isoformat(timespec="milliseconds")
+        return moment.isoformat(timespec="milliseconds").replace(".000", "")
 
 
 def pacific(instant: int) -> bytes:

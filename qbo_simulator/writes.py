@@ -88,7 +88,7 @@ def _create(table: Table, body: dict[str, Any], now: int) -> bytes:
         "MetaData": {"CreateTime": stamp, "LastUpdatedTime": stamp},
     }
     if table.entity in NAME_LISTS:
-        name = _free_name(table, str(said[_NAMED_BY[table.entity]]), None)
+        name = free_name(table, str(said[_NAMED_BY[table.entity]]), None)
         record = said | identity | {"FullyQualifiedName": name, "Active": said.get("Active", True) is not False}
     else:
         record = identity | {"TxnDate": day_text(pacific_day(now)).decode()} | said | identity
@@ -97,15 +97,21 @@ def _create(table: Table, body: dict[str, Any], now: int) -> bytes:
     return payload
 
 
-def _update(table: Table, slot: int, body: dict[str, Any], now: int) -> bytes:
+def rename_raw(table: Table, slot: int, name: str, now: int) -> None:
+    """Rename a row that is kept as bytes."""
+    named_by = "DisplayName" if b'"DisplayName"' in table.payload(slot) else "Name"
+    _update(table, slot, {named_by: name}, now, named_by)
+
+
+def _update(table: Table, slot: int, body: dict[str, Any], now: int, named_by: str = "") -> bytes:
     record = json.loads(table.payload(slot), parse_float=_verbatim)
     changed = {name: value for name, value in body.items() if value is not None and name not in _KEPT}
     record |= changed
     if table.entity in NAME_LISTS:
-        named_by = _NAMED_BY[table.entity]
+        named_by = named_by or _NAMED_BY[table.entity]
         active = record.get("Active", True) is not False
         plain = str(record[named_by]).removesuffix(_SUFFIX)
-        record[named_by] = _free_name(table, plain if active else plain + _SUFFIX, slot)
+        record[named_by] = free_name(table, plain if active else plain + _SUFFIX, slot)
         parent, colon, _ = str(record.get("FullyQualifiedName", "")).rpartition(":")
         record["FullyQualifiedName"] = parent + colon + record[named_by]
         table.rename(slot, record["FullyQualifiedName"])
@@ -118,8 +124,8 @@ def _update(table: Table, slot: int, body: dict[str, Any], now: int) -> bytes:
 _KEPT = frozenset(["Id", "SyncToken", "MetaData", "domain", "sparse"])
 
 
-def _free_name(table: Table, name: str, own: int | None) -> str:
-    # QuickBooks compares names without case.
+def free_name(table: Table, name: str, own: int | None) -> str:
+    """The name, if no other row has it: QuickBooks compares them without case. WriteFault 6240."""
     for taken, slot in table.by_name:
         if slot != own and taken.decode().lower() == name.lower():
             detail = "The name supplied already exists. : null"

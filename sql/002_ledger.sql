@@ -169,7 +169,7 @@ COMMENT ON COLUMN ops.attempts.finished_at      IS 'When it ended (UTC); null af
 -- The catch-up chunk comes last: it may begin only when every window of its range is done, since a row
 -- edited before its window is read leaves that window and is found only by a catch-up that begins later.
 CREATE FUNCTION ops.claim_chunk(this_run bigint) RETURNS SETOF ops.chunks
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     candidate bigint;
     taken ops.chunks;

@@ -54,28 +54,33 @@ COMMENT ON COLUMN ops.daily_volume.run_id IS 'The run that measured it.';
 COMMENT ON COLUMN ops.daily_volume.day    IS 'The day (UTC) of the run''s filter field.';
 COMMENT ON COLUMN ops.daily_volume.rows   IS 'Rows of that day in raw, without those marked deleted.';
 
+-- These have bodies that are parsed when they are made (RETURN): no search_path can give them another meaning, and
+-- they are inlined, which a function with SET isn't.
+
 -- The date of a row that a filter field is about. A TxnDate is a date and counts as its UTC midnight.
 CREATE FUNCTION ops.moment(filter_field text, last_updated timestamptz, payload jsonb) RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT CASE filter_field
-           WHEN 'last_updated' THEN last_updated
-           WHEN 'created' THEN (payload #>> '{MetaData,CreateTime}')::timestamptz
-           WHEN 'txn_date' THEN (payload ->> 'TxnDate')::timestamp AT TIME ZONE 'UTC'
-           END
-$$;
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE filter_field
+       WHEN 'last_updated' THEN last_updated
+       WHEN 'created' THEN (payload #>> '{MetaData,CreateTime}')::timestamptz
+       -- A TxnDate that is no date gives null: the row is in no window of TxnDates, and hinders no other.
+       WHEN 'txn_date' THEN CASE WHEN payload ->> 'TxnDate' ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$'
+            THEN (payload ->> 'TxnDate')::timestamp
+            WHEN payload ->> 'TxnDate' ~ '^\d{4}-\d\d-\d\d$'
+            THEN (jsonb_path_query_first(payload, '$.TxnDate.datetime("YYYY-MM-DD")', silent => true) #>> '{}')::timestamp
+            END AT TIME ZONE 'UTC'
+       END;
 COMMENT ON FUNCTION ops.moment(text, timestamptz, jsonb) IS 'The date of a row that a filter field is about: last_updated, created or txn_date, as a UTC instant.';
 
 CREATE FUNCTION ops.created_day(payload jsonb) RETURNS date
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT coalesce(((payload #>> '{MetaData,CreateTime}')::timestamptz AT TIME ZONE 'UTC')::date, '1970-01-01')
-$$;
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN coalesce(((payload #>> '{MetaData,CreateTime}')::timestamptz AT TIME ZONE 'UTC')::date, '1970-01-01');
 COMMENT ON FUNCTION ops.created_day(jsonb) IS 'The UTC day of a record''s MetaData.CreateTime; 1970-01-01 when it has none.';
 
 -- One figure for a row: any change of its payload, its version or its mark of deletion changes it.
 CREATE FUNCTION ops.row_hash(id text, payload jsonb, last_updated timestamptz, sync_token bigint, deleted boolean)
 RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT hashtextextended(
-        concat_ws('|', id, payload::text, extract(epoch FROM last_updated), sync_token, deleted), 0)
-$$;
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN hashtextextended(
+    concat_ws('|', id, payload::text, extract(epoch FROM last_updated), sync_token, deleted), 0);
 COMMENT ON FUNCTION ops.row_hash(text, jsonb, timestamptz, bigint, boolean) IS 'A 64-bit hash of what a row of raw says. It shows accidents and careless hands, not a forger.';

@@ -79,7 +79,7 @@ COMMENT ON COLUMN ops.usage.month    IS 'The month''s first day.';
 COMMENT ON COLUMN ops.usage.requests IS 'Requests sent in it, whatever their answers.';
 
 CREATE FUNCTION ops.is_alive(pid integer, started timestamptz) RETURNS boolean
-LANGUAGE sql AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     -- The start of another role's backend is hidden from a role that may not monitor; the pid must do then.
     SELECT EXISTS (SELECT FROM pg_stat_get_activity(pid) a
                     WHERE pid <> 0 AND (a.backend_start IS NULL OR a.backend_start = started));
@@ -87,7 +87,7 @@ $$;
 COMMENT ON FUNCTION ops.is_alive(integer, timestamptz) IS 'Whether the backend that began then is still there.';
 
 CREATE FUNCTION ops.count_request(realm text, change integer) RETURNS void
-LANGUAGE sql AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO ops.usage AS u (realm_id, month, requests)
     VALUES (realm, date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date, greatest(change, 0))
     ON CONFLICT (realm_id, month) DO UPDATE SET requests = greatest(u.requests + change, 0);
@@ -96,7 +96,7 @@ COMMENT ON FUNCTION ops.count_request(text, integer) IS 'Adds to the month''s re
 
 -- Call it with the company's budget row locked.
 CREATE FUNCTION ops.drop_turn(turn bigint, pace interval) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     realm text;
 BEGIN
@@ -112,7 +112,7 @@ COMMENT ON FUNCTION ops.drop_turn(bigint, interval) IS 'A turn that was not used
 -- for as long as an answer took lately, and a quarter more; two seconds when nothing is known, 120 at the most, when
 -- Intuit itself ends it. The same goes for a process that is there and was stopped (a suspended machine).
 CREATE FUNCTION ops.clear_the_dead(realm text, pace interval) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     now_ timestamptz := clock_timestamp();
     dead ops.turns;
@@ -142,7 +142,7 @@ COMMENT ON FUNCTION ops.clear_the_dead(text, interval) IS 'Takes turns, places a
 -- it can be, and everybody would wait for as long: it is dated anew. `room` is how far ahead of the end of a pause a
 -- turn can be.
 CREATE FUNCTION ops.follow_the_clock(realm text, room interval) RETURNS boolean
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     now_ CONSTANT timestamptz := clock_timestamp();
     soon CONSTANT timestamptz := now_ + interval '1 s';
@@ -186,7 +186,7 @@ CREATE FUNCTION ops.take_turn(realm text, per_minute integer, per_second integer
                               held bigint DEFAULT NULL,
                               OUT turn bigint, OUT moment timestamptz, OUT clock timestamptz, OUT clock_set boolean,
                               OUT budget ops.budget)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     pace CONSTANT interval := interval '60 s' / per_minute;
     free integer;
@@ -261,7 +261,7 @@ CREATE FUNCTION ops.end_turn(turn bigint, realm text, outcome text, reason text,
                              threshold integer, first_pause double precision, longest_pause double precision,
                              throttle_pause double precision)
 RETURNS ops.budget
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     began timestamptz;
     budget ops.budget;
@@ -320,7 +320,7 @@ COMMENT ON FUNCTION ops.end_turn(bigint, text, text, text, double precision, int
 -- Call these two with the company's budget row locked.
 CREATE FUNCTION ops.open_circuit(realm text, cause text, number integer, seconds double precision, why text)
 RETURNS ops.budget
-LANGUAGE sql AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT pg_notify('qbo_' || realm, 'circuit');
     UPDATE ops.budget b
        SET open_for = cause, open_since = CASE WHEN b.open_for = cause THEN b.open_since ELSE clock_timestamp() END,
@@ -334,7 +334,7 @@ $$;
 COMMENT ON FUNCTION ops.open_circuit(text, text, integer, double precision, text) IS 'Nobody asks for so many seconds; then one request probes.';
 
 CREATE FUNCTION ops.close_circuit(realm text) RETURNS ops.budget
-LANGUAGE sql AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT pg_notify('qbo_' || realm, 'circuit');
     -- A probe that is still to come is needed no more, nor is its moment waited for.
     UPDATE ops.turns t SET moment = clock_timestamp()
@@ -348,7 +348,7 @@ $$;
 COMMENT ON FUNCTION ops.close_circuit(text) IS 'QuickBooks takes requests.';
 
 CREATE FUNCTION ops.return_turn(turn bigint, realm text, per_minute integer) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
     PERFORM ops.drop_turn(turn, interval '60 s' / per_minute);
@@ -357,7 +357,7 @@ END $$;
 COMMENT ON FUNCTION ops.return_turn(bigint, text, integer) IS 'A turn was not used: its slot and its place go to others.';
 
 CREATE FUNCTION ops.call_the_next(realm text) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM pg_notify('qbo_' || realm, 'place ' || w.backend_pid) FROM ops.waiting w
       WHERE w.realm_id = realm AND ops.is_alive(w.backend_pid, w.backend_start)

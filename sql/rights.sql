@@ -13,6 +13,11 @@ BEGIN
     IF mine THEN
         EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
     END IF;
+    -- Whoever may make functions in public could have them called in the place of Postgres' own. Where public is the
+    -- superuser's (before Postgres 15), roles.sql does it.
+    IF (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'public') THEN
+        REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+    END IF;
     REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA ops FROM PUBLIC;
 
     FOREACH role_name IN ARRAY ARRAY['qbo_extractor', 'qbo_reader'] LOOP

@@ -1,5 +1,6 @@
--- The three roles of the warehouse. Run once by a superuser, in any database of the server, before the first
--- migration; running it again changes nothing. Each gets its password afterwards (\password NAME in psql).
+-- The three roles of the warehouse, and what only a superuser can take from the others. Run by one in any database of
+-- the server, to make the roles, and again in the database that qbo_owner owns, before the first migration; running it
+-- again changes nothing. Each role gets its password in between (\password NAME in psql).
 -- What they may do with the tables is in rights.sql.
 DO $$
 BEGIN
@@ -21,3 +22,24 @@ COMMENT ON ROLE qbo_reader    IS 'Reads raw and ops, writes nothing. People may 
 -- A second lock beside the missing rights; and a transaction left open in a window must not hold VACUUM back.
 ALTER ROLE qbo_reader SET default_transaction_read_only = on;
 ALTER ROLE qbo_reader SET idle_in_transaction_session_timeout = '10min';
+
+-- Runs and chunks are held by advisory locks. A role that only reads must not be able to take one and so stop a run;
+-- and nobody but the owner makes functions in public, which Postgres before 15 allows to all.
+DO $$
+DECLARE
+    lock_function record;
+BEGIN
+    IF 'qbo_owner' <> (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()) THEN
+        RETURN;
+    END IF;
+    FOR lock_function IN
+        SELECT oid::regprocedure AS signature FROM pg_proc
+         WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '^pg_(try_)?advisory_(xact_)?lock'
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', lock_function.signature);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO qbo_owner, qbo_extractor', lock_function.signature);
+    END LOOP;
+    IF EXISTS (SELECT FROM pg_namespace WHERE nspname = 'public') THEN
+        REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+    END IF;
+END $$;

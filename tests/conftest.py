@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,8 +44,7 @@ def postgres_server() -> Iterator[PostgresAddress]:
 
     Its folder is named after this process, so that a session that was killed is cleaned up by the next one.
     """
-    sessions = Path(tempfile.gettempdir()) / f"qbo-backfill-tests-{os.geteuid()}"
-    sessions.mkdir(mode=0o755, exist_ok=True)
+    sessions = _own_folder(Path(tempfile.gettempdir()) / f"qbo-backfill-tests-{os.geteuid()}")
     for left_over in sessions.iterdir():
         if not Path(f"/proc/{left_over.name}").exists():
             EmbeddedPostgres(left_over, throwaway=True).destroy()
@@ -53,6 +54,19 @@ def postgres_server() -> Iterator[PostgresAddress]:
         yield server.up()
     finally:
         server.destroy()
+
+
+def _own_folder(folder: Path) -> Path:
+    """The folder, this user's alone; another one where somebody has put something of theirs under its name.
+
+    What is in it names folders to remove, and the temporary folder is everybody's.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
+        return folder
+    return Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
 
 
 def _fresh(server: PostgresAddress) -> Iterator[Database]:

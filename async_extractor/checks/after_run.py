@@ -1,10 +1,12 @@
-"""Checks after a run: keys, windows, counts, volume. At most one request: QuickBooks' COUNT(*) of the range."""
+"""Checks after a run: keys, windows, counts, volume. One request: QuickBooks' COUNT(*) of the range.
+
+Each check is a query and a rule; its words are in `messages`. A check that raises is an error of its own.
+"""
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -12,21 +14,19 @@ from async_extractor.checks import suggested_commands
 from async_extractor.checks.coverage import Coverage, coverage
 from async_extractor.checks.day_checksums import Seals
 from async_extractor.checks.reprocessing import proof
-from async_extractor.checks.result import MOST_NAMED, Validation, named
-from async_extractor.checks.volume import Volume, judge
+from async_extractor.checks.result import MOST_NAMED, CheckResult, Severity
+from async_extractor.checks.volume import judge, volume_result
 from async_extractor.entities import Entity
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import DAY, UTC, Window
 
+# Single records that Postgres or Intuit refuses. More than these, or more than this share of what a run read, and it
+# is no longer the records that are at fault.
+HANDFUL = 10
+HANDFUL_SHARE = 0.01
 
-@dataclass(frozen=True)
-class Lost:
-    """Rows that raw had after an earlier run and hasn't now, and the command that looks for them."""
-
-    rows: int
-    run_id: int
-    repair: str
+_LOOK_AT_QUARANTINE = "qbo-backfill quarantine list"
 
 
 class Validator:
@@ -36,335 +36,178 @@ class Validator:
         self._connection = connection
         self._entity = entity
         self._raw_schema = raw_schema
-        self._table = {"table": entity.table, "raw_schema": raw_schema}
 
     async def check(
-        self,
-        run_id: int,
-        filter_field: str,
-        window: Window,
-        count_at_source: Callable[[], Awaitable[int]] | None,
-    ) -> list[Validation]:
-        """All checks, written to ops.validations. Without `count_at_source` the source isn't asked."""
-        realm_id = str(await self._connection.fetchval(statement("realm_of_run"), run_id))
+        self, run_id: int, filter_field: str, window: Window, count_at_source: Callable[[], Awaitable[int]]
+    ) -> list[CheckResult]:
+        """All checks, written to ops.validations. None is ever left out: one that can't be made says so."""
+        run = await self._row("run_metrics", run_id)
+        realm_id = run["realm_id"]
         checks = [
-            await self._keys(run_id),
-            await self._utc(run_id, filter_field),
-            await self._pages(run_id),
-            await self._chunk_counts(run_id),
-            await self.ledger(realm_id, filter_field, window),
-            await self._quarantine(realm_id, run_id),
+            await made("keys", self._keys(run_id)),
+            await made("utc", self._utc(run_id, filter_field)),
+            await made("pages", self._pages(run_id)),
+            await made("chunk_counts", self._chunk_counts(run_id, run["chunks_worked_on"])),
+            await made("ledger", self.ledger(realm_id, filter_field, window)),
+            await made("quarantine", self._quarantine(realm_id, run_id, run["rows_read"] + run["rows_quarantined"])),
         ]
-        same = False
-        if count_at_source is not None:
-            counted = await self._source_count(realm_id, filter_field, window, await count_at_source())
-            # What is in quarantine is known to be missing, and no doubt about the rest.
-            same = (
-                counted.severity == "ok"
-                or 0 < counted.found["source"] - counted.found["raw"] <= counted.found["quarantined"]
-            )
-            checks.append(counted)
-        proved = await proof(self._connection, run_id, self._entity, self._raw_schema, window, filter_field)
-        if proved is not None:
-            checks.append(proved)
-        checks.append(await self.volume(run_id, realm_id, filter_field, window, same_as_source=same))
-        sealed = await Seals(self._connection, self._entity, self._raw_schema).seal_run(run_id)
-        checks.append(
-            Validation(
-                "seals",
-                "ok",
-                f"{sealed:,} days sealed: rows that another hand changes from now on show in `qbo-backfill verify`",
-                {"days": sealed},
-            )
-        )
+        counted = await made("source_count", self._source_count(realm_id, filter_field, window, count_at_source))
+        checks.append(counted)
+        if run["mode"] == "reprocess":
+            proved = proof(self._connection, run_id, self._entity, self._raw_schema, window, filter_field)
+            checks.append(await made("reprocess", proved))
+        # What is in quarantine is known to be missing, and no doubt about the rest.
+        same = counted.severity == "ok" or counted.says == ("source_count.explained",)
+        volume = self.volume(run_id, realm_id, filter_field, window, same_as_source=same)
+        checks += [await made("volume", volume), await made("seals", self._seal(run_id))]
         await self.write(run_id, checks)
         return checks
 
-    async def write(self, run_id: int, checks: Iterable[Validation]) -> None:
+    async def write(self, run_id: int, checks: Iterable[CheckResult]) -> None:
         """Keeps the results in ops.validations."""
         for check in checks:
-            await self._connection.execute(
-                statement("insert_validation"),
-                run_id,
-                check.name,
-                check.severity,
-                check.message,
-                json.dumps(check.found, default=_plain).encode(),
-                check.advice,
-            )
+            values = (check.name, check.severity, check.message, check.stored, check.advice)
+            await self._connection.execute(statement("insert_validation"), run_id, *values)
 
-    async def ledger(self, realm_id: str, filter_field: str, window: Window) -> Validation:
+    async def ledger(self, realm_id: str, filter_field: str, window: Window) -> CheckResult:
         """Whether the chunks that are marked done were read, and whether they cover the range without holes."""
         covered = await coverage(self._connection, realm_id, self._entity.name, filter_field, window)
-        return ledger_validation(covered, self._entity.name, window, filter_field)
+        return ledger_result(covered, self._entity.name, window, filter_field)
 
     async def volume(
         self, run_id: int, realm_id: str, filter_field: str, window: Window, *, same_as_source: bool
-    ) -> Validation:
+    ) -> CheckResult:
         """Empty days, gaps, outliers, and rows that raw has lost since the last run; the days go to ops.daily_volume.
 
         What QuickBooks confirms is a fact of the company's books and only worth knowing.
         """
-        rows = await self._connection.fetch(
-            statement("days_in_raw", **self._table), window.start, window.end, filter_field
-        )
+        rows = await self._rows("days_in_raw", window.start, window.end, filter_field)
         by_day: dict[date, int] = {row["day"]: row["rows"] for row in rows}
-        await self._connection.execute(
-            statement("record_daily_volume"), run_id, list(by_day.keys()), list(by_day.values())
-        )
-        table_rows = int(await self._connection.fetchval(statement("count_table", **self._table)))
-        before = await self._connection.fetchrow(
-            statement("rows_after_last_run"), realm_id, self._entity.name, run_id, filter_field
-        )
+        await self._connection.execute(statement("record_daily_volume"), run_id, list(by_day), list(by_day.values()))
+        table_rows = int(await self._value("count_table"))
+        before = await self._row("rows_after_last_run", realm_id, self._entity.name, run_id, filter_field)
         last_day = (min(window.end, datetime.now(UTC)) - DAY).date()
-        lost = None
-        if before is not None and before["table_rows"] > table_rows:
-            widest = Window(before["range_start"], before["range_end"])
-            lost = Lost(
-                before["table_rows"] - table_rows,
-                before["run_id"],
-                suggested_commands.verify(self._entity.name, widest, filter_field, repair=True),
-            )
-        return volume_validation(
+        lost = max(0, before["table_rows"] - table_rows) if before is not None else 0
+        looked_at = Window(before["range_start"], before["range_end"]) if lost and same_as_source else window
+        return volume_result(
             judge(by_day, last_day if filter_field != "txn_date" else None),
             table_rows=table_rows,
             lost=lost,
+            lost_since=before["run_id"] if before is not None else None,
             same_as_source=same_as_source,
-            repair=suggested_commands.verify(self._entity.name, window, filter_field, repair=True),
+            repair=suggested_commands.verify(self._entity.name, looked_at, filter_field, repair=True),
         )
 
-    async def _keys(self, run_id: int) -> Validation:
-        found = dict(await self._connection.fetchrow(statement("check_keys", **self._table), run_id))
-        if any(found[name] for name in ("twice", "empty", "unlike_payload")):
-            return Validation(
-                "keys", "error", "some Ids are empty, stand twice or differ from their payload's Id", found
-            )
-        return Validation(
-            "keys",
-            "ok",
-            f"{found['rows']:,} rows written by this run: every id is there once and is its payload's Id",
-            found,
-        )
+    async def _keys(self, run_id: int) -> CheckResult:
+        return keys_result(dict(await self._row("check_keys", run_id)), "keys.ok")
 
-    async def _utc(self, run_id: int, filter_field: str) -> Validation:
-        found = dict(await self._connection.fetchrow(statement("check_utc", **self._table), run_id))
-        if filter_field == "last_updated" and found["outside"]:
-            return Validation(
-                "utc",
-                "error",
-                f"{found['outside']:,} rows have a LastUpdatedTime outside the window they were read in",
-                found,
-            )
-        if found["without_date"]:
-            return Validation("utc", "warning", f"{found['without_date']:,} rows have no LastUpdatedTime", found)
-        return Validation("utc", "ok", "windows, LastUpdatedTime and time of ingestion agree in UTC", found)
+    async def _utc(self, run_id: int, filter_field: str) -> CheckResult:
+        found = dict(await self._row("check_utc", run_id))
+        outside = filter_field == "last_updated" and found["outside"]
+        return CheckResult("utc", "error" if outside else "warning" if found["without_date"] else "ok", found)
 
-    async def _pages(self, run_id: int) -> Validation:
-        rows = await self._connection.fetch(statement("page_numbers", **self._table), run_id)
+    async def _pages(self, run_id: int) -> CheckResult:
+        rows = await self._rows("page_numbers", run_id)
         beyond = [row["chunk_id"] for row in rows if row["highest"] > row["pages"]]
         holes = [row["chunk_id"] for row in rows if row["highest"] <= row["pages"]]
         found = {"beyond": beyond[:MOST_NAMED], "holes": holes[:MOST_NAMED]}
-        if beyond:
-            return Validation(
-                "pages", "error", f"chunks {named(map(str, beyond))} have rows of pages that were never read", found
-            )
-        if holes:
-            return Validation(
-                "pages",
-                "notice",
-                f"chunks {named(map(str, holes))} have pages without rows of their own: "
-                "what they brought was in a later page or the catch-up, too",
-                found,
-            )
-        return Validation("pages", "ok", "page numbers run from 1 without holes", found)
+        return CheckResult("pages", "error" if beyond else "notice" if holes else "ok", found)
 
-    async def _chunk_counts(self, run_id: int) -> Validation:
-        rows = await self._connection.fetch(statement("chunks_short_of_plan"), run_id)
-        found = {
-            "chunks": [
-                {"chunk_id": r["chunk_id"], "expected": r["expected_rows"], "read": r["rows_read"]} for r in rows
-            ]
-        }
-        if rows:
-            return Validation(
-                "chunk_counts",
-                "notice",
-                f"{len(rows)} chunks gave fewer rows than COUNT(*) said when they were planned: rows edited since then "
-                "have left their window and are in the catch-up chunk",
-                found,
-            )
-        return Validation(
-            "chunk_counts",
-            "ok",
-            "every chunk gave at least the rows that COUNT(*) said when it was planned",
-            found,
-        )
+    async def _chunk_counts(self, run_id: int, worked_on: int) -> CheckResult:
+        rows = await self._rows("chunks_short_of_plan", run_id)
+        short = [{"chunk_id": r["chunk_id"], "expected": r["expected_rows"], "read": r["rows_read"]} for r in rows]
+        return CheckResult("chunk_counts", "notice" if short else "ok", {"chunks": short, "read": worked_on})
 
-    async def _quarantine(self, realm_id: str, run_id: int) -> Validation:
+    async def _quarantine(self, realm_id: str, run_id: int, read: int) -> CheckResult:
         await self._connection.execute(statement("resolve_quarantine", **self._table), realm_id, self._entity.name)
-        standing = int(await self._connection.fetchval(statement("count_quarantine"), realm_id, self._entity.name))
-        of_run = int(await self._connection.fetchval(statement("count_quarantine_of_run"), run_id))
-        found = {"standing": standing, "of_this_run": of_run}
-        if standing:
-            return Validation(
-                "quarantine",
-                "warning",
-                f"{self._entity.name} in quarantine: {standing:,}, since this run: {of_run:,}; "
-                "QuickBooks has them, raw can't hold them",
-                found,
-                "qbo-backfill quarantine list",
-            )
-        return Validation("quarantine", "ok", "no record is in quarantine", found)
+        standing = int(await self._value("count_quarantine", realm_id, self._entity.name))
+        of_run = int(await self._value("count_quarantine_of_run", run_id))
+        found = {"standing": standing, "of_this_run": of_run, "read": read}
+        return CheckResult("quarantine", quarantine_severity(**found), found, _LOOK_AT_QUARANTINE if standing else "")
 
-    async def _source_count(self, realm_id: str, filter_field: str, window: Window, at_source: int) -> Validation:
-        in_raw = int(
-            await self._connection.fetchval(
-                statement("count_window_in_raw", **self._table), window.start, window.end, filter_field
+    async def _source_count(
+        self, realm_id: str, filter_field: str, window: Window, count_at_source: Callable[[], Awaitable[int]]
+    ) -> CheckResult:
+        source = await count_at_source()
+        raw = int(await self._value("count_window_in_raw", window.start, window.end, filter_field))
+        quarantined = int(
+            await self._value(
+                "quarantined_not_in_raw", realm_id, self._entity.name, window.start, window.end, filter_field
             )
         )
-        set_aside = int(
-            await self._connection.fetchval(
-                statement("count_quarantine_in_range"), realm_id, self._entity.name, window.start, window.end
-            )
-        )
-        found = {"source": at_source, "raw": in_raw, "quarantined": set_aside}
-        missing = at_source - in_raw
         repair = suggested_commands.verify(self._entity.name, window, filter_field, repair=True)
-        if 0 < missing <= set_aside:
-            return Validation(
-                "source_count",
-                "notice",
-                f"QuickBooks has {at_source:,} records in the range, raw {in_raw:,}: "
-                f"in quarantine, or out of the range by an edit: {missing:,}",
-                found,
-                "qbo-backfill quarantine list",
-            )
-        if missing > 0:
-            return Validation(
-                "source_count",
-                "error",
-                f"QuickBooks has {at_source:,} records in the range, raw {in_raw:,}: {missing:,} are missing",
-                found,
-                repair,
-            )
-        if missing < 0:
-            return Validation(
-                "source_count",
-                "notice",
-                f"raw has {-missing:,} records more in the range than QuickBooks' {at_source:,}: "
-                "edited or deleted there since they were read",
-                found,
-                repair,
-            )
-        return Validation(
-            "source_count", "ok", f"QuickBooks and raw both have {at_source:,} records in the range", found
+        return source_count_result(source=source, raw=raw, quarantined=quarantined, repair=repair)
+
+    async def _seal(self, run_id: int) -> CheckResult:
+        sealed = await Seals(self._connection, self._entity, self._raw_schema).seal_run(run_id)
+        return CheckResult("seals", "ok", {"sealed": sealed}, says=("seals.sealed",))
+
+    @property
+    def _table(self) -> dict[str, str]:
+        return {"table": self._entity.table, "raw_schema": self._raw_schema}
+
+    async def _row(self, name: str, *values: object) -> Any:
+        return await self._connection.fetchrow(statement(name, **self._table), *values)
+
+    async def _rows(self, name: str, *values: object) -> list[Any]:
+        return list(await self._connection.fetch(statement(name, **self._table), *values))
+
+    async def _value(self, name: str, *values: object) -> Any:
+        return await self._connection.fetchval(statement(name, **self._table), *values)
+
+
+async def made(name: str, check: Awaitable[CheckResult]) -> CheckResult:
+    """The check's result; an error with the reason when it couldn't be made."""
+    try:
+        return await check
+    except Exception as error:
+        logging.getLogger("async_extractor").debug("check %s", name, exc_info=True)
+        return CheckResult.not_made(name, error)
+
+
+def keys_result(found: dict[str, Any], ok: str) -> CheckResult:
+    """Ids that are empty, there twice, or not their payload's own; `ok` is the sentence when there are none."""
+    if any(found[name] for name in ("twice", "empty", "unlike_payload")):
+        return CheckResult("keys", "error", found)
+    return CheckResult("keys", "ok", found, says=(ok,))
+
+
+def quarantine_severity(*, standing: int, of_this_run: int, read: int) -> Severity:
+    """How grave it is that raw lacks these records: a handful is worth a look, more is an error."""
+    if standing > HANDFUL or of_this_run > HANDFUL_SHARE * read:
+        return "error"
+    return "warning" if standing else "ok"
+
+
+def source_count_result(*, source: int, raw: int, quarantined: int, repair: str) -> CheckResult:
+    """QuickBooks' count of the range against raw's; `quarantined` counts Ids that are in quarantine and not in raw."""
+    missing = source - raw
+    found = {"source": source, "raw": raw, "quarantined": quarantined}
+    if missing == 0:
+        return CheckResult("source_count", "ok", found)
+    if missing < 0:
+        return CheckResult(
+            "source_count", "notice", {**found, "surplus": -missing}, repair, says=("source_count.more",)
         )
+    found["missing"] = missing
+    if missing <= quarantined:
+        return CheckResult("source_count", "notice", found, _LOOK_AT_QUARANTINE, says=("source_count.explained",))
+    return CheckResult("source_count", "error", found, repair)
 
 
-def ledger_validation(covered: Coverage, entity: str, window: Window, filter_field: str) -> Validation:
-    """What the ledger's chunks say of a range, as a check's result."""
+def ledger_result(covered: Coverage, entity: str, window: Window, filter_field: str) -> CheckResult:
+    """What the ledger's chunks say of a range: each done one was read, none is open, and there is no hole."""
     found = {
-        "hollow": [{"chunk_id": c.chunk_id, "window": str(c.window)} for c in covered.hollow[:MOST_NAMED]],
+        "hollow": [f"{c.chunk_id} {c.window}" for c in covered.hollow[:MOST_NAMED]],
+        "hollow_chunks": len(covered.hollow),
         "holes": [str(hole) for hole in covered.holes[:MOST_NAMED]],
         "open": covered.open,
         "overlaps": [str(overlap) for overlap in covered.overlaps[:MOST_NAMED]],
     }
     if covered.hollow:
-        return Validation(
-            "ledger",
-            "error",
-            f"{len(covered.hollow):,} chunks are marked done, and no attempt ever read them: "
-            + named((f"{c.chunk_id} {c.window}" for c in covered.hollow), 3),
-            found,
-            suggested_commands.verify(entity, window, filter_field, repair=True),
-        )
-    if covered.holes:
-        return Validation(
-            "ledger",
-            "warning",
-            f"no chunk covers {named((str(hole) for hole in covered.holes), 3)}",
-            found,
-            suggested_commands.run(entity, window, filter_field),
-        )
-    if covered.open:
-        return Validation(
-            "ledger",
-            "warning",
-            f"{covered.open:,} chunks of the range are not done",
-            found,
-            suggested_commands.run(entity, window, filter_field),
-        )
-    return Validation("ledger", "ok", "the chunks cover the range without holes, and each was read", found)
-
-
-def volume_validation(
-    volume: Volume,
-    *,
-    table_rows: int,
-    lost: Lost | None,
-    same_as_source: bool,
-    repair: str,
-) -> Validation:
-    """What the days say, as a check's result."""
-    high = [day for day in volume.odd if day.kind == "high"]
-    other = [day for day in volume.odd if day.kind != "high"]
-    found: dict[str, Any] = {
-        "rows": volume.rows,
-        "table_rows": table_rows,
-        "first_day": volume.first,
-        "last_day": volume.last,
-        "odd_days": [
-            {"day": d.day, "rows": d.rows, "kind": d.kind, "usual": d.usual, "spread": d.spread, "why": d.sentence()}
-            for d in volume.odd[:MOST_NAMED]
-        ],
-        "gaps": [
-            {"first": g.first, "last": g.last, "expected": round(g.expected), "why": g.sentence()}
-            for g in volume.gaps[:MOST_NAMED]
-        ],
-    }
-    if lost is not None:
-        found["lost"] = lost.rows
-        told = (
-            f"raw has {lost.rows:,} rows fewer than when run {lost.run_id} had ended; nothing here ever deletes a row"
-        )
-        if same_as_source:
-            return Validation("volume", "warning", f"{told}. They are not of this range", found, lost.repair)
-        return Validation("volume", "error", told, found, repair)
-    if volume.first is None:
-        return Validation("volume", "notice", "no rows in the range", found)
-    parts = []
-    if volume.gaps:
-        parts.append(
-            f"{_counted(len(volume.gaps), 'gap')}, the longest: {max(volume.gaps, key=lambda g: g.days).sentence()}"
-        )
-    if other:
-        parts.append(
-            f"{_counted(len(other), 'day')} with too few rows, for example: {min(other, key=_ratio).sentence()}"
-        )
-    if high:
-        parts.append(
-            f"{_counted(len(high), 'day')} with unusually many, for example: {max(high, key=_ratio).sentence()}"
-        )
-    if not parts:
-        return Validation(
-            "volume",
-            "ok",
-            f"{volume.rows:,} rows from {volume.first} to {volume.last}, without gaps, empty days or outliers",
-            found,
-        )
-    if same_as_source:
-        parts.append("QuickBooks counts the same, so it is so in the company's books")
-        return Validation("volume", "notice", "; ".join(parts), found)
-    return Validation("volume", "warning", "; ".join(parts), found, repair)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _ratio(day: Any) -> float:
-    return float((day.rows + 1) / (day.usual + 1))
-
-
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, (date, datetime)) else str(value)
+        repair = suggested_commands.verify(entity, window, filter_field, repair=True)
+        return CheckResult("ledger", "error", found, repair, says=("ledger.hollow",))
+    if covered.holes or covered.open:
+        says = tuple(f"ledger.{name}" for name in ("holes", "open") if found[name])
+        return CheckResult("ledger", "error", found, suggested_commands.run(entity, window, filter_field), says)
+    return CheckResult("ledger", "ok", found)

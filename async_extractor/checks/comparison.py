@@ -176,6 +176,7 @@ class Comparison:
             async with self._connection.transaction():
                 await self._connection.copy_records_to_table(
                     "staging",
+                    schema_name="pg_temp",
                     records=rows_of(records),
                     columns=("id", "payload", "last_updated_utc", "sync_token", "line"),
                 )

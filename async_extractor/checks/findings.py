@@ -1,4 +1,4 @@
-"""What a verification found, in sentences: for people, for ops.validations, and for the exit code."""
+"""Results of a verification's checks: which records differ from QuickBooks, which windows and seals are wrong."""
 
 from __future__ import annotations
 
@@ -7,20 +7,10 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
+from async_extractor.checks.after_run import keys_result
 from async_extractor.checks.comparison import KINDS, WRONG, Compared, Finding
-from async_extractor.checks.result import MOST_NAMED, Severity, Validation, named
-
-# How each kind stands in a sentence, after a number.
-_WORDS = {
-    "missing": "missing in raw",
-    "outdated": "older in raw than they were when it was read",
-    "altered": "altered in raw",
-    "surplus": "in raw that QuickBooks doesn't have",
-    "misplaced": "with a window in raw that they can't have been read in",
-    "quarantined": "in quarantine",
-    "unread": "created or edited at QuickBooks since the range was read",
-    "moved": "edited at QuickBooks since, and out of the range by that",
-}
+from async_extractor.checks.day_checksums import BrokenSeal
+from async_extractor.checks.result import MOST_NAMED, CheckResult, Severity
 
 
 def days_of(findings: Iterable[Finding]) -> list[date]:
@@ -28,82 +18,60 @@ def days_of(findings: Iterable[Finding]) -> list[date]:
     return sorted({finding.moment.date() for finding in findings if finding.moment is not None})
 
 
-def source_rows(compared: Compared, at_source: int, in_raw: int, *, whole: bool, repair: str) -> Validation:
+def source_rows(compared: Compared, at_source: int, in_raw: int, *, whole: bool, repair: str) -> CheckResult:
     """QuickBooks against raw: one check, whose figures name the Ids of each kind.
 
     `whole`: every record was compared; otherwise counts and seals said where to look.
     """
-    by_kind = {kind: compared.of(kind) for kind in KINDS}
-    findings = [finding for kind in KINDS for finding in by_kind[kind]]
+    by_kind: dict[str, list[Finding]] = {kind: compared.of(kind) for kind in KINDS}
+    differing: list[str] = [kind for kind, of_kind in by_kind.items() if of_kind]
+    wrong = [finding for kind in differing for finding in by_kind[kind] if finding.kind in WRONG]
+    days = days_of(wrong)
     found: dict[str, Any] = {
         "source": at_source,
         "raw": in_raw,
         "compared": compared.rows,
         "whole": whole,
-        "days": [str(day) for day in days_of(f for f in findings if f.kind in WRONG)][:MOST_NAMED],
+        "days": [str(day) for day in days[:MOST_NAMED]],
+        "different_days": len(days),
         **{kind: len(of_kind) for kind, of_kind in by_kind.items()},
-        "ids": {kind: [f.id for f in of_kind[:MOST_NAMED]] for kind, of_kind in by_kind.items() if of_kind},
+        "ids": {kind: [finding.id for finding in by_kind[kind][:MOST_NAMED]] for kind in differing},
     }
-    how = (
-        f"every one of QuickBooks' {compared.rows:,} records of the range was compared with raw"
-        if whole
-        else f"QuickBooks counts {at_source:,} records in the range, raw {in_raw:,}"
-    )
-    told = [
-        f"{len(of_kind):,} {_WORDS[kind]} ({named(f.id for f in of_kind)})"
-        for kind, of_kind in by_kind.items()
-        if of_kind
-    ]
-    wrong = [finding for finding in findings if finding.kind in WRONG]
-    severity: Severity = "error" if wrong else "warning" if by_kind["quarantined"] else "notice" if told else "ok"
-    if wrong:
-        days = days_of(wrong)
-        told.append(f"on {len(days):,} {'day' if len(days) == 1 else 'days'}: {named(map(str, days))}")
-    if not told:
-        rest = "and no difference was found" if whole else "and no seal is broken"
-        return Validation("source_rows", "ok", f"{how}, {rest}", found)
-    advised = repair if wrong else "qbo-backfill quarantine list" if by_kind["quarantined"] else ""
-    return Validation("source_rows", severity, f"{how}: " + "; ".join(told), found, advised)
+    severity: Severity = "error" if wrong else "warning" if by_kind["quarantined"] else "notice" if differing else "ok"
+    says = ("whole" if whole else "counted", *(differing or ["equal"]), *(["days"] if days else []))
+    advice = repair if wrong else "qbo-backfill quarantine list" if by_kind["quarantined"] else ""
+    return CheckResult("source_rows", severity, found, advice, tuple(f"source_rows.{part}" for part in says))
 
 
-def windows(misplaced: Sequence[tuple[str, str]], repair: str) -> Validation:
+def windows(misplaced: Sequence[tuple[str, str]], repair: str) -> CheckResult:
     """Whether each row's window in raw is one that it can have been read in: Ids with their reasons."""
     if not misplaced:
-        return Validation(
-            "windows", "ok", "every row's window is a chunk of the ledger and holds its LastUpdatedTime, in UTC"
-        )
+        return CheckResult("windows", "ok")
     reasons = Counter(reason for _, reason in misplaced)
-    sentence = "; ".join(
-        f"{number:,} rows: {reason} ({named(i for i, r in misplaced if r == reason)})"
-        for reason, number in reasons.items()
-    )
-    found = {"reasons": dict(reasons), "ids": [i for i, _ in misplaced[:MOST_NAMED]]}
-    return Validation("windows", "error", sentence, found, repair)
+    found = {
+        "misplaced": len(misplaced),
+        "reasons": dict(reasons),
+        "ids": [record_id for record_id, _ in misplaced[:MOST_NAMED]],
+    }
+    says = ("windows.error", *(f"windows.{reason}" for reason in reasons))
+    return CheckResult("windows", "error", found, repair, says)
 
 
-def seals(broken: Sequence[Any], *, sealed: bool) -> Validation:
+def seals(broken: Sequence[BrokenSeal], *, sealed: bool) -> CheckResult:
     """What the seals say. A broken one is a reason to look, and no fault by itself."""
     found = {
+        "broken": len(broken),
+        "broken_days": [str(seal.day) for seal in broken[:MOST_NAMED]],
         "days": [
             {"created_day": str(seal.day), "rows_sealed": seal.rows_sealed, "rows_now": seal.rows_now}
             for seal in broken[:MOST_NAMED]
-        ]
+        ],
     }
     if not sealed:
-        return Validation("seals", "notice", "raw has no seals yet: no run has come to its end", found)
-    if broken:
-        days = named(f"{seal.day} ({seal.rows_sealed:,} rows then, {seal.rows_now:,} now)" for seal in broken)
-        return Validation(
-            "seals",
-            "notice",
-            f"records created on {len(broken):,} days aren't as the last run left them: {days}",
-            found,
-        )
-    return Validation("seals", "ok", "every day is as the last run left it", found)
+        return CheckResult("seals", "notice", found, says=("seals.none",))
+    return CheckResult("seals", "notice" if broken else "ok", found)
 
 
-def table_keys(found: dict[str, Any]) -> Validation:
+def table_keys(found: dict[str, Any]) -> CheckResult:
     """Ids of the whole table: not empty, there once, and the payload's own."""
-    if any(found[name] for name in ("twice", "empty", "unlike_payload")):
-        return Validation("keys", "error", "some Ids are empty, stand twice or differ from their payload's Id", found)
-    return Validation("keys", "ok", f"{found['rows']:,} rows: every id is there once and is its payload's Id", found)
+    return keys_result(found, "keys.table")

@@ -1,4 +1,4 @@
-"""What a verification came to, as programs get it."""
+"""The result of a verification."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from async_extractor.checks import findings
 from async_extractor.checks.comparison import WRONG, Compared
-from async_extractor.checks.result import Validation
+from async_extractor.checks.result import CheckResult
 from async_extractor.windows import Window, iso
 
 
@@ -23,7 +23,7 @@ class VerificationResult:
     found: Compared
     windows_read: Sequence[Window]
     marked_deleted: int
-    checks: Sequence[Validation]
+    checks: Sequence[CheckResult]
     requests: int
     seconds: float
 
@@ -43,10 +43,7 @@ class VerificationResult:
                 "windows": [{"start": iso(w.start), "end": iso(w.end)} for w in self.windows_read],
                 "marked_deleted": self.marked_deleted,
             },
-            "checks": [
-                {"name": c.name, "code": c.code, "severity": c.severity, "message": c.message, "advice": c.advice}
-                for c in self.checks
-            ],
+            "checks": [check.as_dict() for check in self.checks],
             "requests": self.requests,
             "seconds": round(self.seconds, 3),
         }

@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
+
+from async_extractor.checks.result import MOST_NAMED, CheckResult
 
 # Weeks before and after a day whose same weekdays it is held against.
 WEEKS_AROUND = 8
@@ -31,8 +33,6 @@ EXPECTED_IN_A_GAP = 10.0
 
 Kind = Literal["empty", "high", "low"]
 
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-
 
 @dataclass(frozen=True)
 class OddDay:
@@ -46,14 +46,9 @@ class OddDay:
     first: date
     last: date
 
-    def sentence(self) -> str:
-        """Why it is odd, for people."""
-        rows = "no rows" if self.rows == 0 else f"{self.rows:,} rows"
-        weekday = _WEEKDAYS[self.day.weekday()]
-        return (
-            f"{weekday} {self.day} has {rows}; {weekday}s from {self.first} to {self.last} have "
-            f"{_number(self.usual)} as a rule (median), give or take {_number(self.spread)} (MAD)"
-        )
+    def figures(self) -> dict[str, Any]:
+        """For ops.validations and the report."""
+        return {**vars(self), "day": str(self.day), "first": str(self.first), "last": str(self.last)}
 
 
 @dataclass(frozen=True)
@@ -68,11 +63,16 @@ class Gap:
     def days(self) -> int:
         return (self.last - self.first).days + 1
 
-    def sentence(self) -> str:
-        return (
-            f"no rows on the {self.days:,} days from {self.first} to {self.last}, where the days around "
-            f"would have let expect about {self.expected:,.0f}"
-        )
+    def figures(self) -> dict[str, Any]:
+        """For ops.validations and the report."""
+        expected = round(self.expected)
+        return {
+            "kind": "gap",
+            "first": str(self.first),
+            "last": str(self.last),
+            "days": self.days,
+            "expected": expected,
+        }
 
 
 @dataclass(frozen=True)
@@ -203,5 +203,43 @@ def _longest_empty(counts: Sequence[int]) -> int:
     return longest
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+def volume_result(
+    volume: Volume, *, table_rows: int, lost: int, lost_since: int | None, same_as_source: bool, repair: str
+) -> CheckResult:
+    """What the days say, as a check's result. `lost` rows were in raw after run `lost_since` and aren't now."""
+    high = [day for day in volume.odd if day.kind == "high"]
+    low = [day for day in volume.odd if day.kind != "high"]
+    found: dict[str, Any] = {
+        "rows": volume.rows,
+        "table_rows": table_rows,
+        "first_day": volume.first and str(volume.first),
+        "last_day": volume.last and str(volume.last),
+        "odd_days": [day.figures() for day in volume.odd[:MOST_NAMED]],
+        "gaps": [gap.figures() for gap in volume.gaps[:MOST_NAMED]],
+        "gap_count": len(volume.gaps),
+        "low": len(low),
+        "high": len(high),
+    }
+    if lost:
+        found |= {"lost": lost, "lost_since": lost_since}
+        says = ("volume.lost", *(["volume.lost_elsewhere"] if same_as_source else []))
+        return CheckResult("volume", "warning" if same_as_source else "error", found, repair, says)
+    if volume.first is None:
+        return CheckResult("volume", "notice", found, says=("volume.empty",))
+    if volume.gaps:
+        found["longest_gap"] = max(volume.gaps, key=lambda gap: gap.days).figures()
+    if low:
+        found["lowest"] = min(low, key=_ratio).figures()
+    if high:
+        found["highest"] = max(high, key=_ratio).figures()
+    odd = [name for name, some in (("gaps", volume.gaps), ("low", low), ("high", high)) if some]
+    if not odd:
+        return CheckResult("volume", "ok", found)
+    says = tuple(f"volume.{name}" for name in (*odd, *(["confirmed"] if same_as_source else [])))
+    return CheckResult(
+        "volume", "notice" if same_as_source else "warning", found, "" if same_as_source else repair, says
+    )
+
+
+def _ratio(day: OddDay) -> float:
+    return (day.rows + 1) / (day.usual + 1)

@@ -10,6 +10,7 @@ import typer
 from async_extractor.cli import (
     auth,
     bench,
+    mage,
     metrics,
     plan,
     programs,
@@ -47,6 +48,7 @@ app.command("verify")(verify.verify)
 app.command("report")(report.report)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(triggers.app, name="triggers")
+app.add_typer(mage.app, name="mage")
 app.command("metrics")(metrics.metrics)
 app.command("bench")(bench.bench)
 secrets.app.command("rotate")(rotate.rotate)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import errno
+import html
 import json
+import shutil
 import sys
+import tempfile
 import time
 import webbrowser
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import typer
 from aiohttp import web
 
@@ -22,6 +27,7 @@ from async_extractor.qbo.auth.consent import ConsentRequest, Granted, StrangeAns
 from async_extractor.qbo.auth.token_endpoint import Client, TokenEndpoint
 from async_extractor.qbo.endpoints import Endpoints
 from async_extractor.qbo.faults import QboFault
+from async_extractor.qbo.network import checked_proxy, http_session
 from async_extractor.windows import UTC
 
 app = typer.Typer(no_args_is_help=True, help="The connection to Intuit: make it anew, or see how long it lasts.")
@@ -152,7 +158,7 @@ async def _login(secrets: MageSecrets, port: int, redirect_uri: str, browser: bo
             f"the company that was chosen is {granted.realm_id}, and {REALM_ID} is {stored}: nothing was stored; "
             "choose that company on Intuit's page, or use --profile for another one"
         )
-    async with aiohttp.ClientSession(trust_env=False, timeout=aiohttp.ClientTimeout(total=60)) as session:
+    async with http_session(checked_proxy(secrets.get("QBO_PROXY"))) as session:
         endpoint = TokenEndpoint(session, endpoints.token)
         answer = await endpoint.exchange_code(granted.code, request.redirect_uri, client)
     if answer.refresh_token is None:
@@ -203,12 +209,7 @@ async def _by_loopback(
     server = web.AppRunner(_only(path, callback), access_log=None)
     await server.setup()
     try:
-        site = web.TCPSite(server, "127.0.0.1", parts.port or port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise RequestError(f"port: {parts.port or port} can't be listened on ({error.strerror})") from None
-        bound = server.addresses[0][1]
+        bound = await _listen_on_loopback(server, parts.port or port)
         request = ConsentRequest(page, client_id, redirect_uri or f"http://localhost:{bound}{path}")
         _show(request.url, browser)
         try:
@@ -217,6 +218,21 @@ async def _by_loopback(
             raise ConfigurationError(f"no consent came within {timeout:.0f} s; nothing was stored") from None
     finally:
         await server.cleanup()
+
+
+async def _listen_on_loopback(server: web.AppRunner, port: int) -> int:
+    """The port, on both loopback addresses: `localhost` may be either, and nobody else may answer on the other."""
+    try:
+        await web.TCPSite(server, "127.0.0.1", port).start()
+        bound = int(server.addresses[0][1])
+    except OSError as error:
+        raise RequestError(f"port: {port} can't be listened on ({error.strerror})") from None
+    try:
+        await web.TCPSite(server, "::1", bound).start()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise RequestError(f"port: {bound} is another program's on [::1]; take another --port") from None
+    return bound
 
 
 def _only(path: str, handler: Any) -> web.Application:
@@ -228,4 +244,9 @@ def _only(path: str, handler: Any) -> web.Application:
 def _show(url: str, browser: bool) -> None:
     typer.echo(f"Open this address and choose the company:\n{url}", err=True)
     if browser:
-        webbrowser.open(url)
+        # By a page that only this user can read: a browser's command line is seen by all users of the machine.
+        folder = Path(tempfile.mkdtemp(prefix="qbo-backfill-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        page = folder / "consent.html"
+        page.write_text(f'<meta http-equiv="refresh" content="0; url={html.escape(url)}">\n', encoding="utf-8")
+        webbrowser.open(page.as_uri())

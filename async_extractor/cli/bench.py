@@ -15,8 +15,8 @@ from async_extractor.cli.run import ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIEL
 from async_extractor.cli.screen import screen
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.mage.secrets import MageSecrets
+from async_extractor.report.svg import lines
 from async_extractor.request import BackfillRequest
-from async_extractor.tuning.chart import lines
 from async_extractor.tuning.grid import Cell, measure, recommended
 
 CONCURRENCIES = typer.Option("1,2,4,8", "--concurrency", help="Chunks fetched at once, one number for each column")

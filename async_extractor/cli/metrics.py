@@ -21,8 +21,9 @@ def metrics(out: str = OUT, json_lines: bool = AS_JSON, profile: str = PROFILE) 
     families = read(lambda connection, _realm: collect(connection), profile)
     if json_lines:
         for family in families:
-            for labels, value in family.samples:
-                print(as_json({"name": family.name, "kind": family.kind, "labels": labels, "value": value}))
+            for sample in family.samples:
+                labels, value = dict(sample.labels), sample.value
+                print(as_json({"name": family.name, "kind": family.type, "labels": labels, "value": value}))
         return
     text = as_text(families)
     if not out:

@@ -10,8 +10,8 @@ import typer
 from async_extractor.cli.reading import as_json, read
 from async_extractor.cli.run import PROFILE
 from async_extractor.errors import RequestError
+from async_extractor.language import LANGUAGES
 from async_extractor.report import RunFigures, as_html, as_markdown, compose, gather
-from async_extractor.report.texts import LANGUAGES
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 
@@ -61,27 +61,24 @@ def _write(name: str, target: str, text: str) -> None:
 
 
 def _plain(figures: RunFigures, verdict: str) -> dict[str, object]:
+    run = figures.run
+    parts = ("wait", "fetch", "split", "copy", "merge", "overlapped")
     return {
-        "run_id": figures.run["run_id"],
-        "entity": figures.run["entity"],
-        "status": figures.run["status"],
-        "mode": figures.run["mode"],
+        **{name: run[name] for name in ("run_id", "realm_id", "raw_schema", "entity", "status", "mode")},
         "verdict": verdict,
         "severity": figures.severity,
-        "error": figures.run["error"],
+        "error": run["error"],
         "window": {"start": figures.window.start, "end": figures.window.end},
-        "chunks": figures.counts,
-        "rows": {k: figures.totals[k] for k in ("read", "inserted", "updated", "unchanged", "quarantined")},
-        "pages": figures.totals["pages"],
-        "bytes": figures.totals["bytes"],
-        "requests": figures.requests,
-        "seconds": round(figures.seconds, 3),
-        "seconds_by_part": figures.seconds_by_part,
+        "chunks": {name: run[f"chunks_{name}"] for name in ("planned", "done", "failed")},
+        "rows": {name: run[f"rows_{name}"] for name in ("read", "inserted", "updated", "unchanged", "quarantined")},
+        "pages": run["pages"],
+        "bytes": run["bytes_read"],
+        "requests": {"sent": run["requests"], "retried": run["retries"], "throttled": run["throttled"]},
+        "seconds": round(run["seconds"], 3),
+        "seconds_by_part": {name: run[f"{name}_seconds"] for name in parts} | {"attempts": run["worker_seconds"]},
         "resume_at": figures.resume_at,
-        "checks": [
-            {"name": c.name, "code": c.code, "severity": c.severity, "message": c.message, "advice": c.advice}
-            for c in figures.checks
-        ],
+        "checks": [check.as_dict() for check in figures.checks],
+        "control_totals": list(figures.control_totals),
         "chunk_table": list(figures.chunks),
         "days": [{"day": day, "rows": rows} for day, rows in figures.days],
         "events": list(figures.events),

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from async_extractor.errors import RequestError
-from async_extractor.mage.secrets import KNOWN_SECRETS, MageSecrets
+from async_extractor.mage.secrets import KNOWN_SECRETS, PASSWORDS, MageSecrets, clean, removed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,10 +36,13 @@ def set_secret(name: str = Name, any_name: bool = Any_, if_missing: bool = IfMis
     if if_missing and name in secrets.names():
         typer.echo(f"{name} is stored already.")
         return
-    value = read_value(name)
+    given = read_value(name)
+    _check_one_line(name, given if name in PASSWORDS else given.strip())
+    value = clean(name, given)
     _check(name, value)
     secrets.set(name, value)
-    typer.echo(f"{name} is stored ({secrets.where}).")
+    gone = removed(given, value)
+    typer.echo(f"{name} is stored{f' without {gone}' if gone else ''} ({secrets.where}).")
 
 
 @app.command("list")
@@ -47,16 +50,18 @@ def list_secrets(profile: str = Profile, as_json: bool = AsJson) -> None:
     """Which secrets are stored, which are missing and what each is for. Names only."""
     secrets = MageSecrets.locate(profile=profile)
     stored = set(secrets.names())
+    shared = set(MageSecrets.locate().names()) if profile else set()
     rows = [
         {
             "name": known.name,
             "stored": known.name in stored,
+            "shared": known.name not in stored and not known.per_company and known.name in shared,
             "required": known.required,
             "purpose": known.purpose,
         }
         for known in KNOWN_SECRETS.values()
     ] + [
-        {"name": name, "stored": True, "required": False, "purpose": "not one of this project's"}
+        {"name": name, "stored": True, "shared": False, "required": False, "purpose": "not one of this project's"}
         for name in sorted(stored - KNOWN_SECRETS.keys())
     ]
     if as_json:
@@ -67,7 +72,8 @@ def list_secrets(profile: str = Profile, as_json: bool = AsJson) -> None:
     table.add_column("state", no_wrap=True)
     table.add_column("what it is for")
     for row in rows:
-        state = "stored" if row["stored"] else "missing" if row["required"] else "not set"
+        missing = "missing" if row["required"] else "not set"
+        state = "stored" if row["stored"] else "falls back to the shared one" if row["shared"] else missing
         table.add_row(str(row["name"]), state, str(row["purpose"]))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
@@ -93,10 +99,13 @@ def read_value(name: str) -> str:
     return value.removesuffix("\n").removesuffix("\r")
 
 
-def _check(name: str, value: str) -> None:
-    """Refuse what can't be right. The value itself stays out of the message unless it can't be secret."""
+def _check_one_line(name: str, value: str) -> None:
     if "\n" in value or "\0" in value:
         raise RequestError(f"The value of {name} has more than one line; nothing was stored.")
+
+
+def _check(name: str, value: str) -> None:
+    """Refuse what can't be right. The value itself stays out of the message unless it can't be secret."""
     if name == "QBO_ENVIRONMENT" and value not in ("sandbox", "production", "simulator"):
         raise RequestError(f"QBO_ENVIRONMENT {value!r} is not sandbox, production or simulator.")
     if name == "POSTGRES_PORT" and not (value.isascii() and value.isdecimal() and 0 < int(value) < 65536):

@@ -13,7 +13,7 @@ from async_extractor.cli.run import CHUNK, CONCURRENCY, ENTITY, FECHA_FIN, FECHA
 from async_extractor.cli.screen import screen
 from async_extractor.errors import RequestError
 from async_extractor.mage.location import MageData
-from async_extractor.mage.triggers import PlannedTrigger, chain, in_both_zones, known_triggers, write
+from async_extractor.mage.triggers import PlannedTrigger, chain, in_both_zones, known_triggers, rearm, write
 from async_extractor.request import BackfillRequest
 from async_extractor.windows import UTC, cut, iso, parse_step
 
@@ -84,7 +84,7 @@ def list_triggers(json_lines: bool = AS_JSON) -> None:
     known = known_triggers(MageData.locate())
     if json_lines:
         for trigger in known:
-            print(as_json(vars(trigger)))
+            print(as_json({**vars(trigger), "used_up": trigger.used_up, "unquoted_dates": trigger.unquoted}))
         return
     if not known:
         print("No one-time trigger is planned. Plan some with `qbo-backfill triggers plan`.")
@@ -99,9 +99,25 @@ def list_triggers(json_lines: bool = AS_JSON) -> None:
             " to ".join(str(trigger.variables[name]) for name in DATES if name in trigger.variables),
             trigger.in_file or "not there",
             trigger.in_mage or "not there",
-            trigger.last_run.lower() or "none",
+            f"{trigger.last_run.lower()}; used up, won't start again" if trigger.used_up else "none",
         )
     screen().print(table, markup=False, highlight=False)
+    if any(trigger.used_up for trigger in known):
+        print("Mage starts a one-time trigger once: `qbo-backfill triggers rearm NAME` makes a used one fire again.")
+    for trigger in known:
+        for name in trigger.unquoted:
+            print(f"{trigger.file}: {trigger.name}: {name} is a date without quotes; write it in quotes: '2024-01-31'")
+
+
+@app.command("rearm")
+def rearm_trigger(
+    name: str = typer.Argument(..., metavar="NAME", help="As `triggers list` shows it."),
+    at: str = typer.Option("", "--at", metavar="MOMENT", help="When: 2026-12-01T02:00:00Z; now unless given"),
+) -> None:
+    """Make a one-time trigger fire, also one that has had its run. Its earlier runs stay in Mage under another name."""
+    moment = _moment(at, "at") if at.strip() else datetime.now(UTC)
+    path = rearm(MageData.locate(), name, moment)
+    print(f"{name} is active in {path} and starts at {in_both_zones(moment)}.")
 
 
 def _show(planned: list[PlannedTrigger]) -> None:
@@ -130,13 +146,13 @@ def _plain(trigger: PlannedTrigger) -> dict[str, object]:
     }
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: str, option: str = "start") -> datetime:
     try:
         moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace("z", "+00:00"))
     except ValueError:
-        raise RequestError(f"start: {text!r} is not a timestamp such as 2026-12-01T02:00:00Z") from None
+        raise RequestError(f"{option}: {text!r} is not a timestamp such as 2026-12-01T02:00:00Z") from None
     if moment.tzinfo is None:
-        raise RequestError(f"start: {text!r} has no offset; add Z for UTC, or -05:00 for Guayaquil")
+        raise RequestError(f"{option}: {text!r} has no offset; add Z for UTC, or -05:00 for Guayaquil")
     return moment.astimezone(UTC).replace(microsecond=0)
 
 

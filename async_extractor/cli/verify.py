@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from async_extractor.checks import Validation
+from async_extractor.checks import CheckResult
 from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.cli.run import (
     CONCURRENCY,
@@ -94,7 +94,7 @@ def _what_now(result: VerificationResult, *, repaired: bool) -> str:
     return f"{what}; repair it with: {advice}" if advice else what
 
 
-def print_checks(checks: Sequence[Validation], console: Console, title: str) -> None:
+def print_checks(checks: Sequence[CheckResult], console: Console, title: str) -> None:
     """A table of checks: how grave, which, what was found, what to do."""
     table = Table(title=title, title_justify="left")
     for name in ("", "check", "what was found", "what to do"):

@@ -10,8 +10,10 @@ import asyncpg
 import typer
 
 from async_extractor.errors import ConfigurationError, RequestError
-from async_extractor.warehouse.connection import Address, connect, told
+from async_extractor.settings import checked_host
+from async_extractor.warehouse.connection import Address, connect_first, told
 from async_extractor.warehouse.schema import bring_up_to_date, grant_rights
+from async_extractor.warehouse.statements import statement
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +25,8 @@ Port = typer.Option(5432, "--port", min=1, max=65535, help="Its port.")
 Database = typer.Option("warehouse", "--database", help="The warehouse's database.")
 User = typer.Option("qbo_owner", "--user", help="The role that owns it; see sql/roles.sql.")
 PasswordFile = typer.Option(..., "--password-file", metavar="FILE", help="That role's password: the file's first line.")
+SslMode = typer.Option("prefer", "--sslmode", envvar="PGSSLMODE", help="As POSTGRES_SSLMODE.")
+SslRootCert = typer.Option("", "--sslrootcert", envvar="PGSSLROOTCERT", metavar="FILE", help="As POSTGRES_SSLROOTCERT.")
 Profile = typer.Option("", "--profile", help="The company, when there are several: acme has schema raw_acme.")
 
 
@@ -38,6 +42,8 @@ def migrate(
     database: str = Database,
     user: str = User,
     password_file: Path = PasswordFile,
+    sslmode: str = SslMode,
+    sslrootcert: str = SslRootCert,
     profile: str = Profile,
 ) -> None:
     """Bring schemas and tables up to date, and give each role of sql/roles.sql just its rights.
@@ -46,29 +52,32 @@ def migrate(
     """
     if profile and not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", profile):
         raise RequestError(f"--profile {profile!r}: lower-case letters, digits and _ only, a letter first.")
-    address = Address(host, port, database, user, _first_line(password_file))
-    applied = asyncio.run(_migrate(address, f"raw_{profile}" if profile else "raw"))
+    address = Address(
+        checked_host(host), port, database, user, _first_line(password_file), sslmode=sslmode, sslrootcert=sslrootcert
+    )
+    applied, open_locks = asyncio.run(_migrate(address, f"raw_{profile}" if profile else "raw"))
     for name in applied:
         typer.echo(f"applied {name}")
     typer.echo(f"{address}: schema and rights are up to date.")
+    if open_locks:
+        typer.echo(
+            f"note: {', '.join(open_locks)} may take advisory locks there and so stop runs; "
+            "run sql/roles.sql in this database as a superuser"
+        )
 
 
-async def _migrate(address: Address, raw_schema: str) -> list[str]:
-    try:
-        connection = await connect(address)
-    except (asyncpg.PostgresError, OSError, asyncio.TimeoutError) as error:
-        raise ConfigurationError(
-            f"{address}: {told(error)}; check --host, --port, --database, --user and --password-file"
-        ) from None
+async def _migrate(address: Address, raw_schema: str) -> tuple[list[str], list[str]]:
+    connection = await connect_first(address, "check --host, --port, --database, --user, --password-file and --sslmode")
     try:
         applied = await bring_up_to_date(connection, raw_schema)
         # Also when nothing was to be applied: the roles may be newer than the tables.
         await grant_rights(connection, raw_schema)
+        open_locks = list(await connection.fetchval(statement("may_lock")))
     except asyncpg.PostgresError as error:
         raise ConfigurationError(f"{address}: rights can't be given: {told(error)}") from None
     finally:
         await connection.close()
-    return applied
+    return applied, open_locks
 
 
 def _first_line(path: Path) -> str:

@@ -250,8 +250,8 @@ def _to_load(page: Page, window_start: datetime, window_end: datetime) -> PageTo
         read_at=(page.server_time or datetime.now(UTC)).astimezone(UTC),
         rows=rows_of(page.records),
         refused=[
-            *(Refused(None, f"not a record that can be kept: it {bad.reason}", bad.raw) for bad in page.unreadable),
-            *(Refused(bad.id, bad.reason, None) for bad in page.poisoned),
+            *(Refused(bad.id, f"not a record that can be kept: {bad.reason}", bad.raw) for bad in page.unreadable),
+            *(Refused(bad.id, bad.reason, bad.raw) for bad in page.poisoned),
         ],
         tid=page.tid,
     )

@@ -1,8 +1,9 @@
 """What Mage's blocks call: one function a block, each one stage of a backfill.
 
-A block gets Mage's variables as `kwargs` and gives a dict or a DataFrame (Mage spreads a list over several
-outputs, and a one-element list arrives as its element). Each block may run in a process of its own, so
-the run's number travels from one to the next; all else is in Postgres.
+`variables` is what Mage gives a block as `kwargs`: the pipeline's, the trigger's and the run's variables. `plan` alone
+reads the backfill's parameters from them; the other blocks take the run's number from the block before, and its
+parameters from its row in ops.runs. Each block may run in a process of its own. A block gives a dict or a DataFrame
+(Mage spreads a list over several outputs, and a one-element list arrives as its element).
 
 Nothing here catches SIGTERM: Mage resumes a run whose block was simply killed, and marks it FAILED for good
 when the block had time to raise. The chunks of a killed worker come free with its connection.
@@ -12,18 +13,29 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import json
 import logging
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import asyncpg
+
 from async_extractor.backfill import Backfill
-from async_extractor.errors import BackfillError, RequestError
-from async_extractor.events import Event, Listener, LogListener
+from async_extractor.codes import code_of
+from async_extractor.errors import BackfillError, ConfigurationError, RequestError
+from async_extractor.events import Event, Listener, LogListener, Phase
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.monitoring.progress import ProgressLines
-from async_extractor.request import BackfillRequest
+from async_extractor.report.figures import gather
+from async_extractor.report.texts import Texts
+from async_extractor.report.verdict import verdict
+from async_extractor.request import BackfillRequest, misspelt, whole_number
+from async_extractor.settings import Settings
+from async_extractor.warehouse.connection import Connection, connect_first, told
+from async_extractor.warehouse.statements import statement
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -39,34 +51,15 @@ Result = TypeVar("Result")
 # Keys that Mage's logger writes itself.
 _MAGES_OWN_FIELDS = {"level", "message", "timestamp", "uuid", "error", "error_stack", "error_stacktrace", "log_level"}
 
-# The report's table, in the order of a person's questions; its times are UTC.
-_COLUMNS = (
-    "kind",
-    "window_start",
-    "window_end",
-    "status",
-    "attempts",
-    "pages",
-    "requests",
-    "retries",
-    "rows_read",
-    "rows_inserted",
-    "rows_updated",
-    "rows_unchanged",
-    "rows_quarantined",
-    "seconds",
-    "error",
-)
-
 
 def plan(variables: Variables) -> dict[str, Any]:
-    """Cut what is left of the range into chunks: `{"run_id": ..., "entity": ..., "window": ...}`."""
+    """Check all parameters, and cut what is left of the range into chunks.
 
-    async def stage(backfill: Backfill) -> dict[str, Any]:
-        run_id = await backfill.plan()
-        return {"run_id": run_id, "entity": backfill.request.entity.name, "window": str(backfill.request.window)}
-
-    return _run(variables, stage)
+    Gives `run_id` (0 when the block is only played in Mage's editor: nothing is written then), `entity`, `window` and
+    `workers`. Another try of the same run of Mage's (*Retry run*) goes on with what the first one planned, whatever
+    its mode: nothing that is done is read again.
+    """
+    return _in_a_block(variables, "plan", lambda listeners: _plan(variables, listeners))
 
 
 def plan_for_workers(variables: Variables) -> list[list[dict[str, Any]]]:
@@ -75,66 +68,81 @@ def plan_for_workers(variables: Variables) -> list[list[dict[str, Any]]]:
     Mage then runs the next block once for each, in a process of its own. They work on the same run.
     """
     planned = plan(variables)
-    names = [f"worker_{number}" for number in range(1, _workers(variables) + 1)]
+    names = [f"worker_{number}" for number in range(1, planned["workers"] + 1)]
     return [[{**planned, "worker": name} for name in names], [{"block_uuid": name} for name in names]]
 
 
 def extract(planned: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
     """Read the run's chunks into raw. Raises IncompleteError when some are left: Mage then tries again.
 
-    A run that has ended is not opened again: another try of the block, Mage's own or a person's, is a new
-    run over what the first one left, and one for all of its workers.
+    Gives what it got, with the number of chunks and of those that are done. A run that has ended is not opened again:
+    another try of the block, Mage's own or a person's, is a new run over what the first one left, and one for all of
+    its workers.
     """
 
-    async def stage(backfill: Backfill) -> dict[str, Any]:
-        run_id = await backfill.take_up(int(planned["run_id"]))
-        await backfill.extract(run_id)
-        return {**planned, "run_id": run_id}
+    async def stage(listeners: list[Listener]) -> dict[str, Any]:
+        if not planned["run_id"]:
+            return {**planned, **await _play(variables, listeners)}
+        stored = await _stored(planned["run_id"], variables)
+        # Only a new run plans here, and whatever the first one was for, it takes up what is left.
+        request = stored.request.model_copy(update={"mode": "resume"})
+        async with _backfill(stored.secrets, request, variables, listeners, int(planned["workers"])) as backfill:
+            run_id = await backfill.take_up(stored.run_id)
+            if run_id != stored.run_id:
+                await _note(stored.settings, run_id, request, variables)
+            await backfill.extract(run_id)
+        async with _warehouse(stored.settings) as connection:
+            counts = await connection.fetchrow(statement("run_chunk_counts"), run_id)
+        return {**planned, "run_id": run_id, "chunks": counts["planned"], "chunks_done": counts["done"]}
 
-    # Only a new run plans here, and whatever the first one was for, it takes up what is left.
-    return _run({**variables, "mode": "resume"}, stage)
+    return _in_a_block(variables, "extract", stage)
 
 
-def validate(extracted: Mapping[str, Any] | Sequence[Mapping[str, Any]], variables: Variables) -> dict[str, Any]:
-    """Check what arrived; each check's severity and sentence under its name.
+def validate(extracted: Mapping[str, Any] | Sequence[Mapping[str, Any]], variables: Variables) -> pd.DataFrame:
+    """Check what arrived; a table of the checks, the gravest first, with the run's number in each row.
 
     `extracted` is one worker's, or a list of all of them; where one of them had to begin a new run, that is the one.
+    When a check is an error the run is closed and its report written here: the block's test then ends Mage's run.
     """
-    by_worker = [extracted] if isinstance(extracted, Mapping) else extracted
-    last = max(by_worker, key=lambda one: int(one["run_id"]))
-    done = {name: value for name, value in last.items() if name != "worker"}
+    from async_extractor.mage import tables  # noqa: PLC0415 - pandas: half a second, and only Mage has it
 
-    async def stage(backfill: Backfill) -> dict[str, Any]:
-        checks = await backfill.validate(int(done["run_id"]))
-        found = {check.name: f"{check.severity}: {check.message}" for check in checks}
-        return {**done, "validations": found}
+    async def stage(listeners: list[Listener]) -> pd.DataFrame:
+        stored = await _stored(_run_of(extracted), variables)
+        async with _backfill(stored.secrets, stored.request, variables, listeners) as backfill:
+            checks = await backfill.validate(stored.run_id)
+            if any(check.severity == "error" for check in checks):
+                await backfill.report(stored.run_id)
+        if not checks:
+            raise ConfigurationError(f"run {stored.run_id}: no check was made")
+        return tables.of_checks(checks, stored.run_id)
 
-    return _run(variables, stage)
+    return _in_a_block(variables, "validate", stage)
 
 
-def report(validated: Mapping[str, Any], variables: Variables) -> pd.DataFrame:
-    """Close the run; its chunks as a table whose last row is the total."""
-    import pandas as pd  # noqa: PLC0415 - half a second, and only Mage's processes have it
+def report(validated: pd.DataFrame | Mapping[str, Any], variables: Variables) -> pd.DataFrame:
+    """Close the run. Gives a table: the verdict and the totals, then a row a chunk.
 
-    async def stage(backfill: Backfill) -> pd.DataFrame:
-        result = await backfill.report(int(validated["run_id"]))
-        chunks = pd.DataFrame(result.chunk_table, columns=_COLUMNS)
-        total: dict[str, Any] = {name: chunks[name].sum() for name in _COLUMNS if chunks[name].dtype.kind in "iuf"}
-        total |= {
-            "kind": "total",
-            "window_start": result.window.start,
-            "window_end": result.window.end,
-            "status": result.status,
-            "requests": result.requests["sent"],
-            "seconds": result.seconds,
-        }
-        table = pd.concat([chunks, pd.DataFrame([total], columns=_COLUMNS)], ignore_index=True)
-        for name in ("window_start", "window_end"):
-            table[name] = pd.to_datetime(table[name], utc=True)
-        table["seconds"] = table["seconds"].astype(float).round(1)
-        return table.astype({"error": "string"})
+    `run` is the extractor's number, `mage_run` Mage's, `report` the page with all of it.
+    """
 
-    return _run(variables, stage)
+    from async_extractor.mage import tables  # noqa: PLC0415 - as above
+
+    async def stage(listeners: list[Listener]) -> pd.DataFrame:
+        stored = await _stored(_run_of(validated), variables)
+        written: list[str] = []
+
+        def note_path(event: Event) -> None:
+            if event.name == "report_written":
+                written.append(event.fields["path"])
+
+        async with _backfill(stored.secrets, stored.request, variables, [*listeners, note_path]) as backfill:
+            result = await backfill.report(stored.run_id)
+        async with _warehouse(stored.settings) as connection:
+            figures = await gather(connection, stored.run_id)
+        _, headline, why, _ = verdict(figures, Texts(stored.request.lang))
+        return tables.of_run(result, f"{headline}. {why}", "".join(written), variables.get("pipeline_run_id"))
+
+    return _in_a_block(variables, "report", stage)
 
 
 def close_trigger(variables: Variables) -> None:
@@ -156,53 +164,166 @@ def close_trigger(variables: Variables) -> None:
             add_or_update_trigger_for_pipeline_and_persist(trigger, pipeline, update_only_if_exists=True)
 
 
-def entity_of(pipeline: object) -> str:
-    """`invoices` for `qb_invoices_backfill`: the pipeline's name says what it loads."""
-    found = re.fullmatch(r"qb_([a-z0-9_]+)_backfill", str(pipeline))
-    if found is None:
-        raise RequestError(f"pipeline: {str(pipeline)!r} is not named qb_<entity>_backfill")
-    return found[1]
+async def _plan(variables: Variables, listeners: list[Listener]) -> dict[str, Any]:
+    asked = _asked(variables)
+    request, settings = asked.request, Settings.read(asked.secrets, asked.profile)
+    planned = {"entity": request.entity.name, "window": str(request.window), "workers": asked.workers}
+    if _is_played(variables):
+        async with _backfill(asked.secrets, request, variables, listeners, asked.workers) as backfill:
+            return {"run_id": 0, **planned, "plan": f"{await backfill.preview()}; qb_extract will write and read it"}
+    before = await _before(settings, request, variables)
+    if before is not None and before["finished_at"] is None:
+        return {"run_id": before["run_id"], **planned}
+    if before is not None and before["status"] != "done":
+        request = request.model_copy(update={"mode": "resume"})
+    async with _backfill(asked.secrets, request, variables, listeners, asked.workers) as backfill:
+        run_id = await backfill.plan()
+    await _note(settings, run_id, request, variables)
+    return {"run_id": run_id, **planned}
 
 
-def _workers(variables: Variables) -> int:
-    given = variables.get("workers")
-    text = "1" if given in (None, "") else str(given).strip()
-    if not re.fullmatch(r"\d{1,3}", text) or not 1 <= int(text) <= MOST_WORKERS:
-        raise RequestError(f"workers: {text!r} is not a whole number from 1 to {MOST_WORKERS}")
-    return int(text)
+async def _play(variables: Variables, listeners: list[Listener]) -> dict[str, Any]:
+    """The whole extraction, planned, read and closed: what qb_extract is when it is played in Mage's editor."""
+    asked = _asked(variables)
+    async with _backfill(asked.secrets, asked.request, variables, listeners) as backfill:
+        run_id = await backfill.plan()
+        await backfill.extract(run_id)
+        result = await backfill.report(run_id)
+    return {"run_id": run_id, "chunks": result.chunks["planned"], "chunks_done": result.chunks["done"]}
 
 
-def _request(variables: Variables) -> BackfillRequest:
-    chosen = {
-        name: variables[name]
-        for name in ("chunk", "concurrency", "filter_field", "mode", "lang")
-        if variables.get(name) not in (None, "")
+@dataclass(frozen=True)
+class _Asked:
+    request: BackfillRequest
+    workers: int
+    secrets: MageSecrets
+    profile: str
+
+
+def _asked(variables: Variables) -> _Asked:
+    """The parameters, checked all at once: RequestError names each that is wrong."""
+    found: dict[str, Any] = {}
+    wrong = misspelt(variables)
+    parts: dict[str, Callable[[], Any]] = {
+        "request": lambda: BackfillRequest.of_variables(variables),
+        "workers": lambda: whole_number("workers", _text(variables, "workers") or 1, MOST_WORKERS),
+        "secrets": lambda: MageSecrets.locate(profile=_text(variables, "profile")),
     }
-    return BackfillRequest.parse(
-        entity_of(variables.get("pipeline_uuid")),
-        variables.get("fecha_inicio"),
-        variables.get("fecha_fin"),
-        **chosen,
-    )
+    for name, parse in parts.items():
+        try:
+            found[name] = parse()
+        except RequestError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise RequestError("; ".join(wrong))
+    return _Asked(**found, profile=_text(variables, "profile"))
 
 
-def _run(variables: Variables, stage: Callable[[Backfill], Awaitable[Result]]) -> Result:
-    """One stage with an event loop of its own. What a person can act on is raised as its one line alone."""
+def _text(variables: Variables, name: str) -> str:
+    value = variables.get(name)
+    return "" if value is None else str(value).strip()
 
-    async def run() -> Result:
-        request = _request(variables)
-        profile = str(variables.get("profile") or "")
-        secrets = MageSecrets.locate(profile=profile)
-        listener = _listener(variables)
-        listeners: list[Listener] = [listener, ProgressLines(listener)]
-        workers = _workers(variables)
-        async with Backfill(request, secrets, listeners, profile=profile, workers=workers) as backfill:
-            return await stage(backfill)
 
+@dataclass(frozen=True)
+class _Stored:
+    run_id: int
+    request: BackfillRequest
+    secrets: MageSecrets
+    settings: Settings
+
+
+async def _stored(run_id: int, variables: Variables) -> _Stored:
+    """The run's request as ops.runs has it, whatever Mage's variables say by now."""
+    profile = _text(variables, "profile")
+    secrets = MageSecrets.locate(profile=profile)
+    settings = Settings.read(secrets, profile)
+    async with _warehouse(settings) as connection:
+        row = await connection.fetchrow(statement("select_run"), int(run_id))
+    if row is None or row["realm_id"] != settings.realm_id:
+        raise ConfigurationError(
+            f"run {run_id} is not one of company {settings.realm_id} in {settings.warehouse}: "
+            "the secrets were changed after qb_plan; start the pipeline anew"
+        )
+    return _Stored(int(run_id), BackfillRequest.of_run(row), secrets, settings)
+
+
+async def _before(settings: Settings, request: BackfillRequest, variables: Variables) -> Any:
+    """The run that an earlier try of this run of Mage's planned; None when this is the first one."""
+    execution = _execution(variables)
+    if execution is None:
+        return None
+    window = request.window
+    series = (settings.realm_id, request.entity.name, request.filter_field)
+    async with _warehouse(settings) as connection:
+        with contextlib.suppress(asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+            return await connection.fetchrow(
+                statement("run_of_mage_execution"), *series, window.start, window.end, execution
+            )
+    return None
+
+
+async def _note(settings: Settings, run_id: int, request: BackfillRequest, variables: Variables) -> None:
+    noted = {
+        "lang": request.lang,
+        "mage_run": variables.get("pipeline_run_id"),
+        "mage_execution": _execution(variables),
+    }
+    known = {name: value for name, value in noted.items() if value is not None}
+    async with _warehouse(settings) as connection:
+        await connection.execute(statement("note_mage_run"), run_id, json.dumps(known).encode())
+
+
+def _execution(variables: Variables) -> str | None:
+    """What all tries of one run of Mage's have in common: the trigger, and when it fired."""
+    partition = variables.get("execution_partition")
+    return None if partition is None else f"{variables.get('pipeline_uuid')} {partition}"
+
+
+def _is_played(variables: Variables) -> bool:
+    """Whether a person plays the block on Mage's Edit page: in its notebook's kernel, and outside of any run."""
+    ipython = sys.modules.get("IPython")
+    return variables.get("pipeline_run_id") is None and ipython is not None and ipython.get_ipython() is not None
+
+
+def _run_of(upstream: Any) -> int:
+    if hasattr(upstream, "columns"):
+        return int(upstream["run"].iloc[0])
+    by_worker = [upstream] if isinstance(upstream, Mapping) else upstream
+    return max(int(one["run_id"]) for one in by_worker)
+
+
+@contextlib.asynccontextmanager
+async def _warehouse(settings: Settings) -> AsyncIterator[Connection]:
+    connection = await connect_first(settings.warehouse)
     try:
-        return _in_a_loop(run)
+        yield connection
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        raise
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise ConfigurationError(told(error)) from None
+    finally:
+        await connection.close(timeout=5)
+
+
+def _backfill(
+    secrets: MageSecrets,
+    request: BackfillRequest,
+    variables: Variables,
+    listeners: list[Listener],
+    workers: int = 1,
+) -> Backfill:
+    return Backfill(request, secrets, listeners, profile=_text(variables, "profile"), workers=workers)
+
+
+def _in_a_block(variables: Variables, phase: Phase, stage: Callable[[list[Listener]], Awaitable[Result]]) -> Result:
+    """One stage with an event loop of its own. What a person can act on is one line of Mage's log, and is raised."""
+    listener = _listener(variables)
+    try:
+        return _in_a_loop(lambda: stage([listener, ProgressLines(listener)]))
     except BackfillError as error:
         failure = type(error)(str(error))
+        name = type(error).__name__
+        listener(Event(name, phase, "error", f"{code_of(name)} {error}"))
         _tell_mage(variables, str(error))
     # Raised out here, it carries no frames of the event loop into Mage's log and database.
     raise failure

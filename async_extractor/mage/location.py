@@ -9,62 +9,28 @@ Mage 0.9.80.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from async_extractor.errors import ConfigurationError
+from async_extractor.mage.database import MageDatabase
 
 _DEFAULT_DATA_DIR = "~/.mage_data"
 _PROJECT = "mage_project"
+_DRIVER = "postgresql+psycopg2"
 _VARIABLES = (
     "MAGE_REPO_PATH",
     "MAGE_DATA_DIR",
     "MAGE_DATABASE_CONNECTION_URL",
     *("DB_USER", "DB_PASS", "DB_NAME", "DB_HOST", "DB_PORT"),
 )
-
-# As SQLAlchemy reads a URL: a password may hold "/", and everything up to the last "@" belongs to it.
-_POSTGRES_URL = re.compile(
-    r"postgresql(?:\+psycopg2)?://(?:(?P<user>[^:/@]*)(?::(?P<password>.*))?@)?"
-    r"(?P<host>\[[^]]*\]|[^/:?@]*)(?::(?P<port>\d+))?(?:/(?P<dbname>[^?]*))?(?:\?(?P<query>.*))?"
-)
-
-
-@dataclass(frozen=True)
-class PostgresDatabase:
-    """A database of Mage's in Postgres. `options` are the URL's query, as libpq's own keywords."""
-
-    host: str
-    port: int
-    user: str
-    password: str = field(repr=False)
-    dbname: str
-    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-
-    def __str__(self) -> str:
-        return f"Postgres {self.host}:{self.port}/{self.dbname}"
-
-    def redact(self, line: str) -> str:
-        """The line without the password. libpq names hosts and users only: this is the second lock."""
-        return line.replace(self.password, "***") if self.password else line
-
-
-@dataclass(frozen=True)
-class SqliteDatabase:
-    """A database of Mage's in a file, which need not exist yet."""
-
-    path: Path
-
-    def __str__(self) -> str:
-        return f"SQLite {self.path}"
-
-    def redact(self, line: str) -> str:
-        """The line as it is: a file has no password."""
-        return line
 
 
 @dataclass(frozen=True)
@@ -73,7 +39,7 @@ class MageData:
 
     project: Path
     secrets_dir: Path
-    database: PostgresDatabase | SqliteDatabase
+    database: MageDatabase
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The environment variables that said so, for a child process that shall find the same."""
 
@@ -87,7 +53,7 @@ class MageData:
         project = _project(environ)
         variables = {name: environ[name] for name in _VARIABLES if environ.get(name)}
         variables["MAGE_REPO_PATH"] = str(project)
-        return cls(project, _secrets_dir(environ), _database(environ, project), variables)
+        return cls(project, _secrets_dir(environ), MageDatabase(_url(environ, project)), variables)
 
     def environ_for_child(self) -> dict[str, str]:
         """This process's environment, with Mage's variables as this data was located by."""
@@ -110,10 +76,10 @@ def _secrets_dir(environ: Mapping[str, str]) -> Path:
     return (folder if folder.exists() else folder.expanduser()).absolute()
 
 
-def _database(environ: Mapping[str, str], project: Path) -> PostgresDatabase | SqliteDatabase:
+def _url(environ: Mapping[str, str], project: Path) -> URL:
     url = environ.get("MAGE_DATABASE_CONNECTION_URL")
     if url:
-        return _from_url(url)
+        return _parsed(url)
     for elsewhere in ("AWS_DB_SECRETS_NAME", "AZURE_SECRET_DB_CONN_URL"):
         if environ.get(elsewhere):
             raise ConfigurationError(
@@ -125,8 +91,9 @@ def _database(environ: Mapping[str, str], project: Path) -> PostgresDatabase | S
         port = environ.get("DB_PORT") or "5432"
         if not port.isdecimal():
             raise ConfigurationError(f"DB_PORT {port!r} is not a port.")
-        return PostgresDatabase(environ.get("DB_HOST") or "127.0.0.1", int(port), user, password, dbname)
-    return SqliteDatabase(_variables_dir(environ, project) / "mage-ai.db")
+        host = environ.get("DB_HOST") or "127.0.0.1"
+        return URL.create(_DRIVER, user, password, host, int(port), dbname)
+    return URL.create("sqlite", database=str(_variables_dir(environ, project) / "mage-ai.db"))
 
 
 def _variables_dir(environ: Mapping[str, str], project: Path) -> Path:
@@ -144,22 +111,13 @@ def _variables_dir(environ: Mapping[str, str], project: Path) -> Path:
     return Path(folder) / project.name if Path(folder).is_absolute() else project / folder
 
 
-def _from_url(url: str) -> PostgresDatabase | SqliteDatabase:
-    if url.startswith("sqlite:///"):
-        return SqliteDatabase(Path(url.removeprefix("sqlite:///")).absolute())
-    found = _POSTGRES_URL.fullmatch(url)
-    if found is None:
-        # The URL itself may hold a password: it stays out of the message.
-        raise ConfigurationError(
-            "MAGE_DATABASE_CONNECTION_URL isn't understood: "
-            "it should look like postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE."
-        )
-    user = unquote(found["user"] or "")
-    return PostgresDatabase(
-        host=(found["host"] or "127.0.0.1").strip("[]"),
-        port=int(found["port"] or 5432),
-        user=user,
-        password=unquote(found["password"] or ""),
-        dbname=unquote(found["dbname"] or "") or user,
-        options=tuple(parse_qsl(found["query"] or "")),
+def _parsed(text: str) -> URL:
+    with contextlib.suppress(ArgumentError, ValueError):
+        url = make_url(text)
+        if url.drivername == "sqlite" or url.drivername in ("postgresql", _DRIVER):
+            return url if url.drivername == "sqlite" else url.set(drivername=_DRIVER)
+    # The URL itself may hold a password: it stays out of the message.
+    raise ConfigurationError(
+        "MAGE_DATABASE_CONNECTION_URL isn't understood: "
+        "it should look like postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE."
     )

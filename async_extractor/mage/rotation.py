@@ -16,17 +16,16 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import aiohttp
 import asyncpg
 
 from async_extractor.errors import ConfigurationError, IncompleteError
 from async_extractor.events import Events
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, CLIENT_SECRET, REFRESH_TOKEN, AccessTokens, HeldSecrets
-from async_extractor.qbo.client import TOKEN_TIMEOUT
 from async_extractor.qbo.faults import AuthorizationFault, TransientFault
+from async_extractor.qbo.network import http_session
 from async_extractor.settings import PASSWORDS, Settings, warehouse_address
-from async_extractor.warehouse.connection import Connection, connect, told
+from async_extractor.warehouse.connection import Address, Connection, connect, told
 
 # As Postgres itself computes a verifier (scram_iterations' default).
 SCRAM_ITERATIONS = 4096
@@ -36,7 +35,8 @@ async def rotate_postgres_password(store: MageSecrets) -> str:
     """A random new password for the role in POSTGRES_USER, at Postgres and in Mage Secrets; what was done.
 
     The role changes its own password, which needs no rights. The new one is stored as POSTGRES_PASSWORD_NEXT
-    first: a run that is refused meanwhile tries it, and a rotation that was cut short is ended by the next.
+    first: a run that is refused meanwhile tries it, and a rotation that was cut short is ended by the next, which
+    then sets a password of its own.
     Raises ConfigurationError; runs go on all the same, by the old password or the next one.
     """
     current, following = PASSWORDS
@@ -48,7 +48,9 @@ async def rotate_postgres_password(store: MageSecrets) -> str:
         raise ConfigurationError(f"{address}: {told(error)}; nothing was changed") from None
     try:
         await _one_rotation_at_a_time(connection)
-        password = store.get(following) or secrets.token_urlsafe(24)
+        await _end_what_was_cut_off(store, address)
+        # Always a new one: what an earlier rotation left as the next may be known to others by now.
+        password = secrets.token_urlsafe(24)
         store.set(following, password)
         await connection.execute(f"ALTER ROLE CURRENT_USER PASSWORD '{scram_verifier(password)}'")
         await (await connect(replace(address, password=password, newer_passwords=tuple))).close()
@@ -98,6 +100,22 @@ def scram_verifier(password: str, salt: bytes | None = None) -> str:
     return f"SCRAM-SHA-256${SCRAM_ITERATIONS}:{parts[0]}${parts[1]}:{parts[2]}"
 
 
+async def _end_what_was_cut_off(store: MageSecrets, address: Address) -> None:
+    """Stores the next password as the current one where Postgres takes that alone. Under the rotation's lock."""
+    current, following = PASSWORDS
+    for name in (current, following):
+        password = store.get(name)
+        if password is None:
+            continue
+        try:
+            await (await connect(replace(address, password=password, newer_passwords=tuple))).close()
+        except asyncpg.InvalidPasswordError:
+            continue
+        if name == following:
+            store.set(current, password)
+        return
+
+
 async def _one_rotation_at_a_time(connection: Connection) -> None:
     # The lock ends with the session.
     if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('ops.rotation'))"):
@@ -107,7 +125,7 @@ async def _one_rotation_at_a_time(connection: Connection) -> None:
 async def _exchange(store: MageSecrets | _WithAnother, settings: Settings) -> None:
     """A refresh at Intuit, even when the stored access token is still good."""
     stored = store.get(ACCESS_TOKEN)
-    async with aiohttp.ClientSession(timeout=TOKEN_TIMEOUT, trust_env=False) as session:
+    async with http_session(settings.proxy) as session:
         tokens = AccessTokens(session, settings.endpoints.token, settings.client, store, Events([]))
         try:
             await tokens.current(str(json.loads(stored).get("token", "")) if stored else "")

@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -47,11 +48,14 @@ KNOWN_SECRETS = {
         KnownSecret(REFRESH_TOKEN, "OAuth 2.0 refresh token; renewed by each refresh", per_company=True),
         KnownSecret("QBO_ENVIRONMENT", "sandbox, production or simulator"),
         KnownSecret("QBO_SIMULATOR_URL", "The simulator's address, in that environment", required=False),
+        KnownSecret("QBO_PROXY", "A proxy for https to QuickBooks: http://USER:PASSWORD@HOST:PORT", required=False),
         KnownSecret("POSTGRES_HOST", "Where the warehouse is; in Compose the service's name"),
         KnownSecret("POSTGRES_PORT", "Its port"),
         KnownSecret("POSTGRES_DB", "Its database"),
         KnownSecret("POSTGRES_USER", "The role that the extractor logs in as"),
         KnownSecret("POSTGRES_PASSWORD", "That role's password"),
+        KnownSecret("POSTGRES_SSLMODE", "disable, prefer, require, verify-ca or verify-full", required=False),
+        KnownSecret("POSTGRES_SSLROOTCERT", "The file of its authority's certificate, or `system`", required=False),
         KnownSecret("POSTGRES_PASSWORD_NEXT", "Its next one, while `secrets rotate` changes it", required=False),
         KnownSecret(
             "QBO_ACCESS_TOKEN",
@@ -61,6 +65,38 @@ KNOWN_SECRETS = {
         ),
     )
 }
+
+# As they are, whatever is in them.
+PASSWORDS = ("POSTGRES_PASSWORD", "POSTGRES_PASSWORD_NEXT")
+
+
+def clean(name: str, value: str) -> str:
+    """The value without what pasting adds: blanks around it, and marks that nobody sees (BOM, zero-width ...).
+
+    A realm's groups of four are joined. Passwords, and names that aren't this project's, stay as they are.
+    ConfigurationError names the first character that a value for QuickBooks can't hold, and where it stands.
+    """
+    known = next((one for one in KNOWN_SECRETS if name == one or name.endswith(f"_{one}")), None)
+    if known is None or known in PASSWORDS:
+        return value
+    seen = "".join(one for one in value if unicodedata.category(one) != "Cf").strip()
+    if known == "QBO_REALM_ID":
+        # Not over lines: two values pasted at once are no realm.
+        seen = re.sub(r"[^\S\r\n]+", "", seen)
+    if known.startswith("QBO_"):
+        for place, one in enumerate(seen, 1):
+            if not " " <= one <= "~":
+                what = f"U+{ord(one):04X} ({unicodedata.name(one, 'a control character')})"
+                raise ConfigurationError(f"{name}: character {place} of its value is {what}, which can't be in it")
+    return seen
+
+
+def removed(before: str, after: str) -> str:
+    """What `clean` took out, in words; '' when that was nothing."""
+    blanks = sum(one.isspace() for one in before) - sum(one.isspace() for one in after)
+    marks = sorted({f"U+{ord(one):04X}" for one in before if unicodedata.category(one) == "Cf"})
+    return ", ".join([*([f"{blanks} blanks or line ends"] if blanks else []), *marks])
+
 
 _MIGRATE = """
 import os
@@ -84,8 +120,8 @@ class MageSecrets:
         self._data = data
         self._prefix = f"{profile.upper()}_" if profile else ""
         self._announce = announce or (lambda _line: None)
-        lock_file = data.secrets_dir / f"{self._prefix.lower()}refresh.lock"
-        self._table = database.open_table(data.database, lock_file)
+        self._lock_file = data.secrets_dir / f"{self._prefix.lower()}refresh.lock"
+        self._table = data.database
 
     @classmethod
     def locate(
@@ -137,6 +173,7 @@ class MageSecrets:
         Raises RequestError for an empty value, ConfigurationError for a store that can't be used.
         """
         full = self._prefix + name
+        value = clean(full, value)
         if not value:
             raise RequestError(f"The value of {full} is empty; nothing was stored.")
         if not self._table.exists():
@@ -146,22 +183,20 @@ class MageSecrets:
             key = self._make_key()
         self._keep_private()
         encrypted = {full: key.encrypt(value)}
-        held = self._table.lock(key.owner, full) if name == REFRESH_TOKEN else None
-        if held is None:
-            with self._table.session(writing=True) as session:
-                database.write(session, key.owner, encrypted)
-            return
-        try:
-            held.write(key.owner, encrypted)
-        finally:
-            held.release()
+        if name == REFRESH_TOKEN:
+            with self._table.locked(key.owner, full, self._lock_file) as held:
+                if held is not None:
+                    held.write(key.owner, encrypted)
+                    return
+        with self._table.session() as session:
+            database.write(session, key.owner, encrypted)
 
     def delete(self, name: str) -> bool:
         """Remove it; False when there was none. Works without a key, too: such a row helps nobody."""
         if not self._table.exists():
             return False
         key = self._read_key()
-        with self._table.session(writing=True) as session:
+        with self._table.session() as session:
             return database.delete(session, key.owner if key else None, self._prefix + name)
 
     def names(self) -> list[str]:
@@ -182,14 +217,13 @@ class MageSecrets:
         token to hold.
         """
         key = self._key() if self._table.exists() else None
-        held = self._table.lock(key.owner, self._prefix + REFRESH_TOKEN) if key else None
-        if key is None or held is None:
-            self.require(REFRESH_TOKEN)
-            raise ConfigurationError("The Mage secrets changed while they were being locked; run it again.")
-        try:
-            yield HeldSecrets(self, key, held)
-        finally:
-            held.release()
+        if key is not None:
+            with self._table.locked(key.owner, self._prefix + REFRESH_TOKEN, self._lock_file) as held:
+                if held is not None:
+                    yield HeldSecrets(self, key, held)
+                    return
+        self.require(REFRESH_TOKEN)
+        raise ConfigurationError("The Mage secrets changed while they were being locked; run it again.")
 
     def _is_own(self, name: str) -> bool:
         known = KNOWN_SECRETS.get(name)
@@ -204,13 +238,14 @@ class MageSecrets:
         if encrypted is None:
             return None
         try:
-            return key.fernet.decrypt(encrypted.encode()).decode()
+            value = key.fernet.decrypt(encrypted.encode()).decode()
         except (InvalidToken, ValueError):
             raise ConfigurationError(
                 f"The Mage secret {full} was encrypted with another key than the one in "
                 f"{self._data.secrets_dir}: restore that key, or store it again with: "
                 f"qbo-backfill secrets set {full}"
             ) from None
+        return clean(full, value)
 
     def _migrate(self) -> None:
         if importlib.util.find_spec("mage_ai") is None:
@@ -303,7 +338,7 @@ class _Key:
 class HeldSecrets:
     """The secrets while this process alone may refresh them. Made by MageSecrets.exclusive."""
 
-    def __init__(self, secrets: MageSecrets, key: _Key, held: database.HeldLock) -> None:
+    def __init__(self, secrets: MageSecrets, key: _Key, held: database.Locked) -> None:
         self._secrets = secrets
         self._key = key
         self._held = held

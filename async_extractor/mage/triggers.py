@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import yaml  # type: ignore[import-untyped]
+from sqlalchemy import text
 
 from async_extractor.errors import ConfigurationError, RequestError
-from async_extractor.mage.database import open_table
 from async_extractor.mage.location import MageData
 from async_extractor.windows import DAY, UTC, Window, iso
 
@@ -71,6 +71,17 @@ class KnownTrigger:
     in_mage: str
     last_run: str
     variables: dict[str, Any]
+    file: str = ""
+
+    @property
+    def used_up(self) -> bool:
+        """Mage starts a one-time trigger once: what has a run never starts again, whatever its status says."""
+        return bool(self.last_run)
+
+    @property
+    def unquoted(self) -> list[str]:
+        """Variables that are dates to YAML: a Mage that is started by its own command drops such a trigger."""
+        return [name for name, value in self.variables.items() if isinstance(value, date)]
 
 
 def in_both_zones(moment: datetime) -> str:
@@ -114,7 +125,46 @@ def write(project: Path, planned: Sequence[PlannedTrigger], *, active: bool) -> 
         if entry.get("name") in names and entry.get("status") == "active":
             raise RequestError(f"triggers: {entry['name']} is active in {path.name}; set it inactive first")
     kept = [entry for entry in known if entry.get("name") not in names]
-    entries = [*kept, *(trigger.as_yaml(active=active) for trigger in planned)]
+    _write_entries(path, text, [*kept, *(trigger.as_yaml(active=active) for trigger in planned)])
+    return path, replaced
+
+
+_SET_ASIDE = text("UPDATE pipeline_schedule SET name = :aside, status = 'INACTIVE' WHERE id = :id")
+
+
+def rearm(data: MageData, name: str, at: datetime) -> Path:
+    """Makes a one-time trigger fire at that moment, also when it has had its run; the file in which it stands.
+
+    Mage never starts one again that has a run. So what Mage's database has of it is set aside under another name, with
+    its runs, and Mage takes it from the file as a new one. RequestError when no or more than one trigger has the name.
+    """
+    found = [trigger for trigger in known_triggers(data) if trigger.name == name and trigger.file]
+    if len(found) != 1:
+        known = ", ".join(sorted({trigger.name for trigger in known_triggers(data) if trigger.file})) or "none"
+        raise RequestError(f"NAME: {name!r} is in {len(found)} triggers.yaml files; known: {known}")
+    path = Path(found[0].file)
+    content = path.read_text(encoding="utf-8")
+    entries = _entries(path, content)
+    for entry in entries:
+        if entry.get("name") == name:
+            entry["description"] = in_both_zones(at)
+            entry["start_time"] = at.astimezone(UTC).replace(tzinfo=None, microsecond=0)
+            entry["status"], entry["last_enabled_at"], entry["token"] = "active", None, None
+            entry["variables"] = {
+                key: value.isoformat() if isinstance(value, date) else value
+                for key, value in (entry.get("variables") or {}).items()
+            }
+    # First aside: Mage looks into the file at each of its ticks.
+    if data.database.exists():
+        with data.database.session() as session:
+            for row in session.execute(_TRIGGERS, {"pipelines": found[0].pipeline}).all():
+                if row.name == name and row.last_run is not None:
+                    session.execute(_SET_ASIDE, {"aside": f"{name} (run {row.id})", "id": row.id})
+    _write_entries(path, content, entries)
+    return path
+
+
+def _write_entries(path: Path, text: str, entries: list[dict[str, Any]]) -> None:
     header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     content = header + yaml.safe_dump({"triggers": entries}, sort_keys=True, allow_unicode=True)
     unfinished = path.with_name("triggers.yaml.unfinished")
@@ -123,17 +173,16 @@ def write(project: Path, planned: Sequence[PlannedTrigger], *, active: bool) -> 
         unfinished.replace(path)
     except OSError as error:
         raise ConfigurationError(f"{path} can't be written ({error.strerror})") from None
-    return path, replaced
 
 
 def known_triggers(data: MageData) -> list[KnownTrigger]:
     """Every trigger of the backfill pipelines, from their files and from Mage's database where there is one."""
     mage = {(row["pipeline"], row["name"]): row for row in _in_database(data)}
     found: list[KnownTrigger] = []
-    for path in sorted((data.project / "pipelines").glob("qb_*_backfill/triggers.yaml")):
+    for path in sorted((data.project / "pipelines").glob("qb_*/triggers.yaml")):
         for entry in _entries(path, path.read_text(encoding="utf-8")):
             row = mage.pop((path.parent.name, str(entry.get("name"))), {})
-            found.append(_known(path.parent.name, entry, row))
+            found.append(replace(_known(path.parent.name, entry, row), file=str(path)))
     found += [_known(pipeline, {}, row) for (pipeline, _), row in sorted(mage.items())]
     return found
 
@@ -152,25 +201,23 @@ def _known(pipeline: str, entry: dict[str, Any], row: dict[str, Any]) -> KnownTr
     )
 
 
-_TRIGGERS = """
-    SELECT s.pipeline_uuid, s.name, s.start_time, s.status, s.variables,
+_TRIGGERS = text(
+    """
+    SELECT s.id, s.pipeline_uuid AS pipeline, s.name, s.start_time, s.status, s.variables,
            (SELECT r.status FROM pipeline_run r WHERE r.pipeline_schedule_id = s.id ORDER BY r.id DESC LIMIT 1)
+           AS last_run
       FROM pipeline_schedule s
      WHERE s.schedule_interval = '@once' AND s.pipeline_uuid LIKE :pipelines
      ORDER BY s.id
-"""
+    """
+)
 
 
 def _in_database(data: MageData) -> Iterable[dict[str, Any]]:
-    table = open_table(data.database, data.secrets_dir / "triggers.lock")
-    if not table.exists():
+    if not data.database.exists():
         return []
-    with table.session() as session:
-        rows = session.execute(_TRIGGERS, {"pipelines": "qb%_backfill"}).fetchall()
-    return [
-        dict(zip(("pipeline", "name", "start_time", "status", "variables", "last_run"), row, strict=True))
-        for row in rows
-    ]
+    with data.database.session() as session:
+        return [dict(row) for row in session.execute(_TRIGGERS, {"pipelines": "qb%"}).mappings()]
 
 
 def _entries(path: Path, text: str) -> list[dict[str, Any]]:

@@ -1,124 +1,173 @@
 """What ops knows as OpenMetrics text, for Prometheus and whatever reads its format.
 
 Counters are sums over all runs, so they only grow; gauges say how things stand now. Nothing is kept in a
-process: the text is made anew from Postgres each time.
+process: the text is made anew from Postgres each time. Every sample has its company (realm) and profile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client.registry import Collector
 
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 
-PREFIX = "qbo_backfill"
 SEVERITIES = ("ok", "notice", "warning", "error")
 
-Kind = Literal["counter", "gauge"]
 
+@dataclass(frozen=True)
+class _Metric:
+    """A metric read from a statement's rows: one sample for each of `columns`, or for `of` where it has none.
 
-@dataclass
-class Family:
-    """One metric with its samples: labels and a value each. `unit` is a suffix of the name, as OpenMetrics wants."""
+    `columns` are labelled by the name of their own, under `split`; `labels` are columns of the row.
+    """
 
     name: str
-    kind: Kind
+    kind: Literal["counter", "gauge"]
     help: str
+    statement: str
+    of: str | tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    split: str = ""
     unit: str = ""
-    samples: list[tuple[dict[str, str], float]] = field(default_factory=list)
-
-    def add(self, value: Any, **labels: object) -> None:
-        if value is not None:
-            self.samples.append(({name: str(label) for name, label in labels.items()}, float(value)))
-
-    def lines(self) -> Iterable[str]:
-        full = f"{PREFIX}_{self.name}"
-        yield f"# TYPE {full} {self.kind}"
-        if self.unit:
-            yield f"# UNIT {full} {self.unit}"
-        yield f"# HELP {full} {_escaped(self.help)}"
-        suffix = "_total" if self.kind == "counter" else ""
-        for labels, value in self.samples:
-            inner = ",".join(f'{name}="{_escaped(label)}"' for name, label in labels.items())
-            yield f"{full}{suffix}{{{inner}}} {_number(value)}" if inner else f"{full}{suffix} {_number(value)}"
 
 
-def as_text(families: Sequence[Family]) -> str:
+_ALL, _NEWEST = "metrics_of_all_runs", "metrics_of_newest_runs"
+_ROWS = ("rows_inserted", "rows_updated", "rows_unchanged", "rows_quarantined")
+_PARTS = ("wait", "fetch", "split", "copy", "merge")
+_ENTITY = ("entity",)
+_METRICS = (
+    _Metric("rows", "counter", "Records by what became of them.", _ALL, _ROWS, _ENTITY, "outcome"),
+    _Metric(
+        "requests",
+        "counter",
+        "Requests to QuickBooks, retries included; Intuit meters each.",
+        _ALL,
+        "requests",
+        _ENTITY,
+    ),
+    _Metric("retries", "counter", "Requests that were second or later tries.", _ALL, "retries", _ENTITY),
+    _Metric("throttled", "counter", "Answers with status 429.", _ALL, "throttled", _ENTITY),
+    _Metric("pages", "counter", "Pages loaded into raw.", _ALL, "pages", _ENTITY),
+    _Metric(
+        "received_bytes",
+        "counter",
+        "Bytes of the answers' bodies, uncompressed.",
+        _ALL,
+        "bytes_read",
+        _ENTITY,
+        unit="bytes",
+    ),
+    _Metric("worker_seconds", "counter", "Where the workers' time went.", _ALL, _PARTS, _ENTITY, "part", "seconds"),
+    _Metric("runs", "gauge", "Runs by their status.", "runs_by_status", "runs", ("entity", "mode", "status")),
+    _Metric(
+        "last_run_started_timestamp_seconds",
+        "gauge",
+        "When the newest run began (Unix time).",
+        _NEWEST,
+        "started_at",
+        _ENTITY,
+        unit="seconds",
+    ),
+    _Metric(
+        "last_run_finished_timestamp_seconds",
+        "gauge",
+        "When it ended, if it has.",
+        _NEWEST,
+        "finished_at",
+        _ENTITY,
+        unit="seconds",
+    ),
+    _Metric("last_run_duration_seconds", "gauge", "Its wall time so far.", _NEWEST, "seconds", _ENTITY, unit="seconds"),
+    _Metric(
+        "last_run_complete",
+        "gauge",
+        "1 when the newest run did all of its chunks, else 0.",
+        _NEWEST,
+        "complete",
+        _ENTITY,
+    ),
+    _Metric("last_run_rows_read", "gauge", "Records that the newest run has read.", _NEWEST, "rows_read", _ENTITY),
+    _Metric(
+        "last_run_chunks_planned",
+        "gauge",
+        "Chunks that the newest run set out to do.",
+        _NEWEST,
+        "chunks_planned",
+        _ENTITY,
+    ),
+    _Metric("last_run_chunks_done", "gauge", "How many of them are done.", _NEWEST, "chunks_done", _ENTITY),
+    _Metric(
+        "chunks", "gauge", "Chunks of the ledger by their status.", "chunks_by_status", "chunks", ("entity", "status")
+    ),
+    _Metric("quarantine_records", "gauge", "Records in quarantine.", "quarantine_by_entity", "records", _ENTITY),
+    _Metric(
+        "check_severity",
+        "gauge",
+        "The last word of each check: 0 ok, 1 notice, 2 warning, 3 error.",
+        "latest_checks",
+        "severity",
+        ("entity", "check"),
+    ),
+    _Metric(
+        "requests_this_month",
+        "gauge",
+        "Requests this month (UTC) of the company's allowance with Intuit.",
+        "usage_this_month",
+        "requests",
+    ),
+)
+
+
+class _Collected(Collector):
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+def as_text(families: Sequence[Metric]) -> str:
     """The exposition, ended by `# EOF`."""
-    return "".join(f"{line}\n" for family in families for line in family.lines()) + "# EOF\n"
+    registry = CollectorRegistry()
+    registry.register(_Collected(families))
+    text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
+    return text.decode()
 
 
-async def collect(connection: Connection) -> list[Family]:
+async def collect(connection: Connection) -> list[Metric]:
     """Every family, from ops as it is now."""
-    return [*await _counters(connection), *await _newest(connection), *await _standing(connection)]
+    schemas = {row["realm_id"]: row["raw_schema"] for row in await connection.fetch(statement("raw_schemas"))}
+    rows = {
+        name: [dict(row) for row in await connection.fetch(statement(name))]
+        for name in dict.fromkeys(metric.statement for metric in _METRICS)
+    }
+    return [_family(metric, rows[metric.statement], schemas) for metric in _METRICS]
 
 
-async def _counters(connection: Connection) -> list[Family]:
-    rows = Family("rows", "counter", "Records by what became of them.")
-    requests = Family("requests", "counter", "Requests to QuickBooks, retries included; Intuit meters each.")
-    retries = Family("retries", "counter", "Requests that were second or later tries.")
-    throttled = Family("throttled", "counter", "Answers with status 429.")
-    pages = Family("pages", "counter", "Pages loaded into raw.")
-    received = Family("received_bytes", "counter", "Bytes of the answers' bodies, uncompressed.", "bytes")
-    seconds = Family("worker_seconds", "counter", "Where the workers' time went.", "seconds")
-    for row in await connection.fetch(statement("metrics_of_all_runs")):
-        entity = row["entity"]
-        for outcome in ("inserted", "updated", "unchanged", "quarantined"):
-            rows.add(row[f"rows_{outcome}"], entity=entity, outcome=outcome)
-        requests.add(row["requests"], entity=entity)
-        retries.add(row["retries"], entity=entity)
-        throttled.add(row["throttled"], entity=entity)
-        pages.add(row["pages"], entity=entity)
-        received.add(row["bytes_read"], entity=entity)
-        for part in ("wait", "fetch", "split", "copy", "merge"):
-            seconds.add(row[part], entity=entity, part=part)
-    runs = Family("runs", "gauge", "Runs by how they stand.")
-    for row in await connection.fetch(statement("runs_by_status")):
-        runs.add(row["runs"], entity=row["entity"], mode=row["mode"], status=row["status"])
-    return [rows, requests, retries, throttled, pages, received, seconds, runs]
+def _family(metric: _Metric, rows: Sequence[Mapping[str, Any]], schemas: Mapping[str, str]) -> Metric:
+    split = [metric.split] if metric.split else []
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    names = ["realm", "profile", *metric.labels, *split]
+    family: Metric = kind(f"qbo_backfill_{metric.name}", metric.help, labels=names, unit=metric.unit)
+    for row in rows:
+        # raw_acme is the profile acme, raw the one without a name.
+        profile = schemas.get(row["realm_id"], "").removeprefix("raw").removeprefix("_")
+        labels = [row["realm_id"], profile, *(row[name] for name in metric.labels)]
+        for column in (metric.of,) if isinstance(metric.of, str) else metric.of:
+            if row[column] is not None:
+                more = [column.removeprefix("rows_")] if split else []
+                family.add_metric([*labels, *more], _value(row[column]))  # type: ignore[attr-defined]
+    return family
 
 
-async def _newest(connection: Connection) -> list[Family]:
-    started = Family("last_run_started_timestamp_seconds", "gauge", "When the newest run began (Unix time).", "seconds")
-    finished = Family("last_run_finished_timestamp_seconds", "gauge", "When it ended, if it has.", "seconds")
-    duration = Family("last_run_duration_seconds", "gauge", "Its wall time so far.", "seconds")
-    complete = Family("last_run_complete", "gauge", "1 when the newest run did all of its chunks, else 0.")
-    read = Family("last_run_rows_read", "gauge", "Records that the newest run has read.")
-    planned = Family("last_run_chunks_planned", "gauge", "Chunks that the newest run set out to do.")
-    done = Family("last_run_chunks_done", "gauge", "How many of them are done.")
-    for row in await connection.fetch(statement("metrics_of_newest_runs")):
-        entity = row["entity"]
-        started.add(row["started_at"].timestamp(), entity=entity)
-        finished.add(row["finished_at"].timestamp() if row["finished_at"] else None, entity=entity)
-        duration.add(row["seconds"], entity=entity)
-        complete.add(row["status"] == "done", entity=entity)
-        read.add(row["rows_read"], entity=entity)
-        planned.add(row["chunks_planned"], entity=entity)
-        done.add(row["chunks_done"], entity=entity)
-    return [started, finished, duration, complete, read, planned, done]
-
-
-async def _standing(connection: Connection) -> list[Family]:
-    chunks = Family("chunks", "gauge", "Chunks of the ledger by how they stand.")
-    for row in await connection.fetch(statement("chunks_by_status")):
-        chunks.add(row["chunks"], entity=row["entity"], status=row["status"])
-    quarantine = Family("quarantine_records", "gauge", "Records that stand in quarantine.")
-    for row in await connection.fetch(statement("standing_quarantine_by_entity")):
-        quarantine.add(row["records"], entity=row["entity"])
-    checks = Family("check_severity", "gauge", "The last word of each check: 0 ok, 1 notice, 2 warning, 3 error.")
-    for row in await connection.fetch(statement("latest_checks")):
-        checks.add(SEVERITIES.index(row["severity"]), entity=row["entity"], check=row["name"])
-    usage = Family("month_requests", "gauge", "Requests this month (UTC) of the company's allowance with Intuit.")
-    for row in await connection.fetch(statement("usage_this_month")):
-        usage.add(row["requests"], realm=row["realm_id"])
-    return [chunks, quarantine, checks, usage]
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+def _value(value: Any) -> float:
+    if hasattr(value, "timestamp"):
+        return float(value.timestamp())
+    return float(SEVERITIES.index(value) if value in SEVERITIES else value)

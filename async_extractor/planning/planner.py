@@ -7,6 +7,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib import metadata
 from typing import Any
 
 import aiohttp
@@ -123,7 +124,7 @@ class Planner:
         return Cost(
             counted=self._spent.requests,
             reading=pages,
-            after=int(work.catches_up) + (CHECKING if pages else 0),
+            after=int(work.catches_up) + CHECKING,
             rows=work.source_count,
             chunks=len(work.pieces) + len(work.waiting),
             spent_this_month=month,
@@ -183,6 +184,7 @@ class Planner:
 def versions() -> dict[str, str]:
     """What a run was made with, for its settings in the ledger."""
     return {
+        "qbo-backfill": metadata.version("async-extractor"),
         "python": platform.python_version(),
         "aiohttp": aiohttp.__version__,
         "asyncpg": asyncpg.__version__,

@@ -14,8 +14,10 @@ import aiohttp
 import tenacity
 
 from async_extractor.events import Events
+from async_extractor.printable import printable
 from async_extractor.qbo.auth.access_tokens import AccessTokens
 from async_extractor.qbo.faults import (
+    LONGEST_TID,
     AuthorizationFault,
     PageFault,
     QboFault,
@@ -25,17 +27,14 @@ from async_extractor.qbo.faults import (
     TransientFault,
     classify,
 )
-from async_extractor.qbo.gunzip import ACCEPTED, decoded
+from async_extractor.qbo.gunzip import ACCEPTED, MOST_HEADER_BYTES, MOST_PAGE_BYTES, arrived_whole, read_body
 from async_extractor.qbo.limits import Limiter
+from async_extractor.qbo.network import CONNECT_SECONDS, connection_fault
 from async_extractor.qbo.query import MINOR_VERSION, ChangesSince, HttpRequest, Query
 from async_extractor.qbo.split import ChangedRecords, SplitPage, split_changes, split_page
 
-# Seconds to wait for a connection to Intuit.
-CONNECT_SECONDS = 15.0
 # A permit that has waited for a token longer than this is given up for a new one: the request would be late.
 TOKEN_SECONDS = 0.05
-# The session's own, which the token endpoint is asked with; queries have Patience.request_seconds.
-TOKEN_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=CONNECT_SECONDS)
 # Fresh tokens for one query: a 401 also comes from a gateway that is unwell. A connection that is really
 # revoked ends at the first of them, in the refresh.
 MOST_REFRESHES = 6
@@ -153,7 +152,10 @@ class QueryClient:
 
         Raises QboFault: the last one when tries are used up, at once what no retry can help.
         """
-        page, tid = await self._ask(query, lambda body: split_page(query.entity, body), spent, patience)
+        counting = query.what == "COUNT(*)"
+        page, tid = await self._ask(
+            query, lambda body: split_page(query.entity, body, counting=counting), spent, patience
+        )
         return Answer(page, self.payload(query), tid)
 
     async def changes(self, asked: ChangesSince, spent: Spent) -> ChangedRecords:
@@ -216,8 +218,18 @@ class QueryClient:
         try:
             headers, body = await self._in_turn(asked.request(), spent, tries)
             began_splitting = time.perf_counter()
-            result = split(body)
-            spent.split_seconds += time.perf_counter() - began_splitting
+            try:
+                result = split(body)
+            except PageFault as page_fault:
+                # A connection that broke, and is not known to have, says nothing of the page.
+                kind = PageFault if arrived_whole(headers) else TransientFault
+                tid = headers.get("intuit_tid", "")
+                fault = kind(str(page_fault), status=200, tid=tid)
+                if isinstance(fault, PageFault):
+                    fault.body = page_fault.body
+                raise fault from None
+            finally:
+                spent.split_seconds += time.perf_counter() - began_splitting
         except TransientFault as fault:
             # In an outage no query is given up for it, while others wait: the limiter says when it is enough.
             if self._limiter.state == "closed" or not tries.patience.waits_out:
@@ -237,7 +249,7 @@ class QueryClient:
                 ) from None
             tries.refusals += 1
             raise
-        return result, headers.get("intuit_tid", "")
+        return result, printable(headers.get("intuit_tid", ""), LONGEST_TID)
 
     async def _in_turn(self, request: HttpRequest, spent: Spent, tries: _Tries) -> tuple[Mapping[str, str], bytes]:
         """Waits for a permit and sends: the answer's headers and body. Raises QboFault for what is no page."""
@@ -298,13 +310,12 @@ class QueryClient:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=patience.request_seconds, sock_connect=CONNECT_SECONDS),
                 auto_decompress=False,
+                max_line_size=MOST_HEADER_BYTES,
+                max_field_size=MOST_HEADER_BYTES,
             ) as response:
-                body = await response.read()
-                return response.status, response.headers, decoded(body, response.headers.get("Content-Encoding"))
-        except asyncio.TimeoutError:
-            raise TransientFault("QuickBooks gave no answer in time") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise TransientFault(f"the connection to QuickBooks failed ({type(error).__name__})") from None
+                return response.status, response.headers, await read_body(response, MOST_PAGE_BYTES)
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise connection_fault("QuickBooks", error) from None
 
 
 def request_json(payload: Mapping[str, Any]) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from async_extractor.qbo.client import Patience, QueryClient, Spent
-from async_extractor.qbo.faults import TransientFault
+from async_extractor.qbo.faults import PageFault
 from async_extractor.qbo.query import Query
 
 
@@ -21,6 +21,7 @@ class Counted:
 async def count(client: QueryClient, query: Query, spent: Spent, patience: Patience | None = None) -> Counted:
     """The query's rows, whatever page of them it asks for. Raises as `QueryClient.fetch` does."""
     answer = await client.fetch(Query(query.entity, query.conditions, what="COUNT(*)"), spent, patience)
-    if answer.page.total_count is None:
-        raise TransientFault("QuickBooks answered COUNT(*) without a totalCount", status=200, tid=answer.tid)
-    return Counted(answer.page.total_count, answer.page.server_time)
+    rows = answer.page.total_count
+    if rows is None:  # the client has refused such an answer, and asked again
+        raise PageFault("QuickBooks answered COUNT(*) without a totalCount", status=200, tid=answer.tid)
+    return Counted(rows, answer.page.server_time)

@@ -2,7 +2,8 @@
 
 QboFault
 ├── TransientFault      retried with backoff: 5xx, HTML or cut-off bodies, resets, time-outs
-│   └── PageFault       10000, 4002, 504: retried; when it stays, the page is split down to the record
+│   └── PageFault       10000, 4002, 504, or a whole 200 that can't be decoded: retried; when it stays, the page is
+│                       split down to the record
 ├── ThrottledFault      429: pauses the whole company, then retried
 ├── TokenExpiredFault   401: the access token is refreshed once and the request sent again
 ├── QueryRefusedFault   400: the query is wrong, so the chunk fails; sending it again can't help
@@ -15,20 +16,26 @@ Bodies come in every shape: `Fault` and `fault`, XML, HTML, or nothing, under an
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from async_extractor.printable import printable
+
+# Intuit's own are of 36 characters or so.
+LONGEST_TID = 100
 
 
 class QboFault(Exception):  # noqa: N818 - Fault is Intuit's own word for it
     """An answer, or its absence, that isn't the page asked for. `tid` is Intuit's transaction id for their support."""
 
     def __init__(self, message: str, *, status: int = 0, code: str = "", tid: str = "") -> None:
-        super().__init__(message)
+        super().__init__(printable(message, 1_000))
         self.status = status
-        self.code = code
-        self.tid = tid
+        self.code = printable(code, 20)
+        self.tid = printable(tid, LONGEST_TID)
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -40,7 +47,12 @@ class TransientFault(QboFault):
 
 
 class PageFault(TransientFault):
-    """Intuit can't serve this page: perhaps one record in it is broken on their side."""
+    """Intuit can't serve this page, or serves it as what can't be decoded: perhaps one record in it is broken.
+
+    `body` is what came where that can't be decoded.
+    """
+
+    body: bytes | None = None
 
 
 class ThrottledFault(QboFault):
@@ -90,7 +102,7 @@ class FaultText:
 def classify(status: int, headers: Mapping[str, str], body: bytes) -> QboFault | None:
     """The fault that an answer of the query endpoint is, or None for a page."""
     tid = headers.get("intuit_tid", "")
-    head = body[:2000].lstrip()
+    head = body[:2000].removeprefix(codecs.BOM_UTF8).lstrip()
     if (
         status == 200
         and head[:1] == b"{"
@@ -131,7 +143,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> QboFault |
 
 def read_fault(body: bytes) -> FaultText:
     """Intuit's code and words from a body in JSON (either case), XML, HTML, or nothing."""
-    text = body[:20_000].decode("utf-8", "replace")
+    text = body[:20_000].decode("utf-8-sig", "replace")
     stripped = text.lstrip()
     if stripped.startswith("{"):
         return _from_json(stripped)
@@ -168,12 +180,13 @@ def _lower_keys(value: object) -> dict[str, object]:
 
 
 def _plain(code: str) -> str:
-    return code.lstrip("0")
+    return printable(code.lstrip("0"), 20)
 
 
 def _clean(text: str) -> str:
     without_tags = re.sub(r"<[^>]*>", " ", text)
-    return redact(" ".join(without_tags.split()))[:300]
+    # Redacted when escape sequences inside a token are gone, and cut only then.
+    return printable(redact(printable(" ".join(without_tags.split()), 20_000)))
 
 
 def redact(text: str) -> str:

@@ -7,24 +7,26 @@ load needs are decoded besides.
 
 from __future__ import annotations
 
+import codecs
 import functools
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from typing import Any
 
 import msgspec
 
 from async_extractor.entities import Entity
-from async_extractor.qbo.faults import TransientFault
+from async_extractor.printable import printable
+from async_extractor.qbo.faults import PageFault, TransientFault
 from async_extractor.windows import UTC
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):  # a thousand a page: cheaper than a dataclass
     """One record: its bytes as Intuit sent them, and what the load needs to know of it.
 
-    Times are in UTC; None where the record has none.
+    Times are in UTC; None where the record has none. `txn_date` is None also where it is no date.
     """
 
     id: str
@@ -34,18 +36,31 @@ class Record(msgspec.Struct, frozen=True, gc=False):  # a thousand a page: cheap
     txn_date: date | None
     raw: bytes
 
+    @property
+    def version(self) -> tuple[int, datetime | None]:
+        """Equal for equal versions: a changed balance moves the time and leaves the SyncToken."""
+        return self.sync_token, self.last_updated
+
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Something in the list that isn't a record with an Id: its bytes and why."""
+    """Something in the list that can't be kept as a record: its bytes, why, and its Id where that can be read.
+
+    The Id is made printable, and is at most LONGEST_ID characters.
+    """
 
     raw: bytes
     reason: str
+    id: str | None = None
 
 
 @dataclass(frozen=True)
 class SplitPage:
-    """The contents of one answer. `total_count` is set for COUNT(*) only; `rows` is the length of the list."""
+    """The contents of one answer. `rows` is the length of the list.
+
+    `total_count` is set for COUNT(*) only. `server_time` is QuickBooks' clock, None where the answer has none, or one
+    without an offset, or no time at all.
+    """
 
     records: list[Record]
     unreadable: list[Unreadable]
@@ -67,10 +82,17 @@ class DeletedRecord:
 
 @dataclass(frozen=True)
 class ChangedRecords:
-    """An answer of change data capture: how many objects it had, and the deleted ones."""
+    """An answer of change data capture: how many objects it had, the deleted ones, QuickBooks' clock."""
 
     rows: int
     deleted: list[DeletedRecord]
+    server_time: datetime | None = None
+
+
+# Digits in practice. Postgres' indexes take 2,700 bytes, and a person reads fewer.
+LONGEST_ID = 100
+# What timestamptz takes: less than 16 hours from UTC.
+MOST_OFFSET = timedelta(hours=16)
 
 
 class _MetaData(msgspec.Struct):
@@ -78,14 +100,23 @@ class _MetaData(msgspec.Struct):
     LastUpdatedTime: datetime | None = None
 
 
-class _Header(msgspec.Struct):
+class _IdOnly(msgspec.Struct):
     Id: str | int | None = None
+
+
+class _Undated(_IdOnly):
     SyncToken: str | int | None = None
-    TxnDate: date | None = None
     MetaData: _MetaData | None = None
 
 
+class _Header(_Undated):
+    TxnDate: date | None = None
+
+
 _decode_header = msgspec.json.Decoder(_Header).decode
+_decode_undated = msgspec.json.Decoder(_Undated).decode
+_decode_id = msgspec.json.Decoder(_IdOnly).decode
+_CANT_BE_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @functools.cache
@@ -97,179 +128,194 @@ def _page_decoder(query_name: str) -> msgspec.json.Decoder[msgspec.Struct]:
             ("totalCount", int | None, None),
         ],
     )
-    return msgspec.json.Decoder(
-        msgspec.defstruct("Page", [("QueryResponse", response), ("time", datetime | None, None)])
+    return msgspec.json.Decoder(msgspec.defstruct("Page", [("QueryResponse", response), ("time", Any, None)]))
+
+
+class _AnyPage(msgspec.Struct):
+    QueryResponse: dict[str, msgspec.Raw]
+
+
+def split_page(entity: Entity, body: bytes, *, counting: bool = False) -> SplitPage:
+    """The records of an answer's body, or with `counting` the figure of COUNT(*).
+
+    PageFault, with the body, when that isn't a page in JSON and UTF-8, when COUNT(*) has no figure, and when there is
+    a list under another name than the entity's: what isn't read isn't empty.
+    """
+    body = body.removeprefix(codecs.BOM_UTF8)
+    decode = _page_decoder(entity.query_name).decode
+    try:
+        try:
+            page: Any = decode(body)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            page = decode(masked := _masked(body))
+            raws = _where(getattr(page.QueryResponse, entity.query_name), masked)
+            items = [_read_record(body[start:end], masked[start:end]) for start, end in raws]
+        else:
+            items = [_read_record(raw) for raw in map(bytes, getattr(page.QueryResponse, entity.query_name))]
+        total = page.QueryResponse.totalCount
+        if not items and total is None:
+            _refuse_other_lists(entity, body)
+        if counting and (total is None or not 0 <= total < 2**63):
+            raise PageFault("QuickBooks answered COUNT(*) without a totalCount")
+    except PageFault as fault:
+        fault.body = body
+        raise
+    except _CANT_BE_DECODED as error:
+        undecodable = PageFault(f"QuickBooks' answer is not a page in JSON and UTF-8 ({type(error).__name__}: {error})")
+        undecodable.body = body
+        raise undecodable from None
+    return SplitPage(
+        records=[item for item in items if isinstance(item, Record)],
+        unreadable=[item for item in items if isinstance(item, Unreadable)],
+        total_count=total,
+        server_time=_clock(page.time),
     )
 
 
-def split_page(entity: Entity, body: bytes) -> SplitPage:
-    """The records of an answer's body; `TransientFault` when the body isn't a whole page in JSON and UTF-8."""
-    try:
-        page = _page_decoder(entity.query_name).decode(body)
-        response = page.QueryResponse  # type: ignore[attr-defined]
-        raws = [bytes(raw) for raw in getattr(response, entity.query_name)]
-        for raw in raws:
-            # msgspec skips over what it isn't asked for. One record at a time, since a page with an emoji is a str
-            # of four bytes a character.
-            if not raw.isascii():
-                raw.decode("utf-8")
-    except (msgspec.DecodeError, RecursionError):
-        return _split_slowly(entity, body)
-    except UnicodeDecodeError:
-        raise TransientFault("QuickBooks' answer is not UTF-8") from None
-    items = [_read_record(raw) for raw in raws]
-    return _page(items, response.totalCount, page.time)  # type: ignore[attr-defined]
+def _refuse_other_lists(entity: Entity, body: bytes) -> None:
+    for name, value in msgspec.json.decode(body, type=_AnyPage).QueryResponse.items():
+        if bytes(value).lstrip()[:1] == b"[" and name != entity.query_name:
+            raise PageFault(f"QuickBooks answered a list of {name!r} to a query of {entity.query_name}")
 
 
-_NOT_A_LIST_OF_CHANGES = (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    msgspec.ValidationError,
+# A pair of surrogates or another escape, which stay as they are; or half of a pair.
+_HALVES = re.compile(
+    rb"(\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[^u]))|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
+_CONTROLS = bytes.maketrans(bytes(range(32)), b" " * 32)
+
+
+def _masked(body: bytes) -> bytes:
+    """The body with what msgspec refuses inside a string by something else of the same length, byte for byte.
+
+    That is control characters and halves of surrogate pairs. Neither opens or ends anything in JSON, so that records
+    begin and end where they do in the body itself; which of them holds such a thing is then looked at one by one.
+    """
+    return _HALVES.sub(lambda match: match[1] or rb"\uFFFD", body.translate(_CONTROLS))
+
+
+def _where(raws: list[msgspec.Raw], masked: bytes) -> list[tuple[int, int]]:
+    """Where in the masked page each record of its list begins and ends."""
+    found: list[tuple[int, int]] = []
+    for raw in map(bytes, raws):
+        start = masked.index(raw, found[-1][1] if found else 0)
+        if found and masked[found[-1][1] : start].strip() != b",":
+            raise PageFault("QuickBooks' answer holds the same list twice")
+        found.append((start, start + len(raw)))
+    return found
 
 
 def split_changes(entity: Entity, body: bytes) -> ChangedRecords:
-    """The deleted records in an answer of change data capture; `TransientFault` when it isn't a whole one."""
+    """The deleted records in an answer of change data capture.
+
+    `PageFault` when it isn't a whole one; TransientFault when QuickBooks says that it couldn't make it.
+    """
     try:
-        parts = json.loads(body)["CDCResponse"][0]["QueryResponse"]
+        # Read leniently: only Ids, marks and times matter of it, and one odd record must not hide all deletions.
+        said = json.loads(body.decode("utf-8-sig", "replace"), strict=False)
+        parts = said["CDCResponse"][0]["QueryResponse"]
         if any("fault" in (key.lower() for key in part) for part in parts):
             raise TransientFault("QuickBooks' list of changes holds a Fault")
         objects = [item for part in parts for item in part.get(entity.query_name, [])]
         deleted = [
-            DeletedRecord(str(item["Id"]), _known(msgspec.convert(item.get("MetaData", {}), _MetaData).LastUpdatedTime))
+            DeletedRecord(printable(str(item["Id"]), LONGEST_ID), _deleted_at(item.get("MetaData")))
             for item in objects
-            if item.get("status") == "Deleted" and item.get("Id")
+            if str(item.get("status")).lower() == "deleted" and item.get("Id")
         ]
-    except _NOT_A_LIST_OF_CHANGES as error:
-        raise TransientFault(f"QuickBooks' answer is not a list of changes ({type(error).__name__})") from None
-    return ChangedRecords(len(objects), deleted)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise PageFault(f"QuickBooks' answer is not a list of changes ({type(error).__name__})") from None
+    return ChangedRecords(len(objects), deleted, _clock(said.get("time")))
 
 
-def _page(items: list[Record | Unreadable], total_count: int | None, server_time: datetime | None) -> SplitPage:
-    return SplitPage(
-        records=[item for item in items if isinstance(item, Record)],
-        unreadable=[item for item in items if isinstance(item, Unreadable)],
-        total_count=total_count,
-        server_time=server_time,
-    )
-
-
-def _split_slowly(entity: Entity, body: bytes) -> SplitPage:
-    """The same by Python's own JSON, which lets a lone surrogate pass where msgspec refuses the whole page."""
+def _read_record(raw: bytes, masked: bytes | None = None) -> Record | Unreadable:
+    """A record of these bytes; `masked` are the same with what can't be decoded masked, for its Id."""
+    header: _Undated
+    txn_date = None
     try:
-        text = body.decode("utf-8")
-        top = _members(text, 0)
-        response = _members(text, top["QueryResponse"][0])
-        items: list[Record | Unreadable] = []
-        if entity.query_name in response:
-            items = [
-                _read_record(text[start:end].encode()) for start, end in _elements(text, response[entity.query_name][0])
-            ]
-        total, moment = (
-            json.loads(text[slice(*span)]) if span else None for span in (response.get("totalCount"), top.get("time"))
-        )
-        server_time = msgspec.convert(moment, datetime | None, strict=False)
+        if not raw.isascii():
+            # msgspec skips over what it isn't asked for. One record at a time, since a page with an emoji is a str of
+            # four bytes a character.
+            raw.decode("utf-8")
+        try:
+            header = _decode_header(raw)
+            txn_date = header.TxnDate
+        except msgspec.ValidationError:
+            header = _decode_undated(raw)  # only its TxnDate is odd, or this raises, too
+        return _record(header, txn_date, raw)
+    except msgspec.ValidationError as error:
+        reason = f"it is not a record: {error}"
     except UnicodeDecodeError:
-        raise TransientFault("QuickBooks' answer is not UTF-8") from None
-    except (ValueError, LookupError, RecursionError, msgspec.ValidationError) as error:
-        raise TransientFault(f"QuickBooks' answer is not a whole page ({type(error).__name__})") from None
-    return _page(items, total, server_time)
+        reason = "it is not UTF-8"
+    except msgspec.DecodeError as error:
+        reason = f"it holds half of a surrogate pair or a control character: {error}"
+    except ValueError as error:
+        reason = str(error)
+    return Unreadable(raw, printable(reason), _id_of(masked or raw))
 
 
-_SPACE = re.compile(r"[ \t\r\n]*")
-_scan = json.JSONDecoder().raw_decode
-
-
-def _elements(text: str, start: int) -> Iterator[tuple[int, int]]:
-    """Where each element of the array at `start` begins and ends; ValueError when it is not one."""
-    at = _next(text, _expect(text, start, "["))
-    while text[at] != "]":
-        _, end = _scan(text, at)
-        yield at, end
-        at = _next(text, end)
-        if text[at] != "]":
-            at = _next(text, _expect(text, at, ","))
-
-
-def _members(text: str, start: int) -> dict[str, tuple[int, int]]:
-    """Where each member's value of the object at `start` begins and ends, by key; ValueError when it is not one."""
-    members: dict[str, tuple[int, int]] = {}
-    at = _next(text, _expect(text, _next(text, start), "{"))
-    while text[at] != "}":
-        key, end = _scan(text, at)
-        value = _next(text, _expect(text, _next(text, end), ":"))
-        _, end = _scan(text, value)
-        members[key] = (value, end)
-        at = _next(text, end)
-        if text[at] != "}":
-            at = _next(text, _expect(text, at, ","))
-    return members
-
-
-def _next(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
-
-
-def _expect(text: str, at: int, character: str) -> int:
-    if text[at] != character:
-        raise ValueError(f"no {character!r} at {at}")
-    return at + 1
-
-
-def _read_header(raw: bytes) -> _Header:
-    try:
-        return _decode_header(raw)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        # A lone surrogate somewhere in the record; the fields that matter are still readable.
-        return msgspec.convert(json.loads(raw), _Header)
-
-
-def _read_record(raw: bytes) -> Record | Unreadable:
-    try:
-        header = _read_header(raw)
-    except (msgspec.ValidationError, ValueError, RecursionError) as error:
-        return Unreadable(raw, f"is not a record: {error}")
+def _record(header: _Undated, txn_date: date | None, raw: bytes) -> Record:
+    """ValueError with the reason when it can't be kept."""
     record_id = "" if header.Id is None else str(header.Id)
-    if not record_id.isdecimal():
+    if not (record_id.isascii() and record_id.isdecimal() and len(record_id) <= LONGEST_ID):
         if record_id.strip() == "":
-            return Unreadable(raw, "has no Id")
-        if re.search(r"[\0\ud800-\udfff]", record_id):
-            return Unreadable(raw, "its Id holds a character that is none")
+            raise ValueError("it has no Id")
+        if len(record_id) > LONGEST_ID:
+            raise ValueError(f"its Id is longer than {LONGEST_ID} characters")
+        if printable(record_id, LONGEST_ID) != record_id:
+            raise ValueError("its Id holds a control character")
     try:
         sync_token = int(header.SyncToken or 0)
     except ValueError:
-        return Unreadable(raw, "its SyncToken is not a number")
+        raise ValueError("its SyncToken is not a number") from None
     if not 0 <= sync_token < 2**63:
-        return Unreadable(raw, "its SyncToken is beyond 64 bits")
-    meta = header.MetaData or _MetaData()
-    for moment in (meta.CreateTime, meta.LastUpdatedTime):
-        if moment is not None and moment.tzinfo is None:
-            return Unreadable(raw, "a time in its MetaData has no offset")
-    try:
-        created, last_updated = _utc(meta.CreateTime), _utc(meta.LastUpdatedTime)
-    except OverflowError:
-        return Unreadable(raw, "a time in its MetaData is beyond the calendar")
+        raise ValueError("its SyncToken is beyond 64 bits")
+    meta = header.MetaData
     return Record(
         id=record_id,
         sync_token=sync_token,
-        last_updated=last_updated,
-        created=created,
-        txn_date=header.TxnDate,
+        last_updated=None if meta is None else _instant(meta.LastUpdatedTime),
+        created=None if meta is None else _instant(meta.CreateTime),
+        txn_date=txn_date if txn_date is not None and 1 < txn_date.year < 9999 else None,
         raw=raw,
     )
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.astimezone(UTC)
+def _id_of(raw: bytes) -> str | None:
+    """The Id of what can't be kept, as the quarantine is to have it; None when it can't be read."""
+    try:
+        found = _decode_id(raw).Id
+        return None if found is None else printable(str(found), LONGEST_ID).strip() or None
+    except (*_CANT_BE_DECODED, ValueError):
+        return None
 
 
-def _known(moment: datetime | None) -> datetime | None:
-    """In UTC; None for a time without an offset, whose zone nobody documents."""
-    return None if moment is None or moment.tzinfo is None else _utc(moment)
+def _instant(moment: datetime | None) -> datetime | None:
+    """In UTC; ValueError with the reason when Postgres can't take it, or windows couldn't begin and end round it."""
+    if moment is None:
+        return None
+    offset = moment.utcoffset()
+    if offset is None:
+        raise ValueError("a time in its MetaData has no offset")
+    if not -MOST_OFFSET < offset < MOST_OFFSET:
+        raise ValueError("a time in its MetaData has an offset of 16 hours or more")
+    if not 1 < moment.year < 9999:
+        raise ValueError("a time in its MetaData is beyond the calendar")
+    return moment.astimezone(UTC)
+
+
+def _clock(value: object) -> datetime | None:
+    """QuickBooks' clock as an answer tells it, in UTC; None for what can't be relied on."""
+    try:
+        moment = _instant(msgspec.convert(value, datetime | None)) if isinstance(value, str) else None
+    except (msgspec.ValidationError, ValueError):
+        return None
+    return moment if moment is not None and moment.year >= 2000 else None
+
+
+def _deleted_at(meta: object) -> datetime | None:
+    try:
+        return _instant(msgspec.convert(meta, _MetaData | None).LastUpdatedTime)
+    except (msgspec.ValidationError, ValueError, AttributeError):
+        return None

@@ -2,8 +2,16 @@
 
 from async_extractor.report.compose import compose
 from async_extractor.report.figures import RunFigures, gather
-from async_extractor.report.files import reports_folder, write_report
-from async_extractor.report.html import as_html
-from async_extractor.report.markdown import as_markdown
+from async_extractor.report.files import keep_report, reports_folder, write_report
+from async_extractor.report.render import as_html, as_markdown
 
-__all__ = ["RunFigures", "as_html", "as_markdown", "compose", "gather", "reports_folder", "write_report"]
+__all__ = [
+    "RunFigures",
+    "as_html",
+    "as_markdown",
+    "compose",
+    "gather",
+    "keep_report",
+    "reports_folder",
+    "write_report",
+]

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from importlib import metadata
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from async_extractor.checks import Validation
-from async_extractor.report import formats
-from async_extractor.report.document import (
-    Bar,
-    Block,
-    Chart,
-    Figures,
-    Paragraph,
-    Report,
-    Section,
-    Table,
-    Tone,
-)
+from async_extractor.checks import CheckResult
+from async_extractor.checks.messages import check_name, odd_day
+from async_extractor.codes import about
+from async_extractor.language import fill
+from async_extractor.report.document import Bar, Block, Chart, Figures, Paragraph, Report, Section, Table, Tone
 from async_extractor.report.figures import RunFigures
-from async_extractor.report.sentences import check_name, event_meaning, odd_day, sentence
-from async_extractor.report.texts import Texts
+from async_extractor.report.texts import Texts, day_or_minute, exact
 from async_extractor.report.verdict import verdict
-from async_extractor.windows import UTC
+from async_extractor.windows import SECOND, UTC
 
 GUAYAQUIL = ZoneInfo("America/Guayaquil")
 # More bars than this can't be told apart on a screen.
@@ -33,88 +25,179 @@ MOST_BARS = 380
 
 _TONES: dict[str, Tone] = {"ok": "good", "notice": "note", "warning": "look", "error": "bad"}
 _ORDER = ("error", "warning", "notice", "ok")
+_FIELDS = {"last_updated": "LastUpdatedTime", "created": "CreateTime", "txn_date": "TxnDate"}
 
 
 def compose(figures: RunFigures, lang: str, now: datetime | None = None) -> Report:
     """The report of a run, in `en` or `es`."""
     texts = Texts(lang)
+    run = figures.run
     tone, headline, why, what_to_do = verdict(figures, texts)
-    title = "title_verify" if figures.run["mode"] == "verify" else "title"
+    parts: dict[str, list[Block]] = {
+        "totals": [_totals(figures, texts)],
+        "checks": list(_checks(figures, texts)),
+        "control": list(_control(figures, texts)),
+        "volume": list(_volume(figures, texts)),
+        "time": list(_time(figures, texts)),
+        "story": list(_story(figures, texts)),
+        "chunks": list(_chunks(figures, texts)),
+        "about": list(_about(figures, texts)),
+    }
     return Report(
         lang=texts.lang,
-        title=texts(title, run=figures.run["run_id"], entity=texts.word(figures.run["entity"])),
+        title=texts(
+            "title_verify" if run["mode"] == "verify" else "title",
+            run=str(run["run_id"]),
+            entity=texts.word(run["entity"]),
+        ),
         tone=tone,
         verdict=headline,
         why=why,
-        what_to_do=what_to_do,
-        sections=[
-            section
-            for section in (
-                Section("totals", texts("totals"), [_totals(figures, texts)]),
-                Section("checks", texts("checks"), list(_checks(figures, texts))),
-                Section("volume", texts("volume"), list(_volume(figures, texts))),
-                Section("time", texts("time"), list(_time(figures, texts))),
-                Section("story", texts("story"), list(_story(figures, texts))),
-                Section("chunks", texts("chunks"), list(_chunks(figures, texts))),
-                Section("about", texts("about"), list(_about(figures, texts))),
-            )
-            if section.blocks
+        facts=[
+            (texts("company"), f"{run['realm_id']}, {_environment(figures, texts)}"),
+            (texts("entity"), texts.word(run["entity"])),
+            (texts("range"), _typed_range(figures, texts)),
+            (texts("date"), f"{run['started_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC"),
         ],
+        counts=_counts(figures, texts),
+        what_to_do=what_to_do,
+        sections=[Section(name, texts(name), blocks) for name, blocks in parts.items() if blocks],
         contents=texts("contents"),
-        made=texts("made", moment=formats.exact(now or datetime.now(UTC))),
+        made=texts("made", version=metadata.version("async-extractor"), moment=exact(now or datetime.now(UTC))),
     )
 
 
+def _environment(figures: RunFigures, texts: Texts) -> str:
+    environment = figures.run["environment"] or "-"
+    return texts("simulator") if environment == "simulator" else str(environment)
+
+
+def _typed_range(figures: RunFigures, texts: Texts) -> str:
+    """The range as a person types it: whole days with the last one included."""
+    start, end = figures.window.start, figures.window.end
+    whole_days = len(day_or_minute(start)) == len(day_or_minute(end)) == len("2024-01-31")
+    return texts.span(start, end - SECOND if whole_days else end).replace(" 23:59", "")
+
+
+def _counts(figures: RunFigures, texts: Texts) -> str:
+    """QuickBooks' count of the range beside raw's; empty where nobody has counted."""
+    check = figures.check("source_rows") or figures.check("source_count")
+    if check is None or "source" not in check.figures:
+        return ""
+    source, raw = check.figures["source"], check.figures["raw"]
+    return texts("counts_equal" if source == raw else "counts_differ", source=source, raw=raw)
+
+
 def _totals(figures: RunFigures, texts: Texts) -> Figures:
-    compared = next((check.found for check in figures.all_checks if check.name == "source_rows"), None)
+    compared = next((check.figures for check in figures.all_checks if check.name == "source_rows"), None)
     return _of_run(figures, texts) if compared is None else _of_verification(figures, compared, texts)
 
 
-def _of_verification(figures: RunFigures, compared: dict[str, Any], texts: Texts) -> Figures:
-    number, requests = texts.number, figures.requests
+def _of_verification(figures: RunFigures, compared: Mapping[str, Any], texts: Texts) -> Figures:
+    counts = {
+        "at_source": compared["source"],
+        "in_raw": compared["raw"],
+        "compared": compared["compared"],
+        "missing": compared["missing"],
+        "altered": compared["altered"] + compared["outdated"],
+        "surplus": compared["surplus"],
+        "read_again": figures.run["rows_read"],
+        "requests": figures.run["requests"],
+    }
+    notes = {"compared": texts("all_compared")} if compared["whole"] else {}
     return Figures(
         [
-            (texts("at_source"), number(compared["source"]), ""),
-            (texts("in_raw"), number(compared["raw"]), ""),
-            (texts("compared"), number(compared["compared"]), texts("all_compared") if compared["whole"] else ""),
-            (texts("missing"), number(compared["missing"]), ""),
-            (texts("altered"), number(compared["altered"] + compared["outdated"]), ""),
-            (texts("surplus"), number(compared["surplus"]), ""),
-            (texts("read_again"), number(figures.totals["read"]), ""),
-            (texts("requests"), number(requests["sent"]), ""),
-            (texts("duration"), formats.duration(figures.seconds, texts), ""),
+            *((texts(name), texts.number(value), notes.get(name, "")) for name, value in counts.items()),
+            (texts("duration"), texts.duration(figures.run["seconds"]), ""),
         ]
     )
 
 
 def _of_run(figures: RunFigures, texts: Texts) -> Figures:
-    totals, counts, number = figures.totals, figures.counts, texts.number
-    rate = totals["read"] / figures.seconds if figures.seconds else 0
-    requests = figures.requests
-    unchanged_note = texts("nothing_written") if totals["unchanged"] else ""
+    run, number = figures.run, texts.number
+    requests, seconds = run["requests"], run["seconds"]
+    before = sum(chunk["done"] and not chunk["attempts"] for chunk in figures.chunks)
+    notes = {
+        "inserted": "",
+        "updated": "",
+        "unchanged": texts("nothing_written") if run["rows_unchanged"] else "",
+        "quarantined": "",
+    }
     return Figures(
         [
-            (texts("chunks_done"), number(counts["done"]), texts("of_planned", planned=number(counts["planned"]))),
-            (texts("rows_read"), number(totals["read"]), f"{number(totals['pages'])} {texts('pages')}"),
-            (texts("inserted"), number(totals["inserted"]), ""),
-            (texts("updated"), number(totals["updated"]), ""),
-            (texts("unchanged"), number(totals["unchanged"]), unchanged_note),
-            (texts("quarantined"), number(totals["quarantined"]), ""),
+            (
+                texts("chunks_done"),
+                number(run["chunks_done"]),
+                texts("of_planned", planned=run["chunks_planned"], before=before),
+            ),
+            (texts("rows_read"), number(run["rows_read"]), f"{number(run['pages'])} {texts('pages')}"),
+            *((texts(name), number(run[f"rows_{name}"]), note) for name, note in notes.items()),
             (
                 texts("requests"),
-                number(requests["sent"]),
-                texts("requests_note", retried=number(requests["retried"]), throttled=number(requests["throttled"])),
+                number(requests),
+                texts(
+                    "requests_note",
+                    reading=run["chunk_requests"],
+                    others=requests - run["chunk_requests"],
+                    retried=run["retries"],
+                    throttled=run["throttled"],
+                ),
             ),
-            (texts("duration"), formats.duration(figures.seconds, texts), texts("rate_note", rate=number(rate))),
-            (texts("bytes"), formats.size(totals["bytes"], texts), ""),
+            (
+                texts("duration"),
+                texts.duration(seconds),
+                texts("rate_note", rate=round(run["rows_read"] / seconds) if seconds else 0),
+            ),
+            (texts("bytes"), texts.size(run["bytes_read"]), ""),
         ]
+    )
+
+
+def _control(figures: RunFigures, texts: Texts) -> Iterator[Block]:
+    totals = figures.control_totals
+    if not totals:
+        return
+    yield Paragraph(texts("control_told"))
+    lines = [
+        (
+            month["month"] or "-",
+            month["currency"] or "-",
+            texts.number(month["rows"]),
+            texts.number(month["total"] or 0, 2),
+            texts.number(month["balance"] or 0, 2),
+            month["first_date"] or "-",
+            month["last_date"] or "-",
+        )
+        for month in totals
+    ]
+    for currency in sorted({month["currency"] for month in totals}):
+        of_it = [month for month in totals if month["currency"] == currency]
+        dates = [m[name] for m in of_it for name in ("first_date", "last_date") if m[name]]
+        lines.append(
+            (
+                texts("all_months"),
+                currency or "-",
+                texts.number(sum(month["rows"] for month in of_it)),
+                texts.number(sum(month["total"] or 0 for month in of_it), 2),
+                texts.number(sum(month["balance"] or 0 for month in of_it), 2),
+                min(dates, default="-"),
+                max(dates, default="-"),
+            )
+        )
+    heads = ("month", "currency", "rows", "total_amount", "balance", "first_date", "last_date")
+    yield Table(
+        texts("control"),
+        [texts.title(name) for name in heads],
+        lines,
+        numbers=frozenset((2, 3, 4)),
+        folded=len(lines) > 40,
     )
 
 
 def _checks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
     checks = sorted(figures.checks, key=lambda check: _ORDER.index(check.severity))
     if not checks:
-        yield Paragraph(texts("no_checks"))
+        yield Paragraph(texts.title("no_checks") + ".")
         return
     yield _check_table(texts("checks_caption"), checks, texts)
     before = [check for check in figures.all_checks if check not in figures.checks and check.severity != "ok"]
@@ -122,7 +205,7 @@ def _checks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
         yield _check_table(texts("before_repair"), before, texts, folded=True)
 
 
-def _check_table(caption: str, checks: Sequence[Validation], texts: Texts, *, folded: bool = False) -> Table:
+def _check_table(caption: str, checks: Sequence[CheckResult], texts: Texts, *, folded: bool = False) -> Table:
     return Table(
         caption,
         [texts("result"), texts("check"), texts("found"), texts("do")],
@@ -130,7 +213,7 @@ def _check_table(caption: str, checks: Sequence[Validation], texts: Texts, *, fo
             (
                 texts(f"sev_{check.severity}"),
                 check_name(check.name, texts.lang),
-                sentence(check, texts),
+                check.words(texts.lang),
                 check.advice,
             )
             for check in checks
@@ -143,39 +226,34 @@ def _check_table(caption: str, checks: Sequence[Validation], texts: Texts, *, fo
 def _volume(figures: RunFigures, texts: Texts) -> Iterator[Block]:
     odd = _odd(figures, texts)
     if figures.days:
-        yield _day_chart(figures.days, odd, texts)
+        yield _day_chart(figures, odd, texts)
     if odd:
         rows = [(str(day), why) for day, why in sorted(odd.items())]
         yield Table(texts("odd_days"), [texts("day"), texts("why")], rows, folded=len(rows) > 10)
     read = [chunk for chunk in figures.chunks if chunk["rows_read"]]
     if read:
-        totals = figures.totals
+        run, size = figures.run, -(-len(read) // MOST_BARS)
+        outcomes = ("inserted", "updated", "unchanged")
+        outcome = {name: run[f"rows_{name}"] for name in outcomes}
         yield Chart(
             "chunks",
-            texts("per_chunk"),
-            texts(
-                "chunks_told",
-                read=texts.number(totals["read"]),
-                chunks=texts.number(len(read)),
-                inserted=texts.number(totals["inserted"]),
-                updated=texts.number(totals["updated"]),
-                unchanged=texts.number(totals["unchanged"]),
-            ),
-            texts("rows"),
-            [texts("inserted"), texts("updated"), texts("unchanged")],
-            _chunk_bars(read, texts),
+            texts("per_chunk", size=size),
+            texts("chunks_told", size=size, read=run["rows_read"], chunks=len(read), **outcome),
+            [texts(name) for name in outcomes],
+            _chunk_bars(read, size, [f"rows_{name}" for name in outcomes], texts),
         )
 
 
 def _odd(figures: RunFigures, texts: Texts) -> dict[date, str]:
     """Unusual days with the reason, from the volume check."""
-    found = next((check.found for check in figures.checks if check.name == "volume"), {})
-    days = {date.fromisoformat(day["day"]): odd_day(day, texts) for day in found.get("odd_days", [])}
-    return days | {date.fromisoformat(gap["first"]): odd_day(gap, texts) for gap in found.get("gaps", [])}
+    volume = figures.check("volume")
+    found = [day for name in ("odd_days", "gaps") for day in volume.figures.get(name, ())] if volume else []
+    days = [day for day in found if "kind" in day]
+    return {date.fromisoformat(day.get("day") or day["first"]): odd_day(day, texts.lang) for day in days}
 
 
-def _day_chart(days: Sequence[tuple[date, int]], odd: dict[date, str], texts: Texts) -> Chart:
-    counts = dict(days)
+def _day_chart(figures: RunFigures, odd: dict[date, str], texts: Texts) -> Chart:
+    counts = dict(figures.days)
     first, last = min(counts), max(counts)
     span = (last - first).days + 1
     step = "day" if span <= MOST_BARS else "week" if span <= 7 * MOST_BARS else "month"
@@ -198,40 +276,36 @@ def _day_chart(days: Sequence[tuple[date, int]], odd: dict[date, str], texts: Te
         texts(f"per_{step}"),
         texts(
             "days_told",
-            rows=texts.number(sum(counts.values())),
+            step=texts(f"one_{step}"),
+            filter_field=_FIELDS[figures.run["filter_field"]],
+            rows=sum(counts.values()),
             first=first,
             last=last,
-            most=texts.number(buckets[peak]),
+            most=buckets[peak],
             peak=label(peak),
-            odd=texts.number(len(odd)),
+            odd=len(odd),
         ),
-        texts("rows"),
         [texts("rows")],
         [Bar(label(bucket), [rows], marks.get(bucket, "")) for bucket, rows in sorted(buckets.items())],
     )
 
 
-def _chunk_bars(chunks: Sequence[dict[str, Any]], texts: Texts) -> list[Bar]:
-    """One bar a chunk; where there are too many, neighbours together."""
-    size = -(-len(chunks) // MOST_BARS)
-    bars = []
-    for start in range(0, len(chunks), size):
-        group = chunks[start : start + size]
-        label = (
-            formats.window(group[0], texts)
-            if len(group) == 1
-            else f"{formats.window(group[0], texts)} +{len(group) - 1}"
+def _chunk_bars(chunks: Sequence[Mapping[str, Any]], size: int, columns: Sequence[str], texts: Texts) -> list[Bar]:
+    """One bar for each `size` chunks in a row."""
+    groups = [chunks[start : start + size] for start in range(0, len(chunks), size)]
+    return [
+        Bar(
+            _window(group[0], texts) + (f" +{len(group) - 1}" if len(group) > 1 else ""),
+            [sum(chunk[name] for chunk in group) for name in columns],
         )
-        parts = [sum(chunk[name] for chunk in group) for name in ("rows_inserted", "rows_updated", "rows_unchanged")]
-        bars.append(Bar(label, parts))
-    return bars
+        for group in groups
+    ]
 
 
 def _time(figures: RunFigures, texts: Texts) -> Iterator[Block]:
-    seconds = figures.seconds_by_part
-    parts = {name: seconds[name] for name in ("wait", "fetch", "split", "copy", "merge")}
-    spent = sum(parts.values())
-    parts["other"] = max(0.0, seconds["attempts"] - spent)
+    run = figures.run
+    parts = {name: run[f"{name}_seconds"] for name in ("wait", "fetch", "split", "copy", "merge")}
+    parts["other"] = max(0.0, run["worker_seconds"] - sum(parts.values()))
     total = sum(parts.values())
     attempts = sum(chunk["attempts"] for chunk in figures.chunks)
     if not attempts:
@@ -242,12 +316,11 @@ def _time(figures: RunFigures, texts: Texts) -> Iterator[Block]:
         texts("time"),
         texts(
             "time_told",
-            total=formats.duration(seconds["attempts"], texts),
-            attempts=texts("attempts", number=texts.number(attempts)),
-            workers=figures.run["concurrency"],
+            total=texts.duration(run["worker_seconds"]),
+            attempts=attempts,
+            workers=run["concurrency"],
             longest=texts(longest),
         ),
-        texts("time_unit"),
         [texts(name) for name in parts],
         [Bar("", [round(value, 3) for value in parts.values()])],
     )
@@ -260,8 +333,8 @@ def _time(figures: RunFigures, texts: Texts) -> Iterator[Block]:
         ],
         numbers=frozenset((1, 2)),
     )
-    if seconds["overlapped"] >= 0.01:
-        yield Paragraph(texts("overlap", seconds=texts.number(seconds["overlapped"], 2)))
+    if run["overlapped_seconds"] >= 0.01:
+        yield Paragraph(texts("overlap", seconds=texts.number(run["overlapped_seconds"], 2)))
 
 
 def _story(figures: RunFigures, texts: Texts) -> Iterator[Block]:
@@ -274,7 +347,10 @@ def _story(figures: RunFigures, texts: Texts) -> Iterator[Block]:
     yield Table(
         texts("events_by_code"),
         [texts("code"), texts("times"), texts("meaning")],
-        [(code, texts.number(times), event_meaning(name, texts)) for (code, name), times in by_code.most_common()],
+        [
+            (code, texts.number(times), fill(about(name).means, texts.lang, {}))
+            for (code, name), times in by_code.most_common()
+        ],
         numbers=frozenset((1,)),
     )
     yield Table(
@@ -299,7 +375,7 @@ def _chunks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
     point = (
         texts("resume_none")
         if left is None
-        else texts("resume_at", window=formats.window(left, texts), state=_state(left, texts))
+        else texts("resume_at", window=_window(left, texts), state=_state(left, texts))
     )
     yield Paragraph(f"{texts('resume_point')}: {point}")
     if not figures.chunks:
@@ -311,13 +387,13 @@ def _chunks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
         [
             texts("window"),
             texts("state"),
-            *(formats.title(texts(name)) for name in names),
-            formats.title(texts("quarantined")),
+            *(texts.title(name) for name in names),
+            texts.title("quarantined"),
             texts("seconds"),
         ],
         [
             (
-                formats.window(chunk, texts),
+                _window(chunk, texts),
                 _state(chunk, texts),
                 *(texts.number(chunk[name]) for name in columns),
                 texts.number(chunk["rows_quarantined"]),
@@ -333,47 +409,36 @@ def _chunks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
 
 def _about(figures: RunFigures, texts: Texts) -> Iterator[Block]:
     run, window = figures.run, figures.window
-    finished = formats.exact(run["finished_at"]) if run["finished_at"] else texts("not_finished")
-    environment = texts("simulator") if figures.environment == "simulator" else figures.environment
-    yield Table(
-        texts("about"),
-        [texts("name"), texts("value")],
-        [
-            (texts("entity"), texts.word(run["entity"])),
-            (texts("range_utc"), f"{formats.exact(window.start)} {texts('to')} {formats.exact(window.end)}"),
-            (
-                texts("range_guayaquil"),
-                " ".join(
-                    (
-                        f"{window.start.astimezone(GUAYAQUIL):%Y-%m-%d %H:%M}",
-                        texts("to"),
-                        f"{window.end.astimezone(GUAYAQUIL):%Y-%m-%d %H:%M}",
-                    )
-                ),
-            ),
-            (texts("started"), formats.exact(run["started_at"])),
-            (texts("finished"), finished),
-            (texts("as_of"), formats.exact(run["as_of"]) if run["as_of"] else "-"),
-            (texts("source_count"), texts.number(run["source_count"]) if run["source_count"] is not None else "-"),
-            (texts("filter_field"), run["filter_field"]),
-            (texts("mode"), run["mode"]),
-            (texts("chunk"), run["chunk"]),
-            (texts("concurrency"), str(run["concurrency"])),
-            (texts("environment"), environment),
-            (texts("realm"), run["realm_id"]),
-            (
-                formats.title(texts("requests")),
-                texts("month_note", number=texts.number(figures.month_requests)),
-            ),
-            (texts("settings"), ", ".join(f"{name} {value}" for name, value in sorted(run["settings"].items()))),
-        ],
-    )
+    guayaquil = [f"{moment.astimezone(GUAYAQUIL):%Y-%m-%d %H:%M}" for moment in (window.start, window.end)]
+    rows = {
+        "range_utc": f"{exact(window.start)} {texts('to')} {exact(window.end)}",
+        "range_guayaquil": f"{guayaquil[0]} {texts('to')} {guayaquil[1]}",
+        "started": exact(run["started_at"]),
+        "finished": exact(run["finished_at"]) if run["finished_at"] else texts("not_finished"),
+        "as_of": exact(run["as_of"]) if run["as_of"] else "-",
+        "source_count": texts.number(run["source_count"]) if run["source_count"] is not None else "-",
+        "filter_field": run["filter_field"],
+        "mode": run["mode"],
+        "chunk": run["chunk"],
+        "concurrency": str(run["concurrency"]),
+        "environment": _environment(figures, texts),
+        "realm": run["realm_id"],
+        "requests": texts("month_note", number=figures.month_requests),
+        "settings": ", ".join(f"{name} {value}" for name, value in sorted(run["settings"].items())),
+    }
+    lines = [(texts.title(name), value) for name, value in rows.items()]
+    yield Table(texts("about"), [texts("name"), texts("value")], lines)
 
 
-def _chunk_tone(chunk: dict[str, Any]) -> Tone:
-    return "bad" if chunk["status"] == "failed" else "good" if chunk["status"] in ("done", "superseded") else "look"
+def _chunk_tone(chunk: Mapping[str, Any]) -> Tone:
+    return "bad" if chunk["status"] == "failed" else "good" if chunk["done"] else "look"
 
 
-def _state(chunk: dict[str, Any], texts: Texts) -> str:
+def _window(chunk: Mapping[str, Any], texts: Texts) -> str:
+    kind = f" ({texts('catch_up')})" if chunk["kind"] == "catch_up" else ""
+    return texts.span(chunk["window_start"], chunk["window_end"]) + kind
+
+
+def _state(chunk: Mapping[str, Any], texts: Texts) -> str:
     name = {"running": "running_state", "failed": "failed_state"}.get(chunk["status"], chunk["status"])
     return texts.word(name) + (f": {chunk['error']}" if chunk["error"] else "")

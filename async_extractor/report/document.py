@@ -1,10 +1,10 @@
-"""A report as its readers' eyes go through it, in words of one language: what Markdown and HTML are made from."""
+"""The parts of a report, in words of one language: what its templates are filled with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
 
 # How a verdict or a row stands: it chooses colour and mark, and never stands alone without a word.
 Tone = Literal["good", "note", "look", "bad"]
@@ -13,6 +13,8 @@ Tone = Literal["good", "note", "look", "bad"]
 @dataclass(frozen=True)
 class Table:
     """Columns of `numbers` are right-aligned; `tones` has one for each row, or none; `folded`: hidden at first."""
+
+    kind: ClassVar = "table"
 
     caption: str
     columns: Sequence[str]
@@ -25,6 +27,8 @@ class Table:
 @dataclass(frozen=True)
 class Figures:
     """Big numbers with their labels, and a note each (or '')."""
+
+    kind: ClassVar = "figures"
 
     items: Sequence[tuple[str, str, str]]
 
@@ -40,12 +44,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """Stacked bars. `series` names the parts, `unit` what is counted; `told` says in a sentence what it shows."""
+    """Stacked bars, or one bar without a label for shares. `told` says in words what it shows and what a bar is."""
+
+    kind: ClassVar = "chart"
 
     name: str
     title: str
     told: str
-    unit: str
     series: Sequence[str]
     bars: Sequence[Bar]
 
@@ -54,11 +59,17 @@ class Chart:
 class Command:
     """A command to copy."""
 
+    kind: ClassVar = "command"
+
     text: str
 
 
 @dataclass(frozen=True)
 class Paragraph:
+    """A sentence or two."""
+
+    kind: ClassVar = "paragraph"
+
     text: str
 
 
@@ -76,14 +87,16 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole. The verdict comes first: a headline, a sentence, and what to do."""
+    """The whole. The first screen is the verdict, what it is of (`facts`), the counts, and what to do."""
 
     lang: str
     title: str
     tone: Tone
     verdict: str
     why: str
+    facts: Sequence[tuple[str, str]]
+    counts: str
     what_to_do: Sequence[Block]
-    sections: Sequence[Section] = field(default_factory=list)
-    contents: str = ""
-    made: str = ""
+    sections: Sequence[Section]
+    contents: str
+    made: str

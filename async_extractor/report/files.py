@@ -1,4 +1,4 @@
-"""Where reports are kept: beside Mage's data, never in the repository."""
+"""Report files: where they are kept, beside Mage's data and never in the repository, and how they are written."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from async_extractor.events import Events
 from async_extractor.report.compose import compose
-from async_extractor.report.figures import RunFigures
-from async_extractor.report.html import as_html
-from async_extractor.report.markdown import as_markdown
+from async_extractor.report.figures import RunFigures, gather
+from async_extractor.report.render import as_html, as_markdown
+from async_extractor.warehouse.session import Session
 
 
 def reports_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -35,3 +36,15 @@ def write_report(figures: RunFigures, lang: str, folder: Path) -> tuple[Path, Pa
         unfinished.write_text(content, encoding="utf-8")
         unfinished.replace(path)
     return page, text
+
+
+async def keep_report(session: Session, run_id: int, lang: str, events: Events) -> None:
+    """Write the run's files; when they can't be written an event says so, and the run is what it is."""
+    figures = await gather(await session.live(), run_id)
+    try:
+        page, _ = write_report(figures, lang, reports_folder())
+    except OSError as error:
+        missing = f"the report could not be written ({error}); `qbo-backfill report {run_id}` shows it"
+        events.emit("report_not_written", "report", missing, level="warning")
+    else:
+        events.emit("report_written", "report", f"report: {page}", path=str(page))

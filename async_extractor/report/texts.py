@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-_TEXTS: dict[str, tuple[str, str]] = {
+from datetime import datetime
+
+from async_extractor.language import LANGUAGES, Phrase, fill, number
+from async_extractor.windows import UTC
+
+TEXTS: dict[str, Phrase] = {
     # Verdicts
     "title": ("Run {run}: {entity}", "Ejecución {run}: {entity}"),
     "title_verify": ("Verification {run}: {entity}", "Verificación {run}: {entity}"),
     "complete": ("Complete", "Completo"),
     "complete_why": (
-        "All {chunks} chunks of the range are in raw, and every check passed.",
-        "Los {chunks} tramos del rango están en raw y todas las validaciones pasaron.",
+        "{chunks:The range's # chunks are|The range's one chunk is|All # chunks of the range are} in raw.",
+        "{chunks:Los # tramos del rango están|El único tramo del rango está|Los # tramos del rango están} en raw.",
+    ),
+    "nothing_new": ("Complete, nothing new", "Completo, nada nuevo"),
+    "nothing_new_why": (
+        "{rows:QuickBooks has no record in the range|The range's one row was in raw before|The range's # rows were in "
+        "raw before}; this run found nothing to add or change.",
+        "{rows:QuickBooks no tiene registros en el rango|La única fila del rango ya estaba en raw|Las # filas del "
+        "rango ya estaban en raw}; esta ejecución no encontró nada que agregar o cambiar.",
     ),
     "look": ("Complete, with something to look at", "Completo, con algo que revisar"),
     "look_why": (
-        "All {chunks} chunks of the range are in raw. Checks with something that a person should look at: {number}.",
-        "Los {chunks} tramos del rango están en raw. Validaciones con algo que conviene revisar: {number}.",
+        "{checks:# check has|# checks have} something that a person should look at.",
+        "{checks:# validación tiene|# validaciones tienen} algo que conviene revisar.",
     ),
     "wrong": ("Not right yet", "Todavía no está bien"),
     "wrong_why": (
-        "The chunks were read, but rows are missing or wrong: {checks}.",
-        "Los tramos se leyeron, pero hay filas que faltan o están mal: {checks}.",
+        "The chunks were read, but rows are missing or wrong, or nobody could tell: {checks}.",
+        "Los tramos se leyeron, pero hay filas que faltan o están mal, o no se pudo saber: {checks}.",
     ),
     "incomplete": ("Not complete", "Incompleto"),
     "incomplete_why": (
-        "{left} of {chunks} chunks are not done. What was read is safe; the run goes on where it stopped.",
-        "Faltan {left} de {chunks} tramos. Lo que se leyó está a salvo; la carga sigue donde se detuvo.",
+        "{left} of {chunks:# chunk is|# chunks are} not done. What was read is safe; the run goes on where it stopped.",
+        "{left:Falta|Faltan} {left} de {chunks:# tramo|# tramos}. Lo que se leyó está a salvo; la carga sigue donde se "
+        "detuvo.",
     ),
     "failed": ("Stopped", "Detenido"),
     "failed_why": (
@@ -32,7 +45,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "La carga no pudo seguir. Nada de lo leído se perdió.",
     ),
     "running": ("Still running", "En curso"),
-    "running_why": ("{done} of {chunks} chunks are done so far.", "Van {done} de {chunks} tramos."),
+    "running_why": (
+        "{done} of {chunks:# chunk is|# chunks are} done so far.",
+        "{done:Va|Van} {done} de {chunks:# tramo|# tramos}.",
+    ),
     "verified": ("Raw equals QuickBooks", "Raw es igual a QuickBooks"),
     "verified_why": ("Nothing in the range is missing or wrong.", "Nada falta ni está mal en el rango."),
     "verified_look": ("Nothing is wrong; something to look at", "Nada está mal; hay algo que revisar"),
@@ -45,14 +61,37 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "different_why": ("These checks say so: {checks}.", "Lo dicen estas validaciones: {checks}."),
     "reason": ("Why it ended: {error}", "Por qué terminó: {error}"),
     "what_to_do": ("What to do", "Qué hacer"),
-    "nothing_to_do": (
-        "Nothing: there is nothing left to do for this range.",
-        "Nada: no queda nada por hacer en este rango.",
-    ),
+    "nothing_to_do": ("Nothing to do.", "No hay nada que hacer."),
     "resume_with": ("Go on where it stopped:", "Seguir donde se detuvo:"),
-    "repair_with": ("Name what differs and mend it:", "Nombrar lo que difiere y repararlo:"),
+    "repair_with": ("Name what differs and repair it:", "Nombrar lo que difiere y repararlo:"),
     "look_with": ("Look at it:", "Revisarlo:"),
     "contents": ("Contents", "Contenido"),
+    "counts_equal": (
+        "{source} at QuickBooks = {raw} in raw",
+        "{source} en QuickBooks = {raw} en raw",
+    ),
+    "counts_differ": (
+        "{source} at QuickBooks ≠ {raw} in raw",
+        "{source} en QuickBooks ≠ {raw} en raw",
+    ),
+    "company": ("Company", "Empresa"),
+    "range": ("Range (UTC days)", "Rango (días UTC)"),
+    "date": ("Run on", "Fecha de la ejecución"),
+    # Control totals
+    "control": ("Control totals", "Totales de control"),
+    "control_told": (
+        "The invoices of the range in raw by month of TxnDate, to hold against a report of QuickBooks' own; deleted "
+        "ones are left out.",
+        "Las facturas del rango en raw por mes de TxnDate, para cotejar con un informe de QuickBooks, sin "
+        "las borradas.",
+    ),
+    "month": ("Month", "Mes"),
+    "currency": ("Currency", "Moneda"),
+    "total_amount": ("Sum of TotalAmt", "Suma de TotalAmt"),
+    "balance": ("Sum of Balance", "Suma de Balance"),
+    "first_date": ("First date", "Primera fecha"),
+    "last_date": ("Last date", "Última fecha"),
+    "all_months": ("All", "Todos"),
     # Totals
     "totals": ("In figures", "En cifras"),
     "rows_read": ("records read", "registros leídos"),
@@ -61,10 +100,15 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "unchanged": ("unchanged", "sin cambios"),
     "quarantined": ("in quarantine", "en cuarentena"),
     "chunks_done": ("chunks done", "tramos hechos"),
-    "of_planned": ("of {planned}", "de {planned}"),
+    "of_planned": (
+        "of {planned}, {before} before this run",
+        "de {planned}, {before} antes de esta ejecución",
+    ),
     "requests": ("requests", "solicitudes"),
     "requests_note": (
-        "{retried} retried, {throttled} throttled (429)",
+        "{reading} read chunks and catch-up, {others} counted, listed changes or checked; of all, {retried} retried, "
+        "{throttled} throttled (429)",
+        "{reading} leyeron tramos y la puesta al día, {others} contaron, pidieron cambios o validaron; de todas, "
         "{retried} repetidas, {throttled} frenadas (429)",
     ),
     "month_note": (
@@ -92,7 +136,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "check": ("Check", "Validación"),
     "found": ("What was found", "Qué se encontró"),
     "do": ("What to do", "Qué hacer"),
-    "no_checks": ("No check has been made yet.", "Todavía no se hizo ninguna validación."),
+    "no_checks": ("no check was made", "no se hizo ninguna validación"),
     "sev_ok": ("passed", "pasó"),
     "sev_notice": ("note", "nota"),
     "sev_warning": ("look at it", "revisar"),
@@ -103,13 +147,23 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "per_week": ("Rows in raw per week", "Filas en raw por semana"),
     "per_month": ("Rows in raw per month", "Filas en raw por mes"),
     "days_told": (
-        "{rows} rows from {first} to {last}; the most, {most}, in {peak}. {odd} marked as unusual.",
-        "{rows} filas de {first} a {last}; el máximo, {most}, en {peak}. {odd} marcados como inusuales.",
+        "Each bar is one {step} (UTC) of {filter_field}: {rows:# row|# rows} from {first} to {last}, the most, {most}, "
+        "in {peak}. {odd:None is|▼ marks the one that is|▼ marks the # that are} unusual.",
+        "Cada barra es {step} (UTC) de {filter_field}: {rows:# fila|# filas} del {first} al {last}; el máximo, {most}, "
+        "en {peak}. {odd:No hay inusuales|▼ marca el inusual|▼ marca los # inusuales}.",
     ),
-    "per_chunk": ("Rows read per chunk", "Filas leídas por tramo"),
+    "one_day": ("day", "un día"),
+    "one_week": ("week", "una semana"),
+    "one_month": ("month", "un mes"),
+    "per_chunk": (
+        "{size:Rows read per chunk|Rows read, # chunks a bar}",
+        "{size:Filas leídas por tramo|Filas leídas, # tramos por barra}",
+    ),
     "chunks_told": (
-        "{read} rows in {chunks} chunks: {inserted} inserted, {updated} updated, {unchanged} unchanged.",
-        "{read} filas en {chunks} tramos: {inserted} insertadas, {updated} actualizadas, {unchanged} sin cambios.",
+        "Each bar is {size:one chunk|# chunks in a row}, named by its first day: {read:# row|# rows} in "
+        "{chunks:# chunk|# chunks}, {inserted} inserted, {updated} updated, {unchanged} unchanged.",
+        "Cada barra es {size:un tramo|# tramos seguidos}, con el nombre de su primer día: {read:# fila|# filas} en "
+        "{chunks:# tramo|# tramos}, {inserted} insertadas, {updated} actualizadas, {unchanged} sin cambios.",
     ),
     "rows": ("rows", "filas"),
     "day": ("Day", "Día"),
@@ -119,17 +173,17 @@ _TEXTS: dict[str, tuple[str, str]] = {
     # Time
     "time": ("Where the time went", "En qué se fue el tiempo"),
     "time_told": (
-        "{total} of work in {attempts}, spread over up to {workers} workers; the longest part is {longest}.",
-        "{total} de trabajo en {attempts}, repartido entre hasta {workers} trabajadores; lo que más tardó: {longest}.",
+        "{total} of work in {attempts:# attempt|# attempts} at a chunk, by up to {workers:# worker|# workers}; the bar "
+        "is all of it, and the longest part is {longest}.",
+        "{total} de trabajo en {attempts:# intento|# intentos} de tramos, hasta {workers:# trabajador|# trabajadores} "
+        "a la vez; la barra es todo, y lo que más tardó: {longest}.",
     ),
-    "time_unit": ("seconds", "segundos"),
-    "attempts": ("{number} attempts", "{number} intentos"),
     "part": ("Part", "Parte"),
     "seconds": ("Seconds", "Segundos"),
     "share": ("Share", "Parte del total"),
     "wait": (
-        "waiting for the budget, the breaker, or before another try",
-        "espera por cuota, cortacircuitos o antes de reintentar",
+        "waiting for the rate limit, the breaker, or before another try",
+        "espera por la cuota, el cortacircuitos o antes de reintentar",
     ),
     "fetch": ("network: Intuit's answers", "red: respuestas de Intuit"),
     "split": ("splitting pages into records", "separar páginas en registros"),
@@ -192,17 +246,17 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "realm": ("Company (realm)", "Empresa (realm)"),
     "source_count": ("Counted at QuickBooks when planned", "Contados en QuickBooks al planificar"),
     "settings": ("Settings and versions", "Ajustes y versiones"),
-    "made": ("Made by qbo-backfill from ops, {moment}.", "Hecho por qbo-backfill desde ops, {moment}."),
+    "made": (
+        "Made by qbo-backfill {version} from ops, {moment}.",
+        "Hecho por qbo-backfill {version} desde ops, {moment}.",
+    ),
     "simulator": ("simulator (invented data)", "simulador (datos inventados)"),
     "invoices": ("invoices", "facturas"),
     "customers": ("customers", "clientes"),
     "items": ("items", "productos y servicios"),
-    "show": ("Show", "Mostrar"),
     "to": ("to", "a"),
     "now": ("now", "ahora"),
 }
-
-LANGUAGES = ("en", "es")
 
 
 class Texts:
@@ -210,21 +264,51 @@ class Texts:
 
     def __init__(self, lang: str) -> None:
         self.lang = lang if lang in LANGUAGES else "en"
-        self._at = LANGUAGES.index(self.lang)
 
     def __call__(self, key: str, **values: object) -> str:
-        return _TEXTS[key][self._at].format(**values)
+        return fill(TEXTS[key], self.lang, values)
 
     def word(self, name: str) -> str:
         """The word for a name of the code where there is one, else the name itself."""
-        return _TEXTS[name][self._at] if name in _TEXTS else name
+        return self(name) if name in TEXTS else name
+
+    def title(self, key: str) -> str:
+        """The text with a capital, as a table's heads have it."""
+        text = self(key)
+        return text[:1].upper() + text[1:]
 
     def number(self, value: float, decimals: int = 0) -> str:
         """1,234.5 in English, 1.234,5 in Spanish."""
-        text = f"{value:,.{decimals}f}"
-        return text.translate(str.maketrans(",.", ".,")) if self.lang == "es" else text
+        return number(value, self.lang, decimals)
+
+    def duration(self, seconds: float) -> str:
+        """`12.3 s`, `4 min 5 s`, `2 h 10 min`."""
+        if seconds < 60:
+            return f"{self.number(seconds, 1)} s"
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+    def size(self, count: int) -> str:
+        """Bytes in decimal units."""
+        value = float(count)
+        for unit in ("B", "kB", "MB"):
+            if value < 1000:
+                return f"{self.number(value, 0 if unit == 'B' else 1)} {unit}"
+            value /= 1000
+        return f"{self.number(value, 1)} GB"
+
+    def span(self, start: datetime, end: datetime | None) -> str:
+        """Two moments of UTC, days alone at midnight; `now` for an end that is still open."""
+        return f"{day_or_minute(start)} {self('to')} {day_or_minute(end) if end else self('now')}"
 
 
-def all_texts() -> dict[str, tuple[str, str]]:
-    """Every key with its English and its Spanish."""
-    return dict(_TEXTS)
+def day_or_minute(moment: datetime) -> str:
+    """The UTC day alone at midnight, else with the minute."""
+    text = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return text.removesuffix(" 00:00") if moment.second == 0 else text
+
+
+def exact(moment: datetime) -> str:
+    """To the second, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -119,23 +119,24 @@ async def _one(request: BackfillRequest, secrets: Secrets, *, limits: bool, prof
         await backfill.extract(run_id)
         connection = await connect(warehouse_address(secrets))
         try:
-            row = await connection.fetchrow(statement("grid_cell"), run_id)
+            row = await connection.fetchrow(statement("run_metrics"), run_id)
         finally:
             await connection.close()
-    if not row["chunks"]:
+    if not row["chunks_worked_on"]:
         raise IncompleteError("the range holds no rows, so there is nothing to measure; choose other dates")
-    means = {name: row[name] / row["chunks"] for name in ("wait", "fetch", "split", "copy", "merge")}
+    chunks = row["chunks_worked_on"]
+    means = {name: row[f"{name}_seconds"] / chunks for name in ("wait", "fetch", "split", "copy", "merge")}
     return Cell(
         concurrency=request.concurrency,
         chunk=request.chunk,
-        rows=row["rows"],
-        requests=row["requests"],
+        rows=row["rows_read"],
+        requests=row["chunk_requests"],
         throttled=row["throttled"],
-        chunks=row["chunks"],
-        seconds=row["seconds"],
+        chunks=chunks,
+        seconds=row["extract_seconds"],
         p50=_quantile(latencies, 0.5),
         p95=_quantile(latencies, 0.95),
-        other=max(0.0, row["worked"] / row["chunks"] - sum(means.values())),
+        other=max(0.0, row["worker_seconds"] / chunks - sum(means.values())),
         **means,
     )
 

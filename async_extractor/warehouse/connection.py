@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +14,15 @@ from typing import Any
 import asyncpg
 
 from async_extractor.errors import ConfigurationError
+from async_extractor.warehouse.statements import statement
 
 # asyncpg ships no types; a connection is Any to mypy, and named here once.
 Connection = Any
+
+# libpq's words, without `allow`. `disable` is for a tunnel that encrypts by itself.
+SSLMODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
+# As POSTGRES_SSLROOTCERT: the authorities that this machine trusts, and SSL_CERT_FILE's.
+SYSTEM = "system"
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,7 @@ class Address:
     """Where the warehouse is, and as whom. The password is kept out of repr.
 
     `newer_passwords` is called when the password is refused: it may have been rotated since it was read.
+    `sslrootcert` is a file of certificates, or "system".
     """
 
     host: str
@@ -30,49 +39,110 @@ class Address:
     user: str
     password: str = field(repr=False)
     newer_passwords: Callable[[], Sequence[str]] = field(default=tuple, repr=False, compare=False)
+    sslmode: str = "prefer"
+    sslrootcert: str = ""
 
     def __str__(self) -> str:
-        return f"{self.user}@{self.host}:{self.port}/{self.database}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.user}@{host}:{self.port}/{self.database}"
 
 
 # Seconds until a connection attempt is given up.
 CONNECT_SECONDS = 10.0
 
-_SESSION = {
-    "application_name": "qbo-backfill",
-    "timezone": "UTC",
+# What the server, the database or the role may have set otherwise. By SET and not in the start packet, which poolers
+# refuse. The third is the oldest server that knows it, where that isn't every one.
+_PINNED = (
+    # Correctness: names mean what is written, texts too, and nothing but an error ends a statement.
+    ("search_path", "pg_catalog, pg_temp", 0),
+    ("standard_conforming_strings", "on", 0),
+    ("timezone", "'UTC'", 0),
+    ("datestyle", "'ISO, YMD'", 0),
+    ("intervalstyle", "postgres", 0),
+    ("default_transaction_isolation", "'read committed'", 0),
+    ("default_transaction_read_only", "off", 0),
+    ("default_transaction_deferrable", "off", 0),
+    ("row_security", "off", 0),  # an error, instead of rows that are left out without a word
+    ("transform_null_equals", "off", 0),
+    ("statement_timeout", "0", 0),
+    ("lock_timeout", "0", 0),
+    ("idle_session_timeout", "0", 14),
+    ("transaction_timeout", "0", 17),
+    # A process that was stopped in a transaction must not hold its rows for ever; ours last seconds.
+    ("idle_in_transaction_session_timeout", "'5min'", 0),
+    ("application_name", "'qbo-backfill'", 0),
     # A page's merge is planned against tables that grow from nothing to millions of rows in one
     # session: a plan kept from the empty table would read all of raw for each page.
-    "plan_cache_mode": "force_custom_plan",
+    ("plan_cache_mode", "force_custom_plan", 0),
     # A page of 1,000 invoices is 4 MB: staged and sorted in memory.
-    "temp_buffers": "16MB",
-    "work_mem": "16MB",
+    ("temp_buffers", "'16MB'", 0),
+    ("work_mem", "'16MB'", 0),
     # A holder that vanished from the network frees its chunk after about a minute and a half.
-    "tcp_keepalives_idle": "30",
-    "tcp_keepalives_interval": "10",
-    "tcp_keepalives_count": "6",
-    "lock_timeout": "0",
-}
+    ("tcp_keepalives_idle", "30", 0),
+    ("tcp_keepalives_interval", "10", 0),
+    ("tcp_keepalives_count", "6", 0),
+)
 
 
 async def connect(address: Address) -> Connection:
-    """A new connection with the codecs that the load needs; raises what asyncpg raises."""
+    """A new connection, its settings pinned, with the codecs that the load needs; raises what asyncpg raises.
+
+    ConfigurationError when the certificates to verify it by can't be read.
+    """
+    return await _prepared(await _opened(address))
+
+
+async def pin_settings(connection: Connection) -> None:
+    """Sets for the session what correctness rests on, whatever the server, the database or the role says."""
+    major = connection.get_server_version().major
+    await connection.execute("; ".join(f"SET {name} = {value}" for name, value, since in _PINNED if major >= since))
+
+
+async def _prepared(connection: Connection) -> Connection:
     try:
-        connection = await _connect(address, address.password)
-    except asyncpg.InvalidPasswordError:
-        connection = await _connect_with_a_newer_password(address)
-    # jsonb as bytes both ways: the payload is never decoded here. Version 1 is the format's first byte.
-    await connection.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        encoder=_jsonb_out,
-        decoder=lambda data: bytes(data[1:]),
-        format="binary",
-    )
+        await pin_settings(connection)
+        # jsonb as bytes both ways: the payload is never decoded here. Version 1 is the format's first byte.
+        await connection.set_type_codec(
+            "jsonb",
+            schema="pg_catalog",
+            encoder=_jsonb_out,
+            decoder=lambda data: bytes(data[1:]),
+            format="binary",
+        )
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 
-async def _connect(address: Address, password: str) -> Connection:
+async def _opened(address: Address) -> Connection:
+    try:
+        return await _by_tls_or_without(address, address.password)
+    except asyncpg.InvalidPasswordError as refused:
+        for password in await asyncio.to_thread(address.newer_passwords):
+            if password != address.password:
+                with contextlib.suppress(asyncpg.InvalidPasswordError):
+                    return await _by_tls_or_without(address, password)
+        raise refused from None
+
+
+async def _by_tls_or_without(address: Address, password: str) -> Connection:
+    # asyncpg's own `prefer` looks for keys in HOME and fails where that is somebody else's.
+    context = tls_context(address.sslmode, address.sslrootcert)
+    try:
+        return await _connect(address, password, context or False)
+    except (ConnectionError, ssl.SSLError, asyncpg.InvalidAuthorizationSpecificationError) as first:
+        if address.sslmode != "prefer" or isinstance(first, (ConnectionRefusedError, asyncpg.InvalidPasswordError)):
+            raise
+        try:
+            return await _connect(address, password, False)
+        except asyncpg.InvalidAuthorizationSpecificationError as second:
+            # Of two refusals the first has the way that was preferred; a password was looked at only without TLS.
+            refused = isinstance(first, asyncpg.InvalidAuthorizationSpecificationError)
+            raise (first if refused and not isinstance(second, asyncpg.InvalidPasswordError) else second) from None
+
+
+async def _connect(address: Address, password: str, tls: ssl.SSLContext | bool) -> Connection:
     return await asyncpg.connect(
         host=address.host,
         port=address.port,
@@ -81,40 +151,141 @@ async def _connect(address: Address, password: str) -> Connection:
         password=password,
         timeout=CONNECT_SECONDS,
         command_timeout=None,
-        server_settings=_SESSION,
+        ssl=tls,
     )
 
 
-async def _connect_with_a_newer_password(address: Address) -> Connection:
-    for password in await asyncio.to_thread(address.newer_passwords):
-        if password != address.password:
-            with contextlib.suppress(asyncpg.InvalidPasswordError):
-                return await _connect(address, password)
-    raise asyncpg.InvalidPasswordError(f'password authentication failed for user "{address.user}"')
+def tls_context(sslmode: str, sslrootcert: str = "") -> ssl.SSLContext | None:
+    """How the server is to be believed, as libpq does it; None for `disable`.
+
+    A client's own certificate is taken from PGSSLCERT and PGSSLKEY. ConfigurationError when a file can't be used.
+    """
+    if sslmode not in SSLMODES:
+        raise ConfigurationError(f"POSTGRES_SSLMODE: is not one of {', '.join(SSLMODES)}")
+    if sslmode == "disable":
+        return None
+    verified = sslmode.startswith("verify") or (sslmode == "require" and bool(sslrootcert))
+    if verified and not sslrootcert:
+        raise ConfigurationError(
+            f"POSTGRES_SSLROOTCERT is not set, and POSTGRES_SSLMODE is {sslmode}: give the file of the authority's "
+            f"certificate, or `{SYSTEM}` for the authorities that this machine trusts"
+        )
+    if verified and sslrootcert == SYSTEM:
+        context = ssl.create_default_context()
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = sslmode == "verify-full"
+    context.verify_mode = ssl.CERT_REQUIRED if verified else ssl.CERT_NONE
+    with contextlib.suppress(NotImplementedError):  # newer servers ask for it
+        context.set_alpn_protocols(["postgresql"])
+    name = "POSTGRES_SSLROOTCERT"
+    try:
+        if verified and sslrootcert != SYSTEM:
+            context.load_verify_locations(cafile=sslrootcert)
+        name = "PGSSLCERT"
+        if certificate := os.environ.get(name):
+            context.load_cert_chain(certificate, os.environ.get("PGSSLKEY"))
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        why = "holds no certificate" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"{name}: the file can't be used: {why}") from None
+    return context
 
 
 def _jsonb_out(value: bytes) -> bytes:
     return b"\x01" + value
 
 
-async def connect_first(address: Address) -> Connection:
-    """The run's first connection: `ConfigurationError` with one line when the warehouse can't be used."""
+async def connect_first(address: Address, advice: str = "") -> Connection:
+    """The first connection to a warehouse: `ConfigurationError` with one line when it can't be used.
+
+    `advice` says where the address is from, when it isn't from the POSTGRES_* secrets.
+    """
+    advice = advice or "check the POSTGRES_* secrets with `qbo-backfill secrets list`"
     try:
-        return await connect(address)
-    except asyncpg.InvalidPasswordError:
-        why = "it refuses the user or the password (POSTGRES_USER, POSTGRES_PASSWORD)"
-    except asyncpg.InvalidAuthorizationSpecificationError:
-        why = "it refuses the user (POSTGRES_USER)"
-    except asyncpg.InvalidCatalogNameError:
-        why = "it has no such database (POSTGRES_DB)"
-    except (OSError, asyncio.TimeoutError) as error:
-        why = f"nothing answers there ({type(error).__name__}; POSTGRES_HOST, POSTGRES_PORT)"
-    except asyncpg.PostgresError as error:
-        why = f"{error.sqlstate}: {_line(error)}"
-    raise ConfigurationError(
-        f"Postgres at {address.host}:{address.port}, database {address.database}: {why}; "
-        "check the POSTGRES_* secrets with `qbo-backfill secrets list`"
-    )
+        connection = await _opened(address)
+        try:
+            await _refuse_transaction_pooling(address, connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return await _prepared(connection)
+    except (
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        OSError,
+        asyncio.TimeoutError,
+        UnicodeError,
+    ) as error:
+        why = _why_not(error)
+    raise ConfigurationError(f"Postgres at {address}: {why}; {advice}")
+
+
+def _why_not(error: BaseException) -> str:
+    """Why there is no connection, in the server's own words where it said any."""
+    if isinstance(error, asyncpg.InvalidPasswordError):
+        return f"it refuses the user or the password (POSTGRES_USER, POSTGRES_PASSWORD): {_line(error)}"
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return f"it refuses the login (POSTGRES_USER, POSTGRES_SSLMODE): {_line(error)}"
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return f"it has no such database (POSTGRES_DB): {_line(error)}"
+    if isinstance(error, asyncpg.PostgresError):
+        return f"{error.sqlstate}: {_line(error)}"
+    if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
+        return f"it doesn't answer as Postgres does ({_line(error)}; POSTGRES_HOST, POSTGRES_PORT)"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate isn't trusted: {error.verify_message} (POSTGRES_SSLMODE, POSTGRES_SSLROOTCERT)"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS fails: {error.reason or _line(error)} (POSTGRES_SSLMODE)"
+    if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
+        return "it has no TLS, which POSTGRES_SSLMODE asks for"
+    if isinstance(error, UnicodeError):
+        return "that is no host's name (POSTGRES_HOST)"
+    words = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+    return f"nothing answers there ({type(error).__name__}{words}; POSTGRES_HOST, POSTGRES_PORT)"
+
+
+_POOLER = (
+    "a pooler in transaction mode is there, and it can't hold locks, temporary tables or LISTEN: give the direct "
+    "endpoint, or the pooler's for session mode (POSTGRES_HOST, POSTGRES_PORT; at Supabase port 5432 instead of 6543, "
+    "at Neon the host without -pooler)"
+)
+
+
+async def _refuse_transaction_pooling(address: Address, connection: Connection) -> None:
+    """Two sessions that get the same backend, or one that gets several: then none is kept for a session."""
+    backend = await backend_pid(connection)
+    if backend == connection.get_server_pid():
+        return  # Postgres itself: a pooler makes up the pid that it tells at the start
+    other = await _opened(address)
+    try:
+        for _ in range(3):  # servers may be given out in turn
+            if (
+                await asyncio.wait_for(backend_pid(other), CONNECT_SECONDS) == backend
+                or await backend_pid(connection) != backend
+            ):
+                raise ConfigurationError(f"Postgres at {address}: {_POOLER}")
+    except asyncio.TimeoutError:
+        raise ConfigurationError(
+            f"Postgres at {address}: the pooler there gives one connection and keeps a second one waiting; "
+            "raise its pool's size, or give the direct endpoint (POSTGRES_HOST, POSTGRES_PORT)"
+        ) from None
+    except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError):
+        raise ConfigurationError(f"Postgres at {address}: {_POOLER}") from None
+    finally:
+        other.terminate()
+
+
+async def backend_pid(connection: Connection) -> int:
+    """The pid of the backend that works for this connection; `get_server_pid()` is a pooler's invention behind one."""
+    async with connection.transaction():  # a pooler in transaction mode keeps to one backend so long
+        return int(await connection.fetchval("SELECT pg_catalog.pg_backend_pid()"))
+
+
+async def holders(connection: Connection, kind: str, number: int) -> str:
+    """Who holds the advisory lock (hashtext(kind), number), for people; empty when nobody does."""
+    return str(await connection.fetchval(statement("holders"), kind, number) or "")
 
 
 # Connection failures, a server that restarts or was told to end us, deadlock, serialization, lock
@@ -129,7 +300,7 @@ _PASSING = (
     asyncpg.LockNotAvailableError,
     asyncpg.TooManyConnectionsError,
     asyncpg.OutOfMemoryError,
-    asyncpg.ReadOnlySQLTransactionError,  # a primary that was demoted: the next connection reaches the new one
+    asyncpg.ReadOnlySQLTransactionError,  # a primary that was demoted: a new connection reaches the new one
     OSError,
     asyncio.TimeoutError,
 )
@@ -143,7 +314,8 @@ def is_passing(error: BaseException) -> bool:
 def breaks_the_connection(error: BaseException) -> bool:
     """Whether the connection is of no use after this error, though it may not know."""
     return not isinstance(error, asyncpg.PostgresError) or isinstance(
-        error, (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.ReadOnlySQLTransactionError)
+        error,
+        (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.ReadOnlySQLTransactionError),
     )
 
 
@@ -160,13 +332,19 @@ def told(error: BaseException) -> str:
             "42501": "; the role lacks a right: run as the owner once, or GRANT it",
             "53100": "; free space on the server and run again",
         }.get(error.sqlstate or "", "")
-        return f"Postgres {error.sqlstate}: {_line(error)}{advice}"
+        # A data exception's message quotes the value.
+        message = _line(error)
+        if (error.sqlstate or "").startswith("22"):
+            message = re.sub(r"\"[^\"]*\"?", '"..."', message.split(": ", 1)[0])
+        return f"Postgres {error.sqlstate}: {message}{advice}"
     return f"the connection to Postgres was lost ({type(error).__name__})"
 
 
+def needs_a_person(error: BaseException) -> bool:
+    """Whether trying again can't help: a right, a table, a column or a feature that isn't there as it must be."""
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in ("0A", "28", "3D", "3F", "42")
+
+
 def _line(error: BaseException) -> str:
-    # The message alone: DETAIL and HINT, which str() has, quote the row. Of a data exception it quotes the value, too.
-    message = " ".join(str(error.args[0] if error.args else "").split())
-    if isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith("22"):
-        message = re.sub(r"\"[^\"]*\"?", '"..."', message.split(": ", 1)[0])
-    return message[:300]
+    """The error's message. What Postgres adds to it (DETAIL) quotes rows."""
+    return " ".join(str(error.args[0] if error.args else error).split())[:300]

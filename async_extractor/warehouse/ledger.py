@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from async_extractor.warehouse.connection import Connection
+import asyncpg
+
+from async_extractor.errors import IncompleteError
+from async_extractor.warehouse.connection import Connection, holders
 from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import Window
+
+# So long another run's planning is waited for: it takes seconds, and minutes where QuickBooks is slow.
+PLANNING_SECONDS = 600
+# So often it is looked whether another run's chunk grows, and so long it may stand still.
+SLICE_SECONDS = 60
+STANDSTILL_SECONDS = 1800
 
 Kind = Literal["window", "catch_up"]
 
@@ -111,8 +121,23 @@ class Ledger:
         )
 
     async def lock_planning(self, series: Series) -> None:
-        """Waits until nobody else plans this company's entity."""
-        await self._execute("lock_planning", series.realm_id, series.entity)
+        """Waits until nobody else plans this company's entity; IncompleteError says who does when that takes long."""
+
+        async def lock(connection: Connection) -> None:
+            await connection.execute(f"SET lock_timeout = '{PLANNING_SECONDS}s'")
+            try:
+                await connection.execute(statement("lock_planning"), series.realm_id, series.entity)
+            except asyncpg.LockNotAvailableError:
+                number = await connection.fetchval("SELECT hashtext($1)", f"{series.realm_id}/{series.entity}")
+                raise IncompleteError(
+                    f"another session has been planning {series.entity} for {PLANNING_SECONDS} s "
+                    f"({await holders(connection, 'ops.planning', number)}); run the same again when it is done"
+                ) from None
+            finally:
+                if not connection.is_closed():
+                    await connection.execute("SET lock_timeout = 0")
+
+        await self._session.do(lock)
 
     async def unlock_planning(self, series: Series) -> None:
         await self._execute("unlock_planning", series.realm_id, series.entity)
@@ -182,6 +207,10 @@ class Ledger:
     async def run(self, run_id: int) -> dict[str, Any]:
         return dict(await self._row("select_run", run_id))
 
+    async def metrics(self, run_id: int) -> dict[str, Any]:
+        """The run's row of ops.run_metrics: what was asked, how it ended, and every total."""
+        return dict(await self._row("run_metrics", run_id))
+
     async def totals(self, run_id: int) -> dict[str, int]:
         """Sums over the run's attempts: read, inserted, updated, unchanged, quarantined, pages, bytes, requests."""
         return dict(await self._row("run_totals", run_id))
@@ -194,5 +223,28 @@ class Ledger:
         return [dict(row) for row in await self._rows("run_chunk_table", run_id)]
 
     async def validations(self, run_id: int) -> list[dict[str, Any]]:
-        rows = await self._rows("validations_of", run_id)
-        return [{**dict(row), "found": json.loads(row["found"])} for row in rows]
+        return [dict(row) for row in await self._rows("validations_of", run_id)]
+
+
+async def wait_for_chunk(connection: Connection, chunk_id: int) -> None:
+    """Takes a chunk's lock when its holder lets go; IncompleteError names the holder that doesn't get on for long."""
+    await connection.execute(f"SET lock_timeout = '{SLICE_SECONDS}s'")
+    pages, since = None, time.monotonic()
+    try:
+        while True:
+            try:
+                await connection.execute(statement("wait_for_chunk"), chunk_id)
+                return
+            except asyncpg.LockNotAvailableError:
+                now = await connection.fetchrow(statement("pages_of_chunk"), chunk_id)
+                if now != pages:
+                    pages, since = now, time.monotonic()
+                elif time.monotonic() - since > STANDSTILL_SECONDS:
+                    raise IncompleteError(
+                        f"chunk {chunk_id} is held by another session, and hasn't grown for "
+                        f"{STANDSTILL_SECONDS // 60} minutes ({await holders(connection, 'ops.chunks', chunk_id)}); "
+                        "end that session, or run the same again later"
+                    ) from None
+    finally:
+        if not connection.is_closed():
+            await connection.execute("SET lock_timeout = 0")

@@ -19,8 +19,9 @@ from typing import Any
 import asyncpg
 
 from async_extractor.events import Events
+from async_extractor.printable import printable
 from async_extractor.warehouse.connection import Address, Connection, refuses_the_data, told
-from async_extractor.warehouse.ledger import Chunk
+from async_extractor.warehouse.ledger import Chunk, wait_for_chunk
 from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
 
@@ -161,7 +162,7 @@ class WorkerSession:
             other = await connection.fetchval(statement("chunk_in_other_hands"), run_id, list(ours))
             if other is None:
                 return False
-            await connection.execute(statement("wait_for_chunk"), other)
+            await wait_for_chunk(connection, other)
             await connection.execute(statement("release_chunk_lock"), other)
             return True
 
@@ -251,14 +252,14 @@ class WorkerSession:
                     statement("quarantine_record"),
                     self.realm_id,
                     self.entity,
-                    refused.record_id,
-                    refused.reason,
+                    None if refused.record_id is None else printable(refused.record_id, 100),
+                    printable(refused.reason, 1_000),
                     refused.record,
                     chunk.chunk_id,
                     chunk.run_id,
                     page.number,
                     page.request_payload,
-                    page.tid or None,
+                    printable(page.tid, 100) or None,
                 )
                 quarantined += int(tag.rpartition(" ")[2])
             loaded = replace(merged, quarantined=len(page.refused), copy_seconds=copied)
@@ -310,7 +311,7 @@ class WorkerSession:
         if not rows:
             return Loaded()
         began = time.perf_counter()
-        await connection.copy_records_to_table("staging", records=rows, columns=_COLUMNS)
+        await connection.copy_records_to_table("staging", schema_name="pg_temp", records=rows, columns=_COLUMNS)
         copied = time.perf_counter() - began
         counts = await connection.fetchrow(
             statement("merge_page", table=self.table, raw_schema=self.raw_schema),

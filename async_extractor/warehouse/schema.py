@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import ConfigurationError
-from async_extractor.warehouse.connection import Connection, told
-from async_extractor.warehouse.statements import SQL_FOLDER, for_table
+from async_extractor.warehouse.connection import Connection, holders, pin_settings, told
+from async_extractor.warehouse.statements import SQL_FOLDER, for_table, statement
 
 # The oldest server with everything used here: generated columns are 12, SET COMPRESSION is 14.
 OLDEST_SERVER = 140000
@@ -22,8 +23,11 @@ OLDEST_SERVER = 140000
 _LAST_OF_0_1_0 = (11, "011_copy_comment.sql")
 _UPGRADE = "upgrades/from_0_1_0.sql"
 
+# So long a migration waits for another session's lock.
+LOCK_SECONDS = 60
+
+_LOCK = "ops.schema_versions"
 _VERSIONS = """
-CREATE SCHEMA IF NOT EXISTS ops;
 CREATE TABLE IF NOT EXISTS ops.schema_versions (
     version    integer     PRIMARY KEY,
     name       text        NOT NULL,
@@ -44,16 +48,37 @@ async def bring_up_to_date(connection: Connection, raw_schema: str = "raw") -> l
     ConfigurationError when the server is too old, the role lacks a right, or the database was made by a newer
     version or from other files than this one's.
     """
-    number = int(await connection.fetchval("SHOW server_version_num"))
-    if number < OLDEST_SERVER:
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", raw_schema):
+        raise ConfigurationError(f"the schema's name {raw_schema!r} is not a plain lower-case identifier")
+    await pin_settings(connection)
+    server = await connection.fetchrow(statement("server"))
+    if server["version"] < OLDEST_SERVER:
         raise ConfigurationError(
-            f"Postgres {number // 10000} is too old; {OLDEST_SERVER // 10000} or newer is needed (POSTGRES_HOST)"
+            f"Postgres {server['version'] // 10000} is too old; {OLDEST_SERVER // 10000} or newer is needed "
+            "(POSTGRES_HOST)"
+        )
+    if server["encoding"] != "UTF8":
+        # Others can't hold every character of a record, or hold bytes without knowing what they mean.
+        raise ConfigurationError(
+            f"database {server['database']} has the encoding {server['encoding']}, and UTF8 is needed: "
+            "make another one (CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0) and name it in POSTGRES_DB"
         )
     files = [Migration.read(path) for path in sorted(SQL_FOLDER.glob("[0-9][0-9][0-9]_*.sql"))]
     try:
+        await _refuse_others_tables(connection, raw_schema)
         if await _is_current(connection, files, raw_schema):
             return []
-        await connection.execute("SELECT pg_advisory_lock(hashtext('ops.schema_versions'))")
+        _refuse_read_only(server)
+        applied = await _bring_up_to_date(connection, files, raw_schema)
+    except asyncpg.PostgresError as error:
+        raise ConfigurationError(f"the schema can't be brought up to date: {told(error)}") from None
+    return applied
+
+
+async def _bring_up_to_date(connection: Connection, files: Sequence[Migration], raw_schema: str) -> list[str]:
+    await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+    try:
+        await connection.execute("SELECT pg_advisory_lock(hashtext($1), 0)", _LOCK)
         try:
             applied = await _migrate(connection, files)
             for entity in ENTITIES.values():
@@ -61,10 +86,65 @@ async def bring_up_to_date(connection: Connection, raw_schema: str = "raw") -> l
             await grant_rights(connection, raw_schema)
         finally:
             if not connection.is_closed():
-                await connection.execute("SELECT pg_advisory_unlock(hashtext('ops.schema_versions'))")
-    except asyncpg.PostgresError as error:
-        raise ConfigurationError(f"the schema can't be brought up to date: {told(error)}") from None
+                await connection.execute("SELECT pg_advisory_unlock(hashtext($1), 0)", _LOCK)
+    except asyncpg.LockNotAvailableError as error:
+        raise ConfigurationError(
+            f"the schema can't be brought up to date: for {LOCK_SECONDS} s another session has held what is needed "
+            f"({await holders(connection, _LOCK, 0) or told(error)}); end it, or try again later"
+        ) from None
+    finally:
+        if not connection.is_closed():
+            await connection.execute("SET lock_timeout = 0")
     return applied
+
+
+async def refuse_what_cannot_be_loaded(connection: Connection, raw_schema: str = "raw") -> None:
+    """ConfigurationError where a run could read QuickBooks and then not write: asked before QuickBooks is."""
+    server = await connection.fetchrow(statement("server"))
+    _refuse_read_only(server)
+    if not server["may_stage"]:
+        raise ConfigurationError(
+            f"the role may not make temporary tables in database {server['database']}, through which pages are "
+            "loaded: run `qbo-backfill warehouse migrate` as the owner, or GRANT TEMPORARY ON DATABASE"
+        )
+    table = await connection.fetchval(statement("row_security"), [raw_schema, "ops"])
+    if table is not None:
+        raise ConfigurationError(
+            f"row-level security is on for {table}, and hides rows from the role: "
+            f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY, or log in as a role with BYPASSRLS (POSTGRES_USER)"
+        )
+
+
+def _refuse_read_only(server: Mapping[str, Any]) -> None:
+    if server["is_replica"]:
+        raise ConfigurationError("Postgres there is a replica, which is read-only: name the primary (POSTGRES_HOST)")
+    if server["is_read_only"]:
+        # The session could write all the same. Somebody has said that nobody should.
+        raise ConfigurationError(
+            "Postgres there is read-only: default_transaction_read_only is on for the server, the database or the role "
+            "(POSTGRES_HOST, POSTGRES_USER)"
+        )
+
+
+async def _refuse_others_tables(connection: Connection, raw_schema: str) -> None:
+    """A table of raw's names that isn't ours would fail each page, or refuse every record."""
+    text = (SQL_FOLDER / "raw_entity.sql").read_text(encoding="utf-8")
+    columns = re.findall(r"^    ([a-z_]+) +(text|jsonb|integer|bigint|timestamptz)\b", text, re.MULTILINE)
+    names, types = [name for name, _ in columns], [type_ for _, type_ in columns]
+    for entity in ENTITIES.values():
+        table = f"{raw_schema}.{entity.table}"
+        wrong = await connection.fetchval(statement("wrong_table"), table, names, types)
+        if wrong is not None:
+            raise ConfigurationError(
+                f"{table} is not as this program makes it: {wrong}; if it is another tool's, use another database "
+                "(POSTGRES_DB) or rename the table"
+            )
+
+
+async def _create_schema(connection: Connection, name: str) -> None:
+    # IF NOT EXISTS asks for the right to make schemas also where a DBA has made this one beforehand.
+    if not await connection.fetchval(statement("schema_exists"), name):
+        await connection.execute(f"CREATE SCHEMA {name}")
 
 
 @dataclass(frozen=True)
@@ -85,6 +165,7 @@ class Migration:
 async def _migrate(connection: Connection, files: Sequence[Migration]) -> list[str]:
     """Applies the files that the database lacks, each in a transaction. An applied file must still be the same."""
     async with connection.transaction():
+        await _create_schema(connection, "ops")
         await connection.execute(_VERSIONS)
     known = {row["version"]: row for row in await connection.fetch("SELECT * FROM ops.schema_versions")}
     if known.get(_LAST_OF_0_1_0[0], {}).get("name") == _LAST_OF_0_1_0[1]:
@@ -128,6 +209,7 @@ async def _upgrade_from_0_1_0(connection: Connection, files: Sequence[Migration]
     text = (SQL_FOLDER / _UPGRADE).read_text(encoding="utf-8")
     async with connection.transaction():
         await connection.execute("ALTER SCHEMA ops RENAME TO ops_0_1_0")
+        await _create_schema(connection, "ops")
         await connection.execute(_VERSIONS)
         for file in files:
             await _apply(connection, file)
@@ -158,12 +240,10 @@ async def _is_current(connection: Connection, files: Sequence[Migration], raw_sc
 
 
 async def _create_raw_table(connection: Connection, table: str, query_name: str, raw_schema: str) -> None:
-    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", raw_schema):
-        raise ConfigurationError(f"the schema's name {raw_schema!r} is not a plain lower-case identifier")
     text = (SQL_FOLDER / "raw_entity.sql").read_text(encoding="utf-8")
     exists = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{raw_schema}.{table}")
     if exists:
         return
     async with connection.transaction():
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {raw_schema}")
+        await _create_schema(connection, raw_schema)
         await connection.execute(for_table(text, table, raw_schema).replace("{entity}", query_name))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from async_extractor.events import Events
-from async_extractor.warehouse.connection import Address, Connection
+from async_extractor.warehouse.connection import Address, Connection, backend_pid
 from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
 
@@ -32,7 +32,7 @@ class CompanyConnection:
 
     def __init__(self, address: Address, realm_id: str, events: Events) -> None:
         self.realm_id = realm_id
-        # The pid of this process's backend. Asked for, since a pooler tells one of its own at the start.
+        # The pid of this process's backend.
         self.backend: int | None = None
         self._session = Session(address, events, prepare=self._prepare)
         self._one_call = asyncio.Lock()
@@ -82,7 +82,7 @@ class CompanyConnection:
     async def _prepare(self, connection: Connection) -> None:
         # A turn that a crash of the server forgets costs nothing, and these statements' plans can be kept.
         await connection.execute("SET synchronous_commit = off; SET plan_cache_mode = auto")
-        self.backend = await connection.fetchval("SELECT pg_backend_pid()")
+        self.backend = await backend_pid(connection)
         await connection.add_listener(f"qbo_{self.realm_id}", self._heard)
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:

@@ -13,7 +13,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 
 from qbo_simulator.company.ordered_index import OrderedIndex
-from qbo_simulator.times import pacific
+from qbo_simulator.times import day_text, pacific
 
 VOIDED = 1
 INACTIVE = 2
@@ -26,6 +26,7 @@ _LOW = 0xFFFFFFFF
 _LARGEST = 2**31 - 1
 
 _RAW_UPDATED = re.compile(rb'("LastUpdatedTime"\s*:\s*")[^"]*(")')
+_RAW_DAY = re.compile(rb'("TxnDate"\s*:\s*")[^"]*(")')
 _RAW_ACTIVE = re.compile(rb'("Active"\s*:\s*)(?:true|false)')
 _RAW_SYNC = re.compile(rb'("SyncToken"\s*:\s*")(\d+)(")')
 
@@ -62,7 +63,9 @@ class Table(ABC):
         self.raw: dict[int, bytes] = {}
         self.raw_ids: dict[int, str | None] = {}
         self.raw_names: dict[int, str] = {}
-        self.deleted: dict[int, int] = {}
+        self.deleted: dict[int, int] = {}  # when, by slot; merged rows too
+        self.merged: dict[int, int] = {}  # the row that a merged one has become
+        self.spoilt: dict[int, tuple[bytes, bool]] = {}  # what was put in, and whether the record was bytes before
         self.edits = 0  # grows with whatever changes what a query answers
         self.by_created = OrderedIndex()
         self.by_updated = OrderedIndex()
@@ -94,6 +97,10 @@ class Table(ABC):
         """The fully qualified name by which QuickBooks orders name lists."""
         return self.raw_names.get(slot, "")
 
+    def has_children(self, slot: int) -> bool:  # noqa: ARG002 - rows that can stand under one another say so
+        """Whether other rows stand under this one."""
+        return False
+
     # Reading
 
     def __len__(self) -> int:
@@ -107,6 +114,14 @@ class Table(ABC):
     def id_text(self, slot: int) -> str | None:
         """The Id; None for a planted record without one."""
         return self.raw_ids[slot] if slot in self.raw_ids else str(self.ids[slot])
+
+    def sync_token(self, slot: int) -> str | None:
+        """The version, as the record has it; None where it has none."""
+        raw = self.raw.get(slot)
+        if raw is None:
+            return str(self.syncs[slot])
+        said = _RAW_SYNC.search(raw)
+        return None if said is None else said.group(2).decode()
 
     def slot_of_id(self, text: str) -> int | None:
         """The live row with this Id."""
@@ -133,17 +148,32 @@ class Table(ABC):
 
     def touch(self, slot: int, now: int) -> None:
         """An edit: the SyncToken grows, LastUpdatedTime moves to now."""
+        self.move(slot, now)
+        self.syncs[slot] += 1
+        raw = self.raw.get(slot)
+        if raw is not None:
+            self.raw[slot] = _RAW_SYNC.sub(
+                lambda m: m.group(1) + str(int(m.group(2)) + 1).encode() + m.group(3), raw, count=1
+            )
+
+    def move(self, slot: int, now: int) -> None:
+        """LastUpdatedTime moves to now and the SyncToken stays, as when a balance changes."""
         self.edits += 1
         self.by_updated.remove(index_key(self.updated[slot], slot))
         self.updated[slot] = max(now, self.updated[slot])
-        self.syncs[slot] += 1
         self.by_updated.add(index_key(self.updated[slot], slot))
         raw = self.raw.get(slot)
         if raw is not None:
-            moved = _RAW_UPDATED.sub(rb"\g<1>" + pacific(self.updated[slot]) + rb"\g<2>", raw, count=1)
-            self.raw[slot] = _RAW_SYNC.sub(
-                lambda m: m.group(1) + str(int(m.group(2)) + 1).encode() + m.group(3), moved, count=1
-            )
+            self.raw[slot] = _RAW_UPDATED.sub(rb"\g<1>" + pacific(self.updated[slot]) + rb"\g<2>", raw, count=1)
+
+    def redate(self, slot: int, day: int) -> None:
+        """Another TxnDate."""
+        self.edits += 1
+        self.by_day.remove(index_key(self.days[slot], slot))
+        self.days[slot] = day
+        self.by_day.add(index_key(day, slot))
+        if slot in self.raw:
+            self.raw[slot] = _RAW_DAY.sub(rb"\g<1>" + day_text(day) + rb"\g<2>", self.raw[slot], count=1)
 
     def void(self, slot: int, now: int) -> None:
         self.flags[slot] |= VOIDED
@@ -163,6 +193,35 @@ class Table(ABC):
         """The row is gone from queries and counts; change data capture tells of it."""
         self._leave(slot)
         self.deleted[slot] = now
+
+    def merge(self, slot: int, into: int, now: int) -> None:
+        """The row becomes another one: it is gone, and what names it names the other from now on."""
+        self._leave(slot)
+        self.deleted[slot] = now
+        self.merged[slot] = into
+        self.touch(into, now)
+
+    def survivor(self, slot: int) -> int:
+        """The row that a row has become by merging; itself, mostly."""
+        while slot in self.merged:
+            slot = self.merged[slot]
+        return slot
+
+    def spoil(self, slot: int, inserted: bytes) -> None:
+        """Put these bytes behind a record's opening brace."""
+        self.heal(slot)
+        raw = self.payload(slot)
+        self.spoilt[slot] = inserted, slot in self.raw
+        self.keep(slot, raw[:1] + inserted + raw[1:])
+
+    def heal(self, slot: int) -> None:
+        """Undo `spoil`."""
+        if slot not in self.spoilt:
+            return
+        inserted, was_raw = self.spoilt.pop(slot)
+        self.keep(slot, self.raw[slot].replace(inserted, b"", 1))
+        if not was_raw:
+            del self.raw[slot], self.raw_ids[slot]
 
     def plant(
         self, raw: bytes, *, id_text: str | None, created: int, updated: int, day: int, name: str, active: bool
@@ -196,9 +255,8 @@ class Table(ABC):
         """Forget every row, as if the company never had them; slots go on counting."""
         for slot in [slot_of(key) for key in self.by_updated]:
             self._leave(slot)
-        self.deleted.clear()
-        self._raw_slots.clear()
-        self.raw.clear()
+        for kept in (self.deleted, self.merged, self.spoilt, self._raw_slots, self.raw):
+            kept.clear()
 
     def _leave(self, slot: int) -> None:
         """Out of every index."""

@@ -89,3 +89,13 @@ NOTES = [
     "Entregar en bodega 📦",
     'Back\\slash and "quotes"',
 ]
+# An account's Id, and its whole name with the accounts above it.
+INCOME_ACCOUNTS = [
+    ("79", "Sales of Product Income"),
+    ("1", "Services"),
+    ("45", "Landscaping Services"),
+    ("48", "Landscaping Services:Job Materials:Fountains and Garden Lighting"),
+    ("50", "Landscaping Services:Job Materials:Sprinklers and Drip Systems"),
+    ("54", "Landscaping Services:Labor:Maintenance and Repair"),
+    ("82", "Design income"),
+]

@@ -116,6 +116,8 @@ def _literal(found: Property, value: str | bool, naive: NaiveTimes) -> Any:
             if kind == "text":
                 return value.lower()
             if kind == "id":
+                if not value:
+                    raise QueryFault("2030", value)
                 return _whole_number(value)
             if kind == "day":
                 return parse_day(value[:10])

@@ -29,6 +29,8 @@ def _properties(**kinds: str) -> dict[str, Property]:
         for name in names.split():
             if kind == "reference":
                 shared[name.lower()] = Property(name, "text", (name, "value"))
+            elif kind == "email":
+                shared[name.lower()] = Property(name, "text", (name, "Address"))
             else:
                 shared[name.lower()] = Property(name, kind, (name,))  # type: ignore[arg-type]
     return shared
@@ -46,6 +48,7 @@ PROPERTIES: dict[str, dict[str, Property]] = {
         number="Balance BalanceWithJobs",
         boolean="Active Job Taxable",
         reference="ParentRef",
+        email="PrimaryEmailAddr",
     ),
     "Item": _properties(
         text="Name FullyQualifiedName Type Sku Description",
@@ -68,13 +71,22 @@ EMPTY_ENTITIES = [
     "JournalEntry", "Payment", "PaymentMethod", "Preferences", "Purchase",
     "PurchaseOrder", "RefundReceipt", "SalesReceipt", "TaxAgency", "TaxCode",
     "TaxRate", "Term", "TimeActivity", "Transfer", "Vendor",
-    "VendorCredit",
+    "VendorCredit", "CustomerType", "RecurringTransaction", "TaxPayment", "InventoryAdjustment", "ReimburseCharge",
 ]  # fmt: skip
-NAME_LISTS = frozenset(["Customer", "Employee", "Item", "Vendor"])
+NAME_LISTS = frozenset([
+    "Account", "Class", "CompanyCurrency", "Customer", "CustomerType", "Department", "Employee", "Item",
+    "PaymentMethod", "TaxCode", "TaxRate", "Term", "Vendor",
+])  # fmt: skip
+# Recordings of 2026: pages of these carry totalCount, pages of the others don't.
+WITH_TOTAL_COUNT = frozenset(["Bill", "BillPayment", "Deposit", "Invoice", "JournalEntry", "PurchaseOrder"])
+# Intuit's page on change data capture leaves these out.
+NOT_IN_CDC = frozenset(["JournalCode", "TaxAgency", "TaxCode", "TaxRate", "TimeActivity"])
+# Rows come under another key than the name they are asked for by.
+RESPONSE_KEYS = {"CreditCardPayment": "CreditCardPaymentTxn"}
 
 _ENTITIES = {name.lower(): name for name in (*PROPERTIES, *EMPTY_ENTITIES)}
 _FOR_EMPTY = _properties(
-    text="Name DisplayName FullyQualifiedName DocNumber AccountType Classification",
+    text="Name DisplayName FullyQualifiedName GivenName FamilyName CompanyName DocNumber AccountType Classification",
     number="TotalAmt Balance",
     day="TxnDate DueDate",
     boolean="Active",

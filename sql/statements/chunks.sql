@@ -68,8 +68,12 @@ SELECT c.chunk_id FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
  ORDER BY c.chunk_id LIMIT 1;
 
 -- name: wait_for_chunk
--- Returns when its holder finished or died; no polling.
+-- Returns when its holder finished or died, or fails after lock_timeout.
 SELECT pg_advisory_lock(hashtext('ops.chunks'), $1::int);
+
+-- name: pages_of_chunk
+-- Whether its holder gets on.
+SELECT attempt, pages FROM ops.attempts WHERE chunk_id = $1 ORDER BY attempt DESC LIMIT 1;
 
 -- name: release_chunk_lock
 SELECT pg_advisory_unlock(hashtext('ops.chunks'), $1::int);

@@ -1,6 +1,6 @@
 -- name: create_staging
 -- A session's own staging: no WAL, empty again after each commit.
-CREATE TEMPORARY TABLE IF NOT EXISTS staging (
+CREATE TEMPORARY TABLE IF NOT EXISTS pg_temp.staging (
     id               text        NOT NULL,
     payload          jsonb       NOT NULL,
     last_updated_utc timestamptz,
@@ -10,7 +10,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staging (
 -- name: keep_staging_plain
 -- Uncompressed, and in the row up to 8 KB: a payload is compressed once, when it enters raw, and not at all when
 -- raw has it already.
-ALTER TABLE staging ALTER COLUMN payload SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160);
+ALTER TABLE pg_temp.staging ALTER COLUMN payload SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160);
 
 -- name: ids_in_raw
 -- Which of these Ids raw has. Those that it hasn't can be copied straight into it.
@@ -25,7 +25,7 @@ SELECT coalesce(array_agg(id), '{}') FROM raw.{table} WHERE id = ANY ($1::text[]
 -- deleted is alive again only when it was read ($7, QuickBooks' clock) after it was marked.
 WITH newest AS (
     SELECT DISTINCT ON (id) id, payload, last_updated_utc, sync_token
-      FROM staging
+      FROM pg_temp.staging
      ORDER BY id, last_updated_utc DESC NULLS LAST, sync_token DESC, line DESC
 ), changed AS (
     SELECT n.*

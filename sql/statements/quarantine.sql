@@ -10,9 +10,3 @@ SELECT count(*) FROM ops.quarantine WHERE realm_id = $1 AND entity = $2 AND reso
 
 -- name: count_quarantine_of_run
 SELECT count(*) FROM ops.quarantine WHERE run_id = $1 AND resolved_at IS NULL;
-
--- name: count_quarantine_in_range
--- Entries that stand, of chunks that touch a range.
-SELECT count(*) FROM ops.quarantine q JOIN ops.chunks c USING (chunk_id)
- WHERE q.realm_id = $1 AND q.entity = $2 AND q.resolved_at IS NULL
-   AND c.window_start < $4 AND coalesce(c.window_end, 'infinity') > $3;

@@ -8,23 +8,15 @@ SELECT $1, e.happened_at, e.code, e.name, e.phase, e.level, e.message, e.fields:
 SELECT happened_at, code, name, phase, level, message, fields ->> 'intuit_tid' AS intuit_tid
   FROM ops.events WHERE run_id = $1 ORDER BY event_id LIMIT 1000;
 
--- name: time_split
--- What a run's workers stood still for, in seconds, their time in all, and what went on beside a load.
-SELECT coalesce(sum(wait_seconds), 0) AS wait, coalesce(sum(fetch_seconds), 0) AS fetch,
-       coalesce(sum(split_seconds), 0) AS split, coalesce(sum(copy_seconds), 0) AS copy,
-       coalesce(sum(merge_seconds), 0) AS merge, coalesce(sum(overlapped_seconds), 0) AS overlapped,
-       coalesce(sum(extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at)), 0)::double precision AS attempts
-  FROM ops.attempts WHERE run_id = $1;
-
--- name: first_chunk_left
--- The resume point: the earliest chunk of a run that is not done.
-SELECT c.chunk_id, c.kind, c.window_start, c.window_end, c.status, c.error
-  FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
- WHERE r.run_id = $1 AND c.status NOT IN ('done', 'superseded')
- ORDER BY c.kind = 'catch_up', c.window_start LIMIT 1;
-
--- name: environment_of
-SELECT environment FROM ops.company WHERE realm_id = $1 ORDER BY first_seen_at LIMIT 1;
+-- name: control_totals
+-- Sums to hold against QuickBooks' own reports: the invoices of a run's range by the month of TxnDate and currency.
+SELECT left(payload ->> 'TxnDate', 7) AS month, coalesce(payload #>> '{CurrencyRef,value}', '') AS currency,
+       count(*) AS rows, sum((payload ->> 'TotalAmt')::numeric) AS total, sum((payload ->> 'Balance')::numeric) AS balance,
+       min(payload ->> 'TxnDate') AS first_date, max(payload ->> 'TxnDate') AS last_date
+  FROM raw.{table}
+ WHERE deleted_at_utc IS NULL
+   AND ops.moment($3, last_updated_utc, payload) >= $1 AND ops.moment($3, last_updated_utc, payload) < $2
+ GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- name: newest_run
 SELECT max(run_id) FROM ops.runs WHERE realm_id = $1;

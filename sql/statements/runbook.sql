@@ -1,15 +1,11 @@
 -- name: unfinished_runs
 -- Runs that left chunks undone, the newest of each series first; a series' older runs share its chunks.
-SELECT DISTINCT ON (r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end)
-       r.run_id, r.entity, r.filter_field, r.mode, r.range_start, r.range_end, r.chunk, r.concurrency, r.status, r.error,
-       (SELECT count(*) FROM ops.run_chunks x WHERE x.run_id = r.run_id) AS planned,
-       (SELECT count(*) FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
-         WHERE x.run_id = r.run_id AND c.status NOT IN ('done', 'superseded')) AS left
-  FROM ops.runs r
- WHERE r.realm_id = $1 AND ($2::bigint IS NULL OR r.run_id = $2)
-   AND EXISTS (SELECT FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
-                WHERE x.run_id = r.run_id AND c.status NOT IN ('done', 'superseded'))
- ORDER BY r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end, r.run_id DESC;
+SELECT DISTINCT ON (realm_id, entity, filter_field, range_start, range_end)
+       run_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency, status, error,
+       chunks_planned AS planned, chunks_planned - chunks_done AS left
+  FROM ops.run_metrics
+ WHERE realm_id = $1 AND ($2::bigint IS NULL OR run_id = $2) AND chunks_done < chunks_planned
+ ORDER BY realm_id, entity, filter_field, range_start, range_end, run_id DESC;
 
 -- name: chunks_at
 -- The windows of the ledger that hold a moment or touch a day.

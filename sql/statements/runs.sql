@@ -32,63 +32,33 @@ RETURNING realm_id, environment;
 
 -- name: run_totals
 -- What a run's attempts did, committed page by page.
-SELECT coalesce(sum(rows_read), 0)::bigint AS read, coalesce(sum(rows_inserted), 0)::bigint AS inserted,
-       coalesce(sum(rows_updated), 0)::bigint AS updated, coalesce(sum(rows_unchanged), 0)::bigint AS unchanged,
-       coalesce(sum(rows_quarantined), 0)::bigint AS quarantined, coalesce(sum(pages), 0)::bigint AS pages,
-       coalesce(sum(bytes_read), 0)::bigint AS bytes, coalesce(sum(requests), 0)::bigint AS requests,
-       coalesce(sum(retries), 0)::bigint AS retries, coalesce(sum(throttled), 0)::bigint AS throttled
-  FROM ops.attempts WHERE run_id = $1;
+SELECT rows_read AS read, rows_inserted AS inserted, rows_updated AS updated, rows_unchanged AS unchanged,
+       rows_quarantined AS quarantined, pages, bytes_read AS bytes, chunk_requests AS requests
+  FROM ops.run_metrics WHERE run_id = $1;
 
 -- name: run_chunk_counts
 -- planned: all that the run set out to do; done and failed as they stand now.
-SELECT count(*) AS planned, count(*) FILTER (WHERE status IN ('done', 'superseded')) AS done,
-       count(*) FILTER (WHERE status = 'failed') AS failed
-  FROM ops.run_chunks JOIN ops.chunks USING (chunk_id) WHERE run_id = $1;
+SELECT chunks_planned AS planned, chunks_done AS done, chunks_failed AS failed FROM ops.run_metrics WHERE run_id = $1;
 
 -- name: run_chunk_table
 -- One line a chunk of a run, in the order of time, for reports.
-SELECT c.chunk_id, c.kind, c.window_start, c.window_end, c.status, c.expected_rows, c.error,
-       count(a.*)::int AS attempts,
-       coalesce(sum(a.pages), 0)::bigint AS pages, coalesce(sum(a.requests), 0)::bigint AS requests,
-       coalesce(sum(a.retries), 0)::bigint AS retries,
-       coalesce(sum(a.rows_read), 0)::bigint AS rows_read,
-       coalesce(sum(a.rows_inserted), 0)::bigint AS rows_inserted,
-       coalesce(sum(a.rows_updated), 0)::bigint AS rows_updated,
-       coalesce(sum(a.rows_unchanged), 0)::bigint AS rows_unchanged,
-       coalesce(sum(a.rows_quarantined), 0)::bigint AS rows_quarantined,
-       coalesce(sum(a.bytes_read), 0)::bigint AS bytes_read,
-       coalesce(sum(a.wait_seconds), 0) AS wait_seconds, coalesce(sum(a.fetch_seconds), 0) AS fetch_seconds,
-       coalesce(sum(a.split_seconds), 0) AS split_seconds, coalesce(sum(a.copy_seconds), 0) AS copy_seconds,
-       coalesce(sum(a.merge_seconds), 0) AS merge_seconds,
-       coalesce(sum(extract(epoch FROM a.finished_at - a.started_at)), 0)::double precision AS seconds
-  FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
-  LEFT JOIN ops.attempts a ON a.chunk_id = c.chunk_id AND a.run_id = r.run_id
- WHERE r.run_id = $1
- GROUP BY c.chunk_id
- ORDER BY c.kind = 'catch_up', c.window_start;
+SELECT * FROM ops.chunk_metrics WHERE run_id = $1 ORDER BY kind = 'catch_up', window_start;
 
 -- name: later_run
--- A run of the same range that was begun after this one and is still open.
+-- A run of the same range that was begun after this one and is still open. A verify run has no chunks to go on with.
 SELECT later.run_id
   FROM ops.runs this JOIN ops.runs later USING (realm_id, entity, filter_field, range_start, range_end)
- WHERE this.run_id = $1 AND later.run_id > this.run_id AND later.finished_at IS NULL
+ WHERE this.run_id = $1 AND later.run_id > this.run_id AND later.finished_at IS NULL AND later.mode <> 'verify'
  ORDER BY later.run_id LIMIT 1;
+
+-- name: run_metrics
+SELECT * FROM ops.run_metrics WHERE run_id = $1;
 
 -- name: recent_runs
 -- The newest runs with what is left of each.
-SELECT r.run_id, r.realm_id,
-       (SELECT raw_schema FROM ops.company c WHERE c.realm_id = r.realm_id ORDER BY first_seen_at LIMIT 1) AS raw_schema,
-       (SELECT coalesce(sum(requests), 0)::bigint FROM ops.usage u
-         WHERE u.realm_id = r.realm_id AND u.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date) AS requests_this_month,
-       r.entity, r.mode, r.filter_field, r.range_start, r.range_end, r.status, r.started_at,
-       r.finished_at, r.error,
-       r.requests_sent + (SELECT coalesce(sum(requests), 0)::bigint FROM ops.attempts a WHERE a.run_id = r.run_id) AS requests_sent,
-       (SELECT count(*) FROM ops.run_chunks x WHERE x.run_id = r.run_id) AS chunks,
-       (SELECT count(*) FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
-         WHERE x.run_id = r.run_id AND c.status IN ('done', 'superseded')) AS done,
-       (SELECT count(*) FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
-         WHERE x.run_id = r.run_id AND c.status = 'failed') AS failed,
-       (SELECT coalesce(sum(rows_read), 0)::bigint FROM ops.attempts a WHERE a.run_id = r.run_id) AS rows_read
-  FROM ops.runs r
- ORDER BY r.run_id DESC
+SELECT m.*, m.chunks_planned AS chunks, m.chunks_done AS done, m.chunks_failed AS failed, m.requests AS requests_sent,
+       (SELECT coalesce(sum(u.requests), 0)::bigint FROM ops.usage u
+         WHERE u.realm_id = m.realm_id AND u.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date) AS requests_this_month
+  FROM ops.run_metrics m
+ ORDER BY run_id DESC
  LIMIT $1;

@@ -19,20 +19,20 @@ SELECT count(*)
 
 -- name: create_seen
 -- The Ids that QuickBooks has of a window, while the window is compared.
-CREATE TEMPORARY TABLE IF NOT EXISTS seen (id text PRIMARY KEY);
+CREATE TEMPORARY TABLE IF NOT EXISTS pg_temp.seen (id text PRIMARY KEY);
 
 -- name: forget_seen
-TRUNCATE seen;
+TRUNCATE pg_temp.seen;
 
 -- name: remember_seen
-INSERT INTO seen SELECT DISTINCT id FROM staging ON CONFLICT DO NOTHING;
+INSERT INTO pg_temp.seen SELECT DISTINCT id FROM pg_temp.staging ON CONFLICT DO NOTHING;
 
 -- name: compare_page
 -- A page of QuickBooks in staging, held against raw: only the records that differ, and how.
 -- Versions are compared as merge_page compares them.
 WITH newest AS (
     SELECT DISTINCT ON (id) id, payload, last_updated_utc, sync_token
-      FROM staging
+      FROM pg_temp.staging
      ORDER BY id, last_updated_utc DESC NULLS LAST, sync_token DESC, line DESC
 )
 SELECT n.id, t.last_updated_utc AS raw_updated,
@@ -55,7 +55,7 @@ SELECT id, last_updated_utc, sync_token, ops.moment($4, last_updated_utc, payloa
   FROM raw.{table} AS t
  WHERE deleted_at_utc IS NULL
    AND ops.moment($1, last_updated_utc, payload) >= $2 AND ops.moment($1, last_updated_utc, payload) < $3
-   AND NOT EXISTS (SELECT FROM seen WHERE seen.id = t.id)
+   AND NOT EXISTS (SELECT FROM pg_temp.seen s WHERE s.id = t.id)
  ORDER BY id;
 
 -- name: standing_quarantine

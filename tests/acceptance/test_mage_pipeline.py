@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from typing import Any
 
 import aiohttp
@@ -183,6 +183,15 @@ async def test_a_missing_secret_is_a_failed_block_that_says_how_to_set_it(stack:
         "qb_plan": "The Mage secret QBO_REALM_ID is missing; set it with: qbo-backfill secrets set QBO_REALM_ID"
     }
     assert await nothing_was_written(stack, "items")
+
+
+async def test_a_date_without_quotes_starts_its_trigger_and_silences_no_other(stack: Stack) -> None:
+    dates = {"fecha_inicio": date(2023, 1, 1), "fecha_fin": date(2025, 12, 31)}
+    add_to_file(stack, "qb_items_backfill", "unquoted", dates)
+    await until(lambda: [one for one in stack.mage.triggers("qb_items_backfill") if one["name"] == "unquoted"])
+    run = await ended(stack, "qb_items_backfill", "unquoted")
+    assert (run["status"], failures(run)) == ("completed", {})
+    assert await payloads(stack, "raw.qb_items") == await truth(stack, "Item")
 
 
 async def test_a_mage_that_is_killed_whole_in_mid_extraction_completes_the_run_when_it_is_back(stack: Stack) -> None:

@@ -77,6 +77,10 @@ def test_it_fits_the_screen_and_needs_nothing_from_outside(
     assert page.locator("h1").bounding_box()["y"] < size["height"] / 3
     for chart in page.locator("svg.chart").all():
         assert chart.bounding_box()["width"] > 250
+    for folded in page.locator("summary").all():
+        folded.click()
+    assert page.evaluate(CUT) == []
+    assert page.evaluate(OUTSIDE) == []
 
 
 def test_the_verdict_and_the_command_are_seen_without_scrolling_on_a_phone(
@@ -117,6 +121,27 @@ def test_a_screen_reader_hears_the_charts_the_tables_and_the_language(browser: A
     assert page.get_by_role("columnheader", name="Ventana").count() == 1
 
 
+@pytest.mark.parametrize("lang", ["en", "es"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_the_first_screen_says_what_it_is_of(browser: Any, tmp_path: Path, lang: str, size: dict[str, int]) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(as_html(compose(figures(), lang)), encoding="utf-8")
+    page = opened(browser, path, viewport=size)
+    header = page.locator("header")
+    for words in ("4620816365000007770", "2024-01-01", "2024-03-30", "= 90", "simula"):
+        assert words in header.inner_text()
+    box = header.bounding_box()
+    assert box["y"] + box["height"] < size["height"]
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_the_time_bar_is_all_of_it(browser: Any, pages: dict[str, Path], size: dict[str, int]) -> None:
+    page = opened(browser, pages["good"], viewport=size)
+    chart = page.locator("#time svg.chart")
+    widths = [part.bounding_box()["width"] for part in chart.locator("rect").all()]
+    assert abs(sum(widths) - chart.bounding_box()["width"]) < 2
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_told_from_its_ground_in_light_and_dark(browser: Any, pages: dict[str, Path], scheme: str) -> None:
     page = opened(browser, pages["bad"], viewport=DESKTOP, color_scheme=scheme)
@@ -144,6 +169,16 @@ def test_it_prints_on_a_few_sheets_with_its_colours_light(browser: Any, pages: d
     sheet = page.pdf(path=str(tmp_path / "report.pdf"), format="A4")
     assert sheet.count(b"/Type /Page\n") + sheet.count(b"/Type /Page ") + sheet.count(b"/Type/Page ") <= 6
 
+
+# Boxes whose content is wider than they are: something in them is cut or has to be scrolled for.
+CUT = """() => [...document.querySelectorAll('.scroll, figure, pre, td, th, dd, header, summary')]
+    .filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 1 && !e.closest('thead'))
+    .map(e => e.outerHTML.slice(0, 120))"""
+
+# Parts of a chart, its letters included, that are beside the screen; and a time bar that doesn't add up to its width.
+OUTSIDE = """() => [...document.querySelectorAll('svg.chart rect, svg.chart text')]
+    .filter(e => { const b = e.getBoundingClientRect(); return b.width && (b.left < -1 || b.right > innerWidth + 1); })
+    .map(e => e.outerHTML)"""
 
 # The contrast of an element's text with what is behind it, by WCAG 2's formula.
 CONTRAST = """element => {

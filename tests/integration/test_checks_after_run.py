@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from async_extractor.checks import Validation, Validator
+from async_extractor.checks import CheckResult, Validator
+from async_extractor.checks.after_run import quarantine_severity
 from async_extractor.entities import ENTITIES
 from async_extractor.warehouse.connection import connect
 from async_extractor.warehouse.loader import Cost
@@ -21,11 +22,15 @@ async def warehouse(database: Any) -> AsyncIterator[Warehouse]:
         yield opened
 
 
-async def check(warehouse: Warehouse, name: str) -> Validation:
+async def none_there() -> int:
+    return 0
+
+
+async def check(warehouse: Warehouse, name: str, count: Callable[[], Awaitable[int]] = none_there) -> CheckResult:
     connection = await connect(warehouse.workers[0]._session._address)
     try:
         validator = Validator(connection, ENTITIES["items"], "raw")
-        checks = await validator.check(warehouse.run_id, "last_updated", WINDOW, None)
+        checks = await validator.check(warehouse.run_id, "last_updated", WINDOW, count)
     finally:
         await connection.close()
     return next(one for one in checks if one.name == name)
@@ -54,17 +59,17 @@ async def test_rows_as_a_run_leaves_them_are_right(warehouse: Warehouse, name: s
 
 
 WRONG = {
-    "keys": ("UPDATE raw.qb_items SET id = '9' WHERE id = '3'", "error", "differ from their payload's Id"),
+    "keys": ("UPDATE raw.qb_items SET id = '9' WHERE id = '3'", "error", "1 other than the payload's Id"),
     "utc": (
         "UPDATE raw.qb_items SET last_updated_utc = extract_window_end_utc WHERE id = '3'",
         "error",
-        "1 rows have a LastUpdatedTime outside the window",
+        "1 row has a LastUpdatedTime outside the window",
     ),
     "pages": ("UPDATE raw.qb_items SET page_number = 9 WHERE id = '3'", "error", "pages that were never read"),
     "chunk_counts": (
         "UPDATE ops.chunks SET expected_rows = 4",
         "notice",
-        "1 chunks gave fewer rows than COUNT",
+        "1 chunk gave fewer rows than QuickBooks counted",
     ),
 }
 
@@ -83,7 +88,7 @@ async def test_rows_without_a_date_are_worth_a_warning(warehouse: Warehouse) -> 
     await load(warehouse, "1", "2")
     await warehouse.watcher.execute("UPDATE raw.qb_items SET last_updated_utc = NULL WHERE id = '2'")
     found = await check(warehouse, "utc")
-    assert (found.severity, found.message) == ("warning", "1 rows have no LastUpdatedTime")
+    assert (found.severity, found.message) == ("warning", "1 row has no LastUpdatedTime")
 
 
 async def test_a_page_without_rows_of_its_own_is_worth_knowing(warehouse: Warehouse) -> None:
@@ -92,3 +97,43 @@ async def test_a_page_without_rows_of_its_own_is_worth_knowing(warehouse: Wareho
     found = await check(warehouse, "pages")
     assert found.severity == "notice"
     assert "pages without rows of their own" in found.message
+
+
+async def test_a_count_that_quickbooks_does_not_give_is_an_error(warehouse: Warehouse) -> None:
+    async def refuse() -> int:
+        raise TimeoutError("no answer")
+
+    await load(warehouse, "1")
+    found = await check(warehouse, "source_count", refuse)
+    assert (found.severity, found.message) == ("error", "could not be made: TimeoutError: no answer")
+
+
+async def test_records_that_raw_lacks_are_an_error_also_when_nothing_was_read(warehouse: Warehouse) -> None:
+    async def three() -> int:
+        return 3
+
+    found = await check(warehouse, "source_count", three)
+    assert (found.severity, found.figures["missing"]) == ("error", 3)
+
+
+async def test_quarantine_explains_only_ids_that_raw_lacks(warehouse: Warehouse) -> None:
+    async def two() -> int:
+        return 2
+
+    await load(warehouse, "1")
+    put = "INSERT INTO ops.quarantine (realm_id, entity, record_id, reason, chunk_id, run_id, page_number, request_payload) SELECT realm_id, entity, $1, 'x', chunk_id, $2, 1, '{}' FROM ops.chunks ORDER BY window_start LIMIT 1"  # noqa: E501
+    await warehouse.watcher.execute("UPDATE raw.qb_items SET ingested_at_utc = '2000-01-01'")
+    await warehouse.watcher.execute(put, "1", warehouse.run_id)
+    assert (await check(warehouse, "source_count", two)).severity == "error"
+    await warehouse.watcher.execute(put, "2", warehouse.run_id)
+    assert (await check(warehouse, "source_count", two)).severity == "notice"
+
+
+@pytest.mark.parametrize(
+    ("standing", "of_this_run", "read", "severity"),
+    [(0, 0, 50, "ok"), (3, 0, 0, "warning"), (1, 1, 100, "warning"), (2, 2, 100, "error"), (11, 0, 0, "error")],
+)
+def test_more_than_a_handful_in_quarantine_is_an_error(
+    standing: int, of_this_run: int, read: int, severity: str
+) -> None:
+    assert quarantine_severity(standing=standing, of_this_run=of_this_run, read=read) == severity

@@ -20,6 +20,7 @@ import pytest
 
 from local_postgres.cluster import LocalPostgresError, _binaries
 from local_postgres.embedded import EmbeddedPostgres, PostgresAddress
+from tests.conftest import _own_folder
 from tests.support.databases import execute
 
 CHECKOUT = Path(__file__).parents[2]
@@ -218,8 +219,66 @@ def test_destroy_leaves_nothing_but_other_peoples_files(postgres: EmbeddedPostgr
     postgres.destroy()
 
 
+def server_json(folder: Path, victim: Path) -> EmbeddedPostgres:
+    folder.mkdir()
+    (folder / "server.json").write_text(
+        json.dumps({"folder": str(victim), "os_user": None, "port": 1, "throwaway": True})
+    )
+    return EmbeddedPostgres(folder, throwaway=True)
+
+
+def test_a_folder_that_server_json_names_is_removed_only_if_it_says_the_same(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "precious").write_text("")
+    planted = server_json(tmp_path / "state", victim)
+    for ask in (planted.destroy, planted.up, planted.down, planted.address):
+        with pytest.raises(LocalPostgresError, match="doesn't belong to"):
+            ask()
+    (victim / "state-folder").write_text("/of/another/one")
+    with pytest.raises(LocalPostgresError, match="doesn't belong to"):
+        planted.destroy()
+    assert (victim / "precious").exists()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o757])
+def test_a_state_folder_that_others_may_write_into_is_not_believed(tmp_path: Path, mode: int) -> None:
+    planted = server_json(tmp_path / "state", tmp_path / "state" / "cluster")
+    planted.state_dir.chmod(mode)
+    with pytest.raises(LocalPostgresError, match="isn't this user's alone"):
+        planted.destroy()
+
+
+def test_a_link_is_not_followed_to_a_server_json(tmp_path: Path) -> None:
+    planted = server_json(tmp_path / "state", tmp_path / "state" / "cluster")
+    (tmp_path / "state" / "server.json").rename(tmp_path / "elsewhere")
+    (tmp_path / "state" / "server.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LocalPostgresError, match="can't be read"):
+        planted.up()
+
+
+def test_the_tests_keep_their_servers_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    made = _own_folder(tmp_path / "tests")
+    assert made == tmp_path / "tests"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    assert _own_folder(tmp_path / "tests") == made
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "link").symlink_to(made)
+    for planted in (tmp_path / "open", tmp_path / "link"):
+        other = _own_folder(planted)
+        assert other != planted
+        other.rmdir()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives its server to another OS user")
 class TestAsRoot:
+    def test_another_users_state_folder_is_not_believed(self, tmp_path: Path) -> None:
+        planted = server_json(tmp_path / "state", tmp_path / "state" / "cluster")
+        os.chown(planted.state_dir / "server.json", pwd.getpwnam("nobody").pw_uid, -1)
+        with pytest.raises(LocalPostgresError, match="isn't this user's alone"):
+            planted.destroy()
+
     def test_the_server_belongs_to_an_unprivileged_user_and_no_mode_is_loosened(
         self, postgres: EmbeddedPostgres, tmp_path: Path
     ) -> None:

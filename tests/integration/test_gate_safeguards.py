@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from async_extractor.warehouse import budget
+from async_extractor.warehouse import limits
 from async_extractor.warehouse.limits import SharedGate
 from tests.support.gates import Company, company_on
 
@@ -41,7 +41,7 @@ async def test_a_request_that_fails_gives_its_place_back_at_once_and_was_sent(
 async def test_who_waits_for_a_place_is_told_and_does_not_only_look_again(
     company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "LOOK_AGAIN_SECONDS", 3600.0)
+    monkeypatch.setattr(limits, "LOOK_AGAIN_SECONDS", 3600.0)
     holder, waiter = company.gate(places=1), company.gate(places=1)
 
     async def ask() -> None:
@@ -57,9 +57,9 @@ async def test_who_waits_for_a_place_is_told_and_does_not_only_look_again(
 async def test_a_request_that_leaves_after_its_moment_takes_its_turn_anew_and_counts_once(
     company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "LATEST_SECONDS", -1.0)  # whoever leaves at its moment is late
+    monkeypatch.setattr(limits, "LATEST_SECONDS", -1.0)  # whoever leaves at its moment is late
     gate, connection = company.counted()
     async with gate.turn():
         pass
-    assert connection.calls == 1 + budget.MOST_RETAKES + 1, "taken, taken anew, ended"
+    assert connection.calls == 1 + limits.MOST_RETAKES + 1, "taken, taken anew, ended"
     assert await company.requests() == 1

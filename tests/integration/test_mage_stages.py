@@ -15,7 +15,8 @@ from tests.support.commands import CommandLine, store
 from tests.support.databases import execute
 
 VARIABLES = {
-    "pipeline_uuid": "qb_items_backfill",
+    "pipeline_uuid": "qb_items_backfill_copy",
+    "entity": "items",
     "fecha_inicio": "2015-01-01",
     "fecha_fin": "2026-01-31",
     "chunk": "P1Y",
@@ -45,20 +46,74 @@ def test_each_stage_hands_the_next_what_it_needs_as_plain_json(database: Any) ->
     planned = mage.plan(VARIABLES)
     extracted = mage.extract(planned, VARIABLES)
     validated = mage.validate(extracted, VARIABLES)
-    for given in (planned, extracted, validated):
+    for given in (planned, extracted):
         # Mage keeps a dict whole only as JSON: no dates, no None, no number as a key.
         assert json.loads(json.dumps(given)) == given
         assert None not in given.values()
     assert planned["entity"] == "items"
     assert extracted["run_id"] == planned["run_id"]
-    assert validated["validations"]
-    report = mage.report(validated, VARIABLES)
+    assert extracted["chunks_done"] == extracted["chunks"] > 0
+    assert set(validated["run"]) == {planned["run_id"]}
+    assert set(validated["result"]) <= {"ok", "notice", "warning"}
+    report = mage.report(validated, {**VARIABLES, "pipeline_run_id": None})
     assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
-    total = report.iloc[-1]
-    assert (total["kind"], total["status"]) == ("total", "done")
+    total = report.iloc[0]
+    assert total["what"].startswith("Complete")
+    assert (total["status"], total["run"]) == ("done", planned["run_id"])
+    assert total["report"].endswith(f"run-{planned['run_id']}-items.html")
     assert int(total["rows_read"]) == int(total["rows_inserted"]) == 120
-    assert int(report["rows_read"][:-1].sum()) == 120
-    assert set(report["kind"]) == {"window", "catch_up", "total"}
+    assert int(report["rows_read"][1:].sum()) == 120
+    assert set(report["what"][1:]) == {"window", "catch-up"}
+
+
+def test_the_run_decides_not_what_the_variables_say_by_now(database: Any) -> None:
+    planned = mage.plan(VARIABLES)
+    changed = {**VARIABLES, "fecha_inicio": "2025-12-01", "entity": "customers", "concurrency": "many"}
+    report = mage.report(mage.validate(mage.extract(planned, changed), changed), changed)
+    assert report.iloc[0]["status"] == "done"
+    assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
+
+
+def test_retry_run_goes_on_with_what_a_killed_reprocess_left(database: Any) -> None:
+    mage.extract(mage.plan(VARIABLES), VARIABLES)
+    fired = {**VARIABLES, "mode": "reprocess", "execution_partition": "1/20261201T020000"}
+    planned = mage.plan(fired)
+    assert mage.plan(fired)["run_id"] == planned["run_id"]
+    # As a run that ended with chunks left.
+    execute(
+        database, f"UPDATE ops.runs SET status = 'incomplete', finished_at = now() WHERE run_id = {planned['run_id']}"
+    )
+    chunks = "SELECT chunk_id FROM ops.chunks WHERE status = 'planned' AND kind = 'window' ORDER BY chunk_id"
+    left = execute(database, chunks)
+    again = mage.plan(fired)
+    assert again["run_id"] != planned["run_id"]
+    assert execute(database, chunks) == left != []
+    assert execute(database, f"SELECT mode FROM ops.runs WHERE run_id = {again['run_id']}") == [("resume",)]
+    # Another firing of the trigger reads all of it.
+    assert mage.plan({**fired, "execution_partition": "1/20261202T020000"})["run_id"] > again["run_id"]
+
+
+def test_a_killed_verify_run_is_never_gone_on_with(database: Any) -> None:
+    planned = mage.plan(VARIABLES)
+    execute(database, "UPDATE ops.runs SET status = 'incomplete', finished_at = now()")
+    execute(
+        database,
+        "INSERT INTO ops.runs (realm_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency)"
+        " SELECT realm_id, entity, filter_field, 'verify', range_start, range_end, chunk, concurrency FROM ops.runs",
+    )
+    extracted = mage.extract(planned, VARIABLES)
+    assert extracted["chunks"] > 0
+    assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
+
+
+def test_a_block_that_is_played_in_the_editor_leaves_no_run(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mage, "_is_played", lambda _variables: True)
+    planned = mage.plan(VARIABLES)
+    assert planned["run_id"] == 0
+    assert execute(database, "SELECT count(*) FROM ops.runs") == [(0,)]
+    mage.extract(planned, VARIABLES)
+    assert execute(database, "SELECT status FROM ops.runs") == [("done",)]
+    assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
 
 
 def test_the_report_survives_mages_parquet(tmp_path: Any) -> None:
@@ -83,7 +138,7 @@ def test_another_try_of_extract_takes_up_what_the_first_one_left(database: Any) 
     assert again["run_id"] != planned["run_id"]
     assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
     report = mage.report(mage.validate(again, VARIABLES), VARIABLES)
-    assert report.iloc[-1]["status"] == "done"
+    assert report.iloc[0]["status"] == "done"
 
 
 def test_a_killed_try_is_gone_on_with_in_the_same_run(database: Any) -> None:

@@ -46,10 +46,10 @@ async def test_metrics_and_views_say_what_the_run_said(database: Any) -> None:
         first = await backfill(secrets, "invoices", "2024-12-01", "2026-01-31", chunk="P1M")
         again = await backfill(secrets, "invoices", "2024-12-01", "2026-01-31", mode="reprocess")
     samples = await samples_of(database)
-    entity = ("entity", "invoices")
+    entity = (("entity", "invoices"), ("profile", ""), ("realm", secrets.values["QBO_REALM_ID"]))
 
     def value(name: str, *labels: tuple[str, str]) -> float:
-        return samples[f"qbo_backfill_{name}", tuple(sorted((entity, *labels)))]
+        return samples[f"qbo_backfill_{name}", tuple(sorted((*entity, *labels)))]
 
     assert value("rows_total", ("outcome", "inserted")) == first.rows["inserted"] == 1_200
     assert value("rows_total", ("outcome", "unchanged")) == again.rows["unchanged"] == 1_200
@@ -68,12 +68,58 @@ async def test_metrics_and_views_say_what_the_run_said(database: Any) -> None:
         "SELECT count(*) AS n, sum(rows_read) AS rows, sum(pages) AS pages FROM ops.chunk_metrics WHERE run_id = 1",
     )
     assert (chunks["n"], chunks["rows"]) == (15, 1_200)
-    progress = await one(database, "SELECT * FROM ops.progress WHERE run_id = 2")
-    assert (progress["rows_read"], progress["time_left"]) == (1_200, None)
     volume = await one(database, "SELECT sum(rows) AS rows FROM ops.daily_volume WHERE run_id = 1")
     assert volume["rows"] == 1_200
     latest = await one(database, "SELECT run_id, severity FROM ops.latest_validations WHERE name = 'keys'")
     assert (latest["run_id"], latest["severity"]) == (2, "ok")
+
+
+async def test_companies_are_apart(database: Any) -> None:
+    """Another company's clean run hides neither this one's error nor its newest run."""
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        await bring_up_to_date(connection)
+        await connection.execute(
+            """INSERT INTO ops.company (raw_schema, realm_id, environment)
+               VALUES ('raw', 'A', 'simulator'), ('raw_acme', 'B', 'simulator');
+               INSERT INTO ops.runs (realm_id, entity, filter_field, mode, range_start, range_end, chunk,
+                                     concurrency, status)
+               SELECT realm, 'items', 'last_updated', 'resume', '2024-01-01', '2024-02-01', 'auto', 5, status
+                 FROM (VALUES ('A', 'incomplete'), ('B', 'done')) AS r (realm, status);
+               INSERT INTO ops.validations (run_id, name, severity, message)
+               SELECT run_id, 'source_count', CASE realm_id WHEN 'A' THEN 'error' ELSE 'ok' END, '' FROM ops.runs"""
+        )
+    finally:
+        await connection.close()
+    samples = await samples_of(database)
+    for realm, profile, severity, complete in (("A", "", 3, 0), ("B", "acme", 0, 1)):
+        labels = (("entity", "items"), ("profile", profile), ("realm", realm))
+        checked = tuple(sorted((*labels, ("check", "source_count"))))
+        assert samples["qbo_backfill_check_severity", checked] == severity
+        assert samples["qbo_backfill_last_run_complete", labels] == complete
+
+
+async def test_a_superseded_chunk_is_done_where_others_were_read(database: Any) -> None:
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        await bring_up_to_date(connection)
+        await connection.execute(
+            """INSERT INTO ops.runs (realm_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency)
+               VALUES ('A', 'items', 'last_updated', 'resume', '2024-01-01', '2024-02-01', 'auto', 5);
+               INSERT INTO ops.chunks (realm_id, entity, filter_field, kind, window_start, window_end, range_start,
+                                       range_end, status, done_at)
+               SELECT 'A', 'items', 'last_updated', 'window', a::timestamptz, b::timestamptz, a::timestamptz,
+                      b::timestamptz, s, CASE s WHEN 'done' THEN now() END
+                 FROM (VALUES ('2024-01-01', '2024-02-01', 'superseded'), ('2024-01-01', '2024-01-20', 'done'),
+                              ('2024-01-20', '2024-02-01', 'planned')) AS c (a, b, s);
+               INSERT INTO ops.run_chunks VALUES (1, 1)"""
+        )
+        counts = "SELECT chunks_planned, chunks_done FROM ops.run_metrics"
+        assert tuple(await connection.fetchrow(counts)) == (1, 0)
+        await connection.execute("UPDATE ops.chunks SET status = 'done', done_at = now() WHERE chunk_id = 3")
+        assert tuple(await connection.fetchrow(counts)) == (1, 1)
+    finally:
+        await connection.close()
 
 
 async def test_every_table_view_and_column_of_ops_is_explained(database: Any) -> None:

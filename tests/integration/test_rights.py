@@ -46,6 +46,7 @@ def warehouse(roles: None, postgres_server: PostgresAddress) -> Iterator[Databas
     server, name = postgres_server, "rights"
     execute(server, f"CREATE DATABASE {name} OWNER qbo_owner")
     made = Database(server.host, server.port, server.user, server.password, name)
+    execute(made, (SQL_FOLDER / "roles.sql").read_text())  # again, in the owner's database
 
     async def migrate() -> None:
         owner = await asyncpg.connect(_as(made, "qbo_owner").dsn)
@@ -281,6 +282,53 @@ def test_migrate_says_in_one_line_what_is_wrong_with_the_password_file(
     assert ended.stderr.count("\n") == 1
     assert says in ended.stderr
     assert "wrong" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT pg_advisory_lock(hashtext('ops.planning'), 1)",
+        "SELECT pg_advisory_lock_shared(1)",
+        "SELECT pg_try_advisory_lock(hashtext('ops.chunks'), 1)",
+        "SELECT pg_advisory_xact_lock(1)",
+        "CREATE FUNCTION public.unnest(bigint[]) RETURNS SETOF bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+    ],
+)
+async def test_the_reader_cannot_stop_a_run_or_stand_in_for_a_function(reader: Any, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await reader.execute(statement)
+
+
+async def test_schema_public_that_is_open_to_all_is_closed(
+    warehouse: Database, roles: None, tmp_path: Path, command_line: CommandLine, reader: Any
+) -> None:
+    """As a database is that was upgraded from Postgres 14 or older, or was made there."""
+    execute(warehouse, "GRANT CREATE ON SCHEMA public TO PUBLIC")
+    ended = command_line.run(*_migrate(warehouse, tmp_path))
+    assert ended.code == 0, ended.stderr
+    assert not await reader.fetchval("SELECT has_schema_privilege('public', 'CREATE')")
+    # Where public is the superuser's, as before 15, the owner can't: roles.sql does.
+    execute(warehouse, "ALTER SCHEMA public OWNER TO postgres", "GRANT CREATE ON SCHEMA public TO PUBLIC")
+    ended = command_line.run(*_migrate(warehouse, tmp_path))
+    assert ended.code == 0, ended.stderr
+    execute(warehouse, (SQL_FOLDER / "roles.sql").read_text())
+    assert not await reader.fetchval("SELECT has_schema_privilege('public', 'CREATE')")
+    execute(warehouse, "ALTER SCHEMA public OWNER TO pg_database_owner")
+
+
+def test_migrate_tells_that_the_reader_could_hold_locks_until_it_cannot(
+    roles: None, database: Database, tmp_path: Path, command_line: CommandLine
+) -> None:
+    execute(database, f"ALTER DATABASE {database.dbname} OWNER TO qbo_owner")
+    said = command_line.run(*_migrate(database, tmp_path)).stdout
+    assert "note: qbo_reader may take advisory locks there and so stop runs; run sql/roles.sql" in said
+    execute(database, (SQL_FOLDER / "roles.sql").read_text())
+    assert "note:" not in command_line.run(*_migrate(database, tmp_path)).stdout
+    execute(
+        database,
+        "DROP OWNED BY qbo_owner, qbo_extractor CASCADE",
+        "ALTER DATABASE " + database.dbname + " OWNER TO postgres",
+    )
 
 
 def _as(database: Database, role: str) -> Database:

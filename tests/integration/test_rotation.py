@@ -105,7 +105,8 @@ async def test_a_rotation_that_was_cut_short_hinders_no_run_and_is_ended_by_the_
     ended = await asyncio.to_thread(company.command.backfill, "items")
     assert (ended.code, ended.result["status"]) == (0, "done")
     await rotate_postgres_password(company.command.secrets)
-    assert _password(company) == "the-next-password"
+    assert _password(company) != "the-next-password"
+    await (await asyncpg.connect(replace(company.warehouse, password=_password(company)).dsn)).close()
     assert company.command.secrets.get("POSTGRES_PASSWORD_NEXT") is None
 
 

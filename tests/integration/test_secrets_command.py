@@ -23,10 +23,17 @@ def run(mage: MageHome, *arguments: str, value: str = "") -> Ended:
     return mage.command_line.run("secrets", *arguments, text=value)
 
 
-def test_a_value_from_stdin_loses_one_newline_and_nothing_else(mage: MageHome) -> None:
-    done = run(mage, "set", "QBO_CLIENT_SECRET", value=f"  {CANARY} \n")
+def test_a_password_loses_one_newline_and_nothing_else(mage: MageHome) -> None:
+    done = run(mage, "set", "POSTGRES_PASSWORD", value=f"  {CANARY} \n")
     assert done.code == 0
-    assert mage.secrets.get("QBO_CLIENT_SECRET") == f"  {CANARY} "
+    assert mage.secrets.get("POSTGRES_PASSWORD") == f"  {CANARY} "
+    assert CANARY not in done.stdout + done.stderr
+
+
+def test_what_pasting_adds_is_taken_off_and_told(mage: MageHome) -> None:
+    done = run(mage, "set", "QBO_CLIENT_SECRET", value=f"\ufeff {CANARY} \r\n")
+    assert mage.secrets.get("QBO_CLIENT_SECRET") == CANARY
+    assert "without 2 blanks or line ends, U+FEFF" in done.stdout
     assert CANARY not in done.stdout + done.stderr
 
 

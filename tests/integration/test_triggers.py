@@ -154,3 +154,35 @@ def test_a_file_that_is_no_yaml_is_one_line(command_line: CommandLine, triggers_
 def test_list_reads_mages_database_in_sqlite_and_in_postgres(mage: MageHome) -> None:
     ended = mage.command_line.run("triggers", "list")
     assert (ended.code, ended.stderr) == (0, "")
+
+
+def test_a_used_trigger_is_told_and_can_be_made_to_fire_again(command_line: CommandLine, triggers_file: Path) -> None:
+    database = Path(command_line.environ["MAGE_DATA_DIR"]) / "mage_project" / "mage-ai.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute(
+            """INSERT INTO pipeline_schedule (id, name, pipeline_uuid, schedule_interval, schedule_type, status)
+               VALUES (1, 'invoices_once', 'qb_invoices_backfill', '@once', 'TIME', 'ACTIVE')"""
+        )
+        connection.execute(
+            """INSERT INTO pipeline_run (id, pipeline_schedule_id, pipeline_uuid, status)
+               VALUES (1, 1, 'qb_invoices_backfill', 'COMPLETED')"""
+        )
+    assert "triggers rearm NAME" in command_line.run("triggers", "list").stdout
+    ended = command_line.run("triggers", "rearm", "invoices_once", "--at", "2026-12-05T01:00:00-05:00")
+    assert (ended.code, ended.stderr) == (0, "")
+    again = entries(triggers_file)["invoices_once"]
+    assert (again["status"], again["last_enabled_at"]) == ("active", None)
+    assert again["start_time"] == datetime(2026, 12, 5, 6)  # noqa: DTZ001 - Mage's are naive and in UTC
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("SELECT name, status FROM pipeline_schedule").fetchall() == [
+            ("invoices_once (run 1)", "INACTIVE")
+        ]
+    assert command_line.run("triggers", "rearm", "nobody").code == 2
+
+
+def test_a_date_without_quotes_is_told_with_file_trigger_and_variable(
+    command_line: CommandLine, triggers_file: Path
+) -> None:
+    triggers_file.write_text(BEFORE.replace("'2020-01-01'", "2020-01-01"))
+    told = command_line.run("triggers", "list").stdout
+    assert f"{triggers_file}: invoices_once: fecha_inicio is a date without quotes" in told

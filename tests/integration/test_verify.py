@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from async_extractor import ConfigurationError, IncompleteError
-from async_extractor.checks import Validation
+from async_extractor.checks import CheckResult
 from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.request import BackfillRequest
 from async_extractor.verification import Verification
@@ -49,7 +49,7 @@ async def plant(database: Any, statement: str, *values: Any) -> list[Any]:
         await connection.close()
 
 
-def check(result: VerificationResult, name: str) -> Validation:
+def check(result: VerificationResult, name: str) -> CheckResult:
     return {check.name: check for check in result.checks}[name]
 
 
@@ -128,7 +128,7 @@ async def test_a_day_altered_under_the_same_version_is_found_without_reading_eve
         repaired = await verify(secrets, repair=True)
         assert repaired.status == "repaired"
         # What was read again was compared again.
-        assert check(repaired, "source_rows").found["compared"] >= len(altered)
+        assert check(repaired, "source_rows").figures["compared"] >= len(altered)
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
         after = await verify(secrets)
         assert (after.status, after.requests) == ("equal", 1)
@@ -215,7 +215,7 @@ async def test_a_chunk_marked_done_that_nobody_read_is_read(database: Any) -> No
         )
         found = await verify(secrets)
         assert found.status == "different"
-        assert [c["chunk_id"] for c in check(found, "ledger").found["hollow"]] == window
+        assert [int(c.split()[0]) for c in check(found, "ledger").figures["hollow"]] == window
         repaired = await verify(secrets, repair=True)
         assert repaired.status == "repaired", repaired.checks
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
@@ -236,7 +236,7 @@ async def test_a_window_of_the_ledger_that_is_off_by_an_hour_leaves_a_hole_that_
         found = await verify(secrets)
         assert found.status == "different"
         assert check(found, "windows").severity == "error"
-        assert len(check(found, "ledger").found["holes"]) == 1
+        assert len(check(found, "ledger").figures["holes"]) == 1
         repaired = await verify(secrets, repair=True)
         assert repaired.status == "repaired", repaired.checks
         assert {c.name: c.severity for c in repaired.checks if c.severity in ("warning", "error")} == {}
@@ -279,7 +279,7 @@ async def test_a_day_with_triple_volume_is_found_in_raw_and_mended(database: Any
         found = await verify(secrets)
         volume = check(found, "volume")
         assert volume.severity == "warning"
-        assert day in [odd["day"] for odd in volume.found["odd_days"]]
+        assert str(day) in [odd["day"] for odd in volume.figures["odd_days"]]
         assert sorted(f.id for f in found.found.of("surplus")) == sorted(planted)
         repaired = await verify(secrets, repair=True)
         assert (repaired.status, repaired.marked_deleted) == ("repaired", len(planted))

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-from async_extractor.checks import Validation
+from async_extractor.checks import CheckResult
 from async_extractor.report import RunFigures
 from async_extractor.windows import UTC
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
-SOURCE_OK = Validation(
-    "source_count", "ok", "QuickBooks and raw both have 90 records in the range", {"source": 90, "raw": 90}
-)
-VOLUME_OK = Validation(
+SOURCE_OK = CheckResult("source_count", "ok", {"source": 90, "raw": 90, "quarantined": 0})
+VOLUME_OK = CheckResult(
     "volume",
     "ok",
-    "90 rows from 2024-01-01 to 2024-03-30, without gaps, empty days or outliers",
     {"rows": 90, "first_day": "2024-01-01", "last_day": "2024-03-30", "odd_days": [], "gaps": []},
 )
-MISSING = Validation(
+MISSING = CheckResult(
     "source_count",
     "error",
-    "QuickBooks has 90 records in the range, raw 80: 10 are missing",
-    {"source": 90, "raw": 80},
+    {"source": 90, "raw": 80, "missing": 10, "quarantined": 0},
     "qbo-backfill verify invoices --fecha-inicio 2024-01-01 --fecha-fin 2024-03-30 --repair",
 )
+CONTROL = {
+    "month": "2024-01",
+    "currency": "USD",
+    "rows": 30,
+    "total": Decimal("12345678.90"),
+    "balance": Decimal("345.50"),
+    "first_date": "2024-01-01",
+    "last_date": "2024-01-31",
+}
 
 
 def chunk(number: int, status: str = "done", **more: Any) -> dict[str, Any]:
@@ -48,6 +54,7 @@ def chunk(number: int, status: str = "done", **more: Any) -> dict[str, Any]:
         "rows_inserted": 30,
         "bytes_read": 30_000,
         "seconds": 1.5,
+        "done": status in ("done", "superseded"),
         **dict.fromkeys(zeros, 0),
         **more,
     }
@@ -55,7 +62,7 @@ def chunk(number: int, status: str = "done", **more: Any) -> dict[str, Any]:
 
 def figures(
     status: str = "done",
-    checks: tuple[Validation, ...] = (SOURCE_OK, VOLUME_OK),
+    checks: tuple[CheckResult, ...] = (SOURCE_OK, VOLUME_OK),
     *,
     chunks: list[dict[str, Any]] | None = None,
     events: tuple[dict[str, Any], ...] = (),
@@ -63,13 +70,15 @@ def figures(
 ) -> RunFigures:
     """A run of three chunks; `run` are fields of its row in ops.runs."""
     chunks = [chunk(number) for number in range(3)] if chunks is None else chunks
-    done = sum(c["status"] == "done" for c in chunks)
-    left = [c for c in chunks if c["status"] != "done"]
     read = sum(c["rows_read"] for c in chunks)
     finished = None if status == "running" else datetime(2026, 11, 24, 10, 0, 9, tzinfo=UTC)
+    zeros = ("rows_updated", "rows_unchanged", "rows_quarantined", "retries", "throttled")
     return RunFigures(
         run={
             "run_id": 7,
+            "realm_id": "4620816365000007770",
+            "raw_schema": "raw",
+            "environment": "simulator",
             "entity": "invoices",
             "filter_field": "last_updated",
             "mode": "resume",
@@ -80,43 +89,34 @@ def figures(
             "status": status,
             "as_of": datetime(2026, 11, 24, 9, 59, 58, tzinfo=UTC),
             "source_count": 90,
-            "requests_sent": 1,
-            "requests_retried": 0,
-            "requests_throttled": 0,
             "error": None,
-            "settings": {"python": "3.11"},
+            "settings": {"python": "3.11", "qbo-backfill": "0.1.0"},
             "started_at": datetime(2026, 11, 24, 10, 0, 0, tzinfo=UTC),
             "finished_at": finished,
-            "realm_id": "4620816365000007770",
-            **run,
-        },
-        counts={"planned": len(chunks), "done": done, "failed": sum(c["status"] == "failed" for c in chunks)},
-        totals={
-            "read": read,
-            "inserted": read,
-            "updated": 0,
-            "unchanged": 0,
-            "quarantined": 0,
+            "seconds": 9.0,
+            "chunks_planned": len(chunks),
+            "chunks_done": sum(c["done"] for c in chunks),
+            "chunks_failed": sum(c["status"] == "failed" for c in chunks),
             "pages": len(chunks),
-            "bytes": 90_000,
-            "requests": len(chunks),
-            "retries": 0,
-            "throttled": 0,
+            "requests": len(chunks) + 1,
+            "chunk_requests": len(chunks),
+            "rows_read": read,
+            "rows_inserted": read,
+            "bytes_read": 90_000,
+            "wait_seconds": 0.5,
+            "fetch_seconds": 2.0,
+            "split_seconds": 0.1,
+            "copy_seconds": 0.3,
+            "merge_seconds": 0.6,
+            "overlapped_seconds": 1.2,
+            "worker_seconds": 4.5,
+            **dict.fromkeys(zeros, 0),
+            **run,
         },
         chunks=chunks,
         all_checks=checks,
         days=[(date(2024, 1, 1) + timedelta(days=number), 1 + number % 3) for number in range(90)],
         events=events,
-        seconds_by_part={
-            "wait": 0.5,
-            "fetch": 2.0,
-            "split": 0.1,
-            "copy": 0.3,
-            "merge": 0.6,
-            "overlapped": 1.2,
-            "attempts": 4.5,
-        },
-        resume_at=left[0] if left else None,
-        environment="simulator",
+        control_totals=[CONTROL, {**CONTROL, "month": "2024-02", "last_date": "2024-02-29"}],
         month_requests=1234,
     )

@@ -10,7 +10,7 @@ import pytest
 
 from async_extractor.cli.bench import _pairs
 from async_extractor.errors import RequestError
-from async_extractor.tuning.chart import bars, lines
+from async_extractor.report.svg import bars, lines
 from async_extractor.tuning.grid import Cell, _quantile, recommended
 from tools.bench.outcome import Goal, Part, Table
 

@@ -7,8 +7,12 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
+from async_extractor.checks.messages import MESSAGES, NAMES
 from async_extractor.codes import CHECKS, ERRORS, EVENTS, code_of
 from async_extractor.events import Diary, Event, Events, JsonLines
+from tools.docs import code_document
 
 CHECKOUT = Path(__file__).parents[2]
 ALL = (*EVENTS, *CHECKS, *ERRORS)
@@ -26,19 +30,20 @@ def test_every_event_that_the_code_emits_has_a_code() -> None:
     assert emitted <= {code.name for code in EVENTS}
 
 
-def test_every_check_that_is_made_has_a_code() -> None:
-    made = set()
-    for path in (CHECKOUT / "async_extractor").rglob("*.py"):
-        made |= set(re.findall(r'\bValidation\(\s*"(\w+)"', path.read_text(encoding="utf-8")))
-    assert made == {code.name for code in CHECKS}
+def test_every_check_has_a_name_and_its_sentences() -> None:
+    checks = {code.name for code in CHECKS}
+    assert set(NAMES) == checks
+    assert {key.partition(".")[0] for key in MESSAGES} == {*checks, "not_made"}
 
 
-def test_the_documentation_lists_every_code_with_its_meaning() -> None:
-    text = (CHECKOUT / "docs" / "error-codes.md").read_text(encoding="utf-8")
+def test_each_code_means_something_in_both_languages() -> None:
     for code in ALL:
-        assert f"| {code.code} | `{code.name}` | {code.meaning} | {code.action} |" in text
-    listed = re.findall(r"^\| (QBF-\w+) \|", text, re.MULTILINE)
-    assert sorted(listed) == sorted(code.code for code in ALL)
+        english, spanish = code.means
+        assert english != spanish
+
+
+def test_the_document_is_generated() -> None:
+    assert code_document.DOCUMENT.read_text(encoding="utf-8") == code_document.describe()
 
 
 def test_every_check_is_explained() -> None:
@@ -47,8 +52,9 @@ def test_every_check_is_explained() -> None:
         assert f"### `{code.name}` ({code.code})" in text
 
 
-def test_an_event_without_a_code_of_its_own_gets_its_phases() -> None:
-    assert code_of("something_new", "load") == "QBF-I400"
+def test_an_unknown_event_is_a_mistake() -> None:
+    with pytest.raises(KeyError):
+        code_of("something_new")
 
 
 def test_json_lines_are_one_object_an_event_with_its_code_and_fields() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 
+import aiohttp
 import pytest
+from aioresponses import aioresponses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from async_extractor.qbo.faults import TransientFault
-from async_extractor.qbo.gunzip import decoded
+from async_extractor.qbo.faults import PageFault, TransientFault
+from async_extractor.qbo.gunzip import arrived_whole, decoded, read_body
 
 BODY = b'{"QueryResponse":{"totalCount":7}}' * 50
 PACKED = gzip.compress(BODY)
@@ -56,5 +59,45 @@ def test_a_body_with_a_wrong_byte_is_never_taken_for_another(at: int, change: in
 
 
 def test_what_is_no_gzip_at_all_is_refused() -> None:
-    with pytest.raises(TransientFault, match="BadGzipFile"):
+    with pytest.raises(TransientFault, match="not a whole gzip file"):
         decoded(b"<html>502 Bad Gateway</html>", "gzip")
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_bound(members: int) -> None:
+    """A body that decompresses to more than it may be is a page fault, and takes no memory beyond the bound."""
+    one = gzip.compress(bytes(60_000_000 // members))
+    assert len(decoded(one * members, "gzip", 60_000_000)) == 60_000_000
+    tracemalloc.start()
+    with pytest.raises(PageFault, match="more than 1,000,000 bytes"):
+        decoded(one * members, "gzip", 1_000_000)
+    assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("sent", [BODY, PACKED])
+async def test_reading_in_pieces(sent: bytes) -> None:
+    """A body is read piece by piece and no further than its bound."""
+    headers = {"Content-Encoding": "gzip"} if sent is PACKED else {}
+    with aioresponses() as api:
+        api.get("http://here/", body=sent, headers=headers, repeat=True)
+        async with aiohttp.ClientSession() as session:
+            async with session.get("http://here/") as response:
+                assert await read_body(response, len(BODY)) == BODY
+            async with session.get("http://here/") as response:
+                with pytest.raises(PageFault):
+                    await read_body(response, len(BODY) - 1)
+
+
+@pytest.mark.parametrize(
+    ("headers", "whole"),
+    [
+        ({"Content-Length": "7"}, True),
+        ({"Transfer-Encoding": "Chunked"}, True),
+        ({"Content-Encoding": "gzip"}, True),
+        ({"Connection": "close"}, False),
+    ],
+)
+def test_arrived_whole(headers: dict[str, str], whole: bool) -> None:
+    """Where a body ends by its length, its last chunk or its trailer, it was cut off by nobody."""
+    assert arrived_whole(headers) == whole

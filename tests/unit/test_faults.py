@@ -326,3 +326,33 @@ def test_long_words_of_a_fault_are_cut(body: bytes, longest: int) -> None:
 @pytest.mark.parametrize("code", ["3200", "003200", "100"])
 def test_an_expired_token_is_known_by_its_code_under_every_status_it_was_seen_with(status: int, code: str) -> None:
     assert isinstance(classify(status, {}, lower(code, "message=AuthenticationFailed")), TokenExpiredFault)
+
+
+@pytest.mark.parametrize("harmful", ["\x00", "\x1b[2J", "\x9b31m", "\ud800", "\r\n", "\u202e", "\x1b]0;title\x07"])
+def test_harmful_text(harmful: str) -> None:
+    """Whatever an answer says or is called, a fault is one line that Postgres and a terminal can take."""
+    words = upper("10000", f"An{harmful}error", f"{harmful}detail")
+    for body in (words, xml("10000", "A", "B").replace(b"A", harmful.encode("utf-8", "surrogatepass"))):
+        fault = classify(500, {"intuit_tid": f"1-65a{harmful}-3f"}, body)
+        assert fault is not None
+        assert str(fault).isprintable()
+        assert fault.tid.isprintable()
+        str(fault).encode()
+
+
+def test_no_end() -> None:
+    """Words, codes and transaction ids are bounded."""
+    fault = QboFault("x" * 10**6, code="1" * 10**6, tid="y" * 10**6)
+    assert (len(str(fault)) < 1_200, len(fault.code), len(fault.tid)) == (True, 20, 100)
+
+
+def test_token_in_escape_sequences() -> None:
+    """A token that is broken up by escape sequences is redacted all the same."""
+    broken = REFRESH[:9] + "\x1b[0m" + REFRESH[9:]
+    assert "[redacted]" in str(classify(500, {}, upper("10000", broken)))
+
+
+def test_byte_order_mark() -> None:
+    """A BOM before a page or a fault changes neither."""
+    assert classify(200, {}, b'\xef\xbb\xbf{"QueryResponse":{}}') is None
+    assert type(classify(200, {}, b"\xef\xbb\xbf" + upper("10000", "An error"))) is PageFault

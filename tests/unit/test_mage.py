@@ -13,8 +13,14 @@ from async_extractor.codes import code_of
 from async_extractor.errors import RequestError
 from async_extractor.events import Event
 from async_extractor.mage import blocks as mage
+from async_extractor.request import BackfillRequest
 
-RANGE = {"pipeline_uuid": "qb_items_backfill", "fecha_inicio": "2024-01-01", "fecha_fin": "2024-01-31"}
+RANGE = {
+    "pipeline_uuid": "items_of_a_friend",
+    "entity": "items",
+    "fecha_inicio": "2024-01-01",
+    "fecha_fin": "2024-01-31",
+}
 
 
 class MageLogger:
@@ -26,37 +32,31 @@ class MageLogger:
     def info(self, message: str, **fields: Any) -> None:
         self.rows.append(("info", message, fields))
 
+    def error(self, message: str, **fields: Any) -> None:
+        self.rows.append(("error", message, fields))
+
     def warning(self, message: str, **fields: Any) -> None:
         self.rows.append(("warning", message, fields))
 
 
-@pytest.mark.parametrize("entity", ["invoices", "customers", "items"])
-def test_the_pipelines_name_says_the_entity(entity: str) -> None:
-    assert mage.entity_of(f"qb_{entity}_backfill") == entity
-
-
-@pytest.mark.parametrize("name", ["invoices", "qb__backfill", "qb_invoices", "xqb_items_backfill", None, 7])
-def test_another_name_is_refused_in_one_line(name: object) -> None:
-    with pytest.raises(RequestError, match=r"^pipeline: '.*' is not named qb_<entity>_backfill$"):
-        mage.entity_of(name)
-
-
 def test_a_range_alone_gets_the_defaults_and_an_empty_variable_counts_as_none() -> None:
-    request = mage._request({**RANGE, "chunk": "", "mode": None, "ds": "2026-11-24", "env": "prod"})
+    request = BackfillRequest.of_variables({**RANGE, "chunk": "", "mode": None, "ds": "2026-11-24", "env": "prod"})
     assert (request.entity.name, request.chunk, request.concurrency) == ("items", "auto", 5)
     assert (request.filter_field, request.mode, request.lang) == ("last_updated", "resume", "en")
 
 
 def test_variables_keep_mages_types() -> None:
     # YAML gives an unquoted date as a date, a number as a number.
-    request = mage._request({**RANGE, "fecha_inicio": date(2024, 1, 1), "concurrency": 3, "mode": "retry"})
+    request = BackfillRequest.of_variables(
+        {**RANGE, "fecha_inicio": date(2024, 1, 1), "concurrency": 3, "mode": "retry"}
+    )
     assert request.window.start == datetime(2024, 1, 1, tzinfo=timezone.utc)
     assert (request.concurrency, request.mode) == (3, "retry")
 
 
 def test_a_missing_date_is_named() -> None:
     with pytest.raises(RequestError, match=r"^fecha_fin: is missing"):
-        mage._request({**RANGE, "fecha_fin": None})
+        BackfillRequest.of_variables({**RANGE, "fecha_fin": None})
 
 
 def test_a_refused_request_reaches_mage_as_its_line_alone() -> None:
@@ -107,3 +107,13 @@ async def test_a_block_that_is_played_inside_a_running_loop_gets_its_own() -> No
         return asyncio.get_running_loop() is not loop
 
     assert mage._in_a_loop(stage) is True
+
+
+def test_a_wrong_parameter_is_one_error_in_mages_log_with_its_code() -> None:
+    logger = MageLogger()
+    with pytest.raises(RequestError) as caught:
+        mage.plan({**RANGE, "concurrencia": 3, "workers": 99, "profile": "ACME!", "fecha_fin": "x", "logger": logger})
+    ((level, message, _),) = logger.rows
+    assert (level, message) == ("error", f"QBF-E901 {caught.value}")
+    for name in ("concurrencia: is not a variable", "workers: '99'", "profile 'ACME!'", "fecha_fin: 'x'"):
+        assert name in message

@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from async_extractor.entities import ENTITIES
-from async_extractor.mage import blocks as mage
 from async_extractor.request import BackfillRequest
 
 PROJECT = Path(__file__).parents[2] / "mage_project"
@@ -34,14 +33,18 @@ def trigger(entity: str) -> dict[str, Any]:
 def test_every_pipeline_loads_an_entity_that_the_extractor_knows() -> None:
     folders = {path.name for path in (PROJECT / "pipelines").iterdir() if path.is_dir()}
     assert {f"qb_{entity}_backfill" for entity in COURSE} <= folders
-    assert {mage.entity_of(name) for name in folders} <= ENTITIES.keys()
+    assert {pipeline(entity)["variables"]["entity"] for entity in COURSE} == set(COURSE) <= ENTITIES.keys()
 
 
 @pytest.mark.parametrize("entity", COURSE)
 def test_the_pipelines_differ_in_nothing_but_their_names(entity: str) -> None:
     def general(one: str) -> str:
         text = (PROJECT / "pipelines" / f"qb_{one}_backfill" / "metadata.yaml").read_text()
-        return text.replace(f"qb_{one}", "qb_X").replace(ENTITIES[one].query_name, "X")
+        return (
+            text.replace(f"qb_{one}", "qb_X")
+            .replace(f"entity: {one}", "entity: X")
+            .replace(ENTITIES[one].query_name, "X")
+        )
 
     assert general(entity) == general("invoices")
 
@@ -84,7 +87,7 @@ def test_the_trigger_runs_once_at_a_time_that_is_told_in_utc_and_guayaquil(entit
 @pytest.mark.parametrize("entity", COURSE)
 def test_the_triggers_variables_are_a_request_and_starting_mage_fires_nothing(entity: str) -> None:
     once = trigger(entity)
-    request = mage._request({**once["variables"], "pipeline_uuid": once["pipeline_uuid"]})
+    request = BackfillRequest.of_variables({**pipeline(entity)["variables"], **once["variables"]})
     assert isinstance(request, BackfillRequest)
     assert request.window.end == datetime(2026, 1, 1, tzinfo=timezone.utc)
     assert once["status"] == "inactive"
@@ -99,14 +102,15 @@ def test_the_trigger_file_is_as_mage_writes_it(entity: str) -> None:
 
 
 def test_blocks_call_one_function_and_hold_no_logic() -> None:
-    blocks = [*(PROJECT / "custom").glob("*.py"), *(PROJECT / "callbacks").glob("*.py")]
+    blocks = [path for folder in ("custom", "callbacks") for path in (PROJECT / folder).glob("qb_*.py")]
     assert len(blocks) == 5
     for path in blocks:
-        (function,) = (node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef))
+        function, *tests = (node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef))
         assert function.name == path.stem
         docstring, call = function.body
         assert isinstance(docstring, ast.Expr)
         assert isinstance(call, (ast.Return, ast.Expr))
+        assert all(len(test.body) == 2 for test in tests)
 
 
 def test_the_project_tells_nothing_to_mages_makers_and_holds_no_secret() -> None:

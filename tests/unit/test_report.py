@@ -12,20 +12,16 @@ from typing import Any
 
 import pytest
 
-from async_extractor.checks import Validation
+from async_extractor.checks import CheckResult
+from async_extractor.checks.messages import MESSAGES
 from async_extractor.report import as_html, as_markdown, compose, reports_folder, write_report
-from async_extractor.report.sentences import CHECK_NAMES, sentence
-from async_extractor.report.texts import Texts, all_texts
+from async_extractor.report.texts import TEXTS
 from tests.support.run_figures import MISSING, SOURCE_OK, VOLUME_OK, chunk, figures
 
-LOOK = Validation(
-    "quarantine",
-    "warning",
-    "1 records are in quarantine",
-    {"standing": 1, "of_this_run": 1},
-    "qbo-backfill quarantine list",
+LOOK = CheckResult(
+    "quarantine", "warning", {"standing": 1, "of_this_run": 1, "read": 900}, "qbo-backfill quarantine list"
 )
-MENDED = Validation("repair", "ok", "mended")
+REPAIRED = CheckResult("repair", "ok", {"windows": ["w"], "marked_deleted": 1})
 BREAKER = {
     "happened_at": figures().run["started_at"],
     "code": "QBF-W307",
@@ -34,11 +30,13 @@ BREAKER = {
     "intuit_tid": None,
 }
 COMPARED: dict[str, Any] = {
-    "source": 90, "raw": 80, "compared": 30, "whole": False, "days": ["2024-01-05"],
+    "source": 90, "raw": 80, "compared": 30, "whole": False, "days": ["2024-01-05"], "different_days": 1,
     "missing": 10, "outdated": 0, "altered": 2, "surplus": 0, "misplaced": 0, "quarantined": 0, "unread": 0, "moved": 0,
     "ids": {"missing": ["1", "2"], "altered": ["3", "4"]},
 }  # fmt: skip
-ROWS = Validation("source_rows", "error", "10 missing in raw (1, 2 and 8 more)", COMPARED, MISSING.advice)
+SAYS = tuple(f"source_rows.{part}" for part in ("counted", "missing", "altered", "days"))
+ROWS = CheckResult("source_rows", "error", COMPARED, MISSING.advice, SAYS)
+EQUAL = replace(ROWS, severity="ok", says=("source_rows.counted", "source_rows.equal"))
 
 
 def verdict(lang: str = "en", **run: Any) -> tuple[str, str, str]:
@@ -49,8 +47,9 @@ def verdict(lang: str = "en", **run: Any) -> tuple[str, str, str]:
 def test_a_whole_run_whose_checks_passed_is_complete_and_there_is_nothing_to_do() -> None:
     tone, headline, text = verdict()
     assert (tone, headline) == ("good", "Complete")
-    assert text.startswith("# Complete\n\n**Run 7: invoices.** All 3 chunks of the range are in raw")
-    assert "there is nothing left to do" in text
+    assert text.startswith("# Complete\n\n**Run 7: invoices.** All 3 chunks of the range are in raw.")
+    assert "Nothing to do." in text
+    assert "90 at QuickBooks = 90 in raw" in text
 
 
 def test_missing_rows_make_it_wrong_and_name_the_command() -> None:
@@ -91,17 +90,16 @@ def test_a_refused_run_gives_the_reason() -> None:
     ("checks", "headline"),
     [
         ((VOLUME_OK,), "Raw equals QuickBooks"),
-        ((ROWS, replace(ROWS, severity="ok"), MENDED), "Repaired: raw equals QuickBooks"),
+        ((ROWS, EQUAL, REPAIRED), "Repaired: raw equals QuickBooks"),
         ((ROWS,), "Raw differs from QuickBooks"),
     ],
 )  # fmt: skip
-def test_a_verification_has_verdicts_of_its_own(checks: tuple[Validation, ...], headline: str) -> None:
+def test_a_verification_has_verdicts_of_its_own(checks: tuple[CheckResult, ...], headline: str) -> None:
     assert verdict(mode="verify", checks=checks)[1] == headline
 
 
 def test_what_a_repair_found_before_it_stays_in_the_report() -> None:
-    mended = Validation("source_rows", "ok", "QuickBooks counts 90", {**COMPARED, "missing": 0, "altered": 0})
-    _, _, text = verdict(mode="verify", checks=(ROWS, mended))
+    _, _, text = verdict(mode="verify", checks=(ROWS, EQUAL))
     assert "10 missing in raw" in text.partition("Found before the repair")[2]
 
 
@@ -126,26 +124,62 @@ def test_the_breakers_story_and_retries_are_told_with_their_codes() -> None:
     assert "the circuit breaker stayed closed" in verdict()[2]
 
 
-def test_every_text_is_there_in_both_languages_with_the_same_values() -> None:
-    for key, (english, spanish) in all_texts().items():
-        fields = [{name for _, name, _, _ in string.Formatter().parse(text) if name} for text in (english, spanish)]
-        assert fields[0] == fields[1], key
-        assert english
-        assert spanish
+def fields_of(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
-@pytest.mark.parametrize("name", sorted(CHECK_NAMES))
-def test_every_check_has_a_spanish_sentence(name: str) -> None:
-    found: dict[str, dict[str, Any]] = {
-        "keys": {"rows": 3}, "utc": {}, "pages": {"beyond": [], "holes": []}, "chunk_counts": {"chunks": []},
-        "ledger": {"hollow": [], "holes": [], "open": 0}, "quarantine": {"standing": 0, "of_this_run": 0},
-        "source_count": {"source": 3, "raw": 3}, "source_rows": COMPARED, "volume": VOLUME_OK.found,
-        "seals": {"days": 4}, "windows": {}, "repair": {"windows": ["w"], "marked_deleted": 2},
-        "reprocess": {"rows_after": 3},
-    }  # fmt: skip
-    spanish = sentence(Validation(name, "ok", "the English words", found[name]), Texts("es"))
-    assert spanish != "the English words"
-    assert not re.search(r"\b(the|and|rows|of|was|were)\b", spanish)
+@pytest.mark.parametrize("table", [TEXTS, MESSAGES], ids=["texts", "messages"])
+def test_every_text_is_there_in_both_languages_with_the_same_values(table: dict[str, tuple[str, str]]) -> None:
+    for key, pair in table.items():
+        english, spanish = pair
+        assert english, key
+        assert spanish, key
+        # How many different days, say, may be said in one language only.
+        assert fields_of(english) - {"different_days"} == fields_of(spanish) - {"different_days"}, key
+
+
+def test_a_no_op_run_says_nothing_new_and_what_the_range_holds() -> None:
+    tone, headline, text = verdict(rows_inserted=0, rows_read=0)
+    assert (tone, headline) == ("good", "Complete, nothing new")
+    assert "The range's 90 rows were in raw before" in text
+
+
+def test_a_check_that_could_not_be_made_is_wrong() -> None:
+    unmade = CheckResult.not_made("source_count", TimeoutError("QuickBooks gave no answer"))
+    tone, _, text = verdict("en", status="incomplete", checks=(unmade,))
+    assert tone == "bad"
+    assert "could not be made: TimeoutError: QuickBooks gave no answer" in text
+    assert "no se pudo hacer" in verdict("es", status="incomplete", checks=(unmade,))[2]
+
+
+def test_a_run_without_checks_is_not_complete() -> None:
+    assert verdict(status="incomplete", checks=())[0] == "bad"
+
+
+def test_control_totals_are_summed_by_currency() -> None:
+    _, _, text = verdict()
+    assert "| All | USD | 60 | 24,691,357.80 | 691.00 | 2024-01-01 | 2024-02-29 |" in text
+
+
+def test_one_is_singular() -> None:
+    """One day, one row, one chunk: in both languages."""
+    day = {
+        "day": "2024-01-07",
+        "rows": 1,
+        "kind": "high",
+        "usual": 0,
+        "spread": 0.5,
+        "first": "2023-11-12",
+        "last": "2024-03-03",
+    }
+    found = {"high": 1, "highest": day, "odd_days": [day], "gaps": []}
+    check = CheckResult("volume", "notice", found, says=("volume.high", "volume.confirmed"))
+    assert check.words("en").startswith(
+        "1 day with unusually many rows, for example: Sunday 2024-01-07 has 1 row; Sundays"
+    )
+    assert check.words("es").startswith(
+        "1 día con muchas más filas de lo usual, por ejemplo: domingo 2024-01-07: 1 fila"
+    )
 
 
 def test_the_spanish_report_has_no_english_headings_and_spanish_numbers() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
-from async_extractor.request import BackfillRequest
+from async_extractor.request import VARIABLES, BackfillRequest, misspelt
 from async_extractor.windows import UTC, Window
 
 NOW = datetime(2026, 11, 24, 10, 30, tzinfo=UTC)
@@ -177,13 +177,15 @@ def test_1990_is_the_earliest_year() -> None:
     assert parse(fecha_inicio="1990-01-01").window.start == utc(1990, 1, 1)
 
 
-@pytest.mark.parametrize("value", [0, 11, -1, 2.5, 5.0, True, False, None, "", "five", "0", "11", "1e1", "5 6", [5]])
+@pytest.mark.parametrize("value", [0, 11, -1, 2.5, True, False, "five", "0", "11", "1e1", "5 6", "5.5", "٥", [5]])
 def test_concurrency_is_a_whole_number_from_1_to_10(value: object) -> None:
     assert refusal(concurrency=value).startswith("concurrency: ")
     assert "is not a whole number from 1 to 10" in refusal(concurrency=value)
 
 
-@pytest.mark.parametrize(("value", "expected"), [(1, 1), (10, 10), ("7", 7), (" 3 ", 3), ("05", 5)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1, 1), (10, 10), ("7", 7), (" 3 ", 3), ("05", 5), (5.0, 5), ("5.0", 5)]
+)
 def test_concurrency_may_come_as_text(value: object, expected: int) -> None:
     assert parse(concurrency=value).concurrency == expected
 
@@ -193,11 +195,8 @@ def test_concurrency_may_come_as_text(value: object, expected: int) -> None:
     [
         ("entity", "invoice", "invoices, customers, items"),
         ("entity", "Invoices", "invoices, customers, items"),
-        ("entity", "", "invoices, customers, items"),
-        ("entity", None, "invoices, customers, items"),
         ("entity", "vendors; DROP TABLE raw.qb_items", "invoices, customers, items"),
         ("filter_field", "updated", "last_updated, created, txn_date"),
-        ("filter_field", None, "last_updated, created, txn_date"),
         ("mode", "force", "resume, reprocess, retry"),
         ("mode", 1, "resume, reprocess, retry"),
         ("lang", "fr", "en, es"),
@@ -205,6 +204,45 @@ def test_concurrency_may_come_as_text(value: object, expected: int) -> None:
 )
 def test_an_unknown_word_is_refused_with_those_that_are_known(name: str, value: object, allowed: str) -> None:
     assert refusal(**{name: value}) == f"{name}: {str(value)!r} is not one of {allowed}"
+
+
+@pytest.mark.parametrize("value", [None, "", " "])
+def test_an_empty_value_is_the_default_and_an_entity_has_none(value: object) -> None:
+    empty = dict.fromkeys(("chunk", "concurrency", "filter_field", "mode", "lang"), value)
+    assert parse(**empty) == parse()
+    assert refusal(entity=value) == "entity: is missing; one of invoices, customers, items"
+
+
+def test_a_variable_that_is_misspelt_is_told_with_the_right_name() -> None:
+    assert misspelt(["fecha_fn", "concurrencia", "Mode", "fecha-inicio"]) == [
+        "fecha_fn: is not a variable of this pipeline; fecha_fin is",
+        "concurrencia: is not a variable of this pipeline; concurrency is",
+        "Mode: is not a variable of this pipeline; mode is",
+        "fecha-inicio: is not a variable of this pipeline; fecha_inicio is",
+    ]
+
+
+def test_mages_own_variables_and_a_persons_others_are_not_misspelt() -> None:
+    mages = "block_uuid pipeline_uuid pipeline_run_id trigger_name execution_date execution_partition ds hr env event"
+    others = (
+        "interval_start_datetime interval_end_datetime interval_seconds repo_path configuration context logger retry"
+    )
+    assert misspelt([*mages.split(), *others.split(), "dynamic_block_index", "my_note", *VARIABLES]) == []
+
+
+def test_a_run_gives_its_request_back() -> None:
+    request = parse(chunk="P1M", concurrency=3, mode="reprocess", lang="es", filter_field="created")
+    row = {
+        "entity": "invoices",
+        "range_start": request.window.start,
+        "range_end": request.window.end,
+        "chunk": "P1M",
+        "concurrency": 3,
+        "filter_field": "created",
+        "mode": "reprocess",
+        "settings": b'{"lang": "es"}',
+    }
+    assert BackfillRequest.of_run(row) == request
 
 
 @pytest.mark.parametrize("value", ["customers", " customers ", ENTITIES["customers"]])
@@ -215,8 +253,6 @@ def test_an_entity_comes_as_its_name_or_itself(value: object) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "",
-        None,
         "month",
         "P",
         "PT",
@@ -233,7 +269,8 @@ def test_an_entity_comes_as_its_name_or_itself(value: object) -> None:
 def test_an_unknown_chunk_is_refused_with_examples(value: object) -> None:
     line = refusal(chunk=value)
     assert line.startswith("chunk: ")
-    assert line.endswith("use auto, day, week or an ISO 8601 duration such as P1M or PT6H")
+    assert line.endswith(" auto, day, week or an ISO 8601 duration such as P1M or PT6H")
+    assert line.count("P1M or") == 1
 
 
 @pytest.mark.parametrize(
@@ -294,6 +331,12 @@ def test_all_parameters_that_are_wrong_are_named_in_the_one_line() -> None:
         "concurrency",
         "mode",
     ]
+
+
+def test_both_dates_are_named_when_both_are_wrong() -> None:
+    line = refusal(fecha_inicio="01/02/2024", fecha_fin="31/12/2024")
+    assert "fecha_inicio: '01/02/2024' is not" in line
+    assert "; fecha_fin: '31/12/2024' is not" in line
 
 
 def test_a_wrong_date_does_not_hide_what_else_is_wrong() -> None:

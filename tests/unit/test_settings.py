@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +107,70 @@ def test_a_port_that_is_none_is_refused(value: str) -> None:
 @pytest.mark.parametrize("value", ["1", "5432", "65535"])
 def test_a_port_is_any_number_from_1_to_65535(value: str) -> None:
     assert warehouse_address(Given(POSTGRES_PORT=value)).port == int(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "host"),
+    [
+        ("[::1]", "::1"),
+        ("::1", "::1"),
+        ("[fe80::1%eth0]", "fe80::1%eth0"),
+        ("2001:0db8::0001", "2001:db8::1"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("db.example.com", "db.example.com"),
+        ("warehouse_db", "warehouse_db"),
+        ("/var/run/postgresql", "/var/run/postgresql"),
+    ],
+)
+def test_hosts_as_people_write_them(value: str, host: str) -> None:
+    assert warehouse_address(Given(POSTGRES_HOST=value)).host == host  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("db.example.com:5433", "holds a port, too"),
+        ("127.0.0.1:55432", "holds a port, too"),
+        ("[::1]:5432", "holds a port, too"),
+        ("postgresql://wh:pass-word-Qy77@db:5432/wh", "a URL's parts go into one secret each"),
+        ("db example", "is not a host's name"),
+        ("db;drop", "is not a host's name"),
+    ],
+)
+def test_what_is_no_host_is_told(value: str, says: str) -> None:
+    assert says in refusal(POSTGRES_HOST=value)
+
+
+def test_tls_is_asked_for_by_secrets_and_else_by_libpqs_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert warehouse_address(Given()).sslmode == "prefer"  # type: ignore[arg-type]
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert refusal().startswith("POSTGRES_SSLROOTCERT is not set, and POSTGRES_SSLMODE is verify-full: ")
+    monkeypatch.setenv("PGSSLROOTCERT", "system")
+    address = warehouse_address(Given())  # type: ignore[arg-type]
+    assert (address.sslmode, address.sslrootcert) == ("verify-full", "system")
+    address = warehouse_address(Given(POSTGRES_SSLMODE=" require\n"))  # type: ignore[arg-type]
+    assert address.sslmode == "require"
+
+
+@pytest.mark.parametrize("value", ["required", "allow", "Prefer", "verify_full"])
+def test_an_unknown_mode_of_tls_is_refused(value: str) -> None:
+    assert refusal(POSTGRES_SSLMODE=value) == (
+        "POSTGRES_SSLMODE: is not one of disable, prefer, require, verify-ca, verify-full"
+    )
+
+
+def test_a_root_certificate_that_cant_be_read_is_told(tmp_path: Path) -> None:
+    missing = refusal(POSTGRES_SSLMODE="verify-ca", POSTGRES_SSLROOTCERT=str(tmp_path / "root.crt"))
+    assert missing == "POSTGRES_SSLROOTCERT: the file can't be used: No such file or directory"
+    (tmp_path / "root.crt").write_text("not a certificate")
+    empty = refusal(POSTGRES_SSLMODE="verify-ca", POSTGRES_SSLROOTCERT=str(tmp_path / "root.crt"))
+    assert empty == "POSTGRES_SSLROOTCERT: the file can't be used: holds no certificate"
+
+
+def test_the_proxy_is_not_shown() -> None:
+    settings = Settings.read(Given(QBO_PROXY="http://user:pass-word-Pr0xy@proxy:3128"))  # type: ignore[arg-type]
+    assert settings.proxy == "http://user:pass-word-Pr0xy@proxy:3128"
+    assert "Pr0xy" not in repr(settings)
 
 
 def test_the_simulators_environment_needs_the_simulators_address() -> None:

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from async_extractor.checks.messages import odd_day
 from async_extractor.checks.volume import judge
 
 START = date(2024, 1, 1)
@@ -47,9 +48,9 @@ def test_a_day_with_three_times_its_rows_is_found(mean: int) -> None:
     counts[day] = 3 * mean
     [odd] = [odd for odd in judge(counts).odd if odd.day == day]
     assert odd.kind == "high"
-    assert odd.sentence().startswith(f"{day:%A} {day} has {counts[day]:,} rows; {day:%A}s from ")
-    assert "(median)" in odd.sentence()
-    assert "(MAD)" in odd.sentence()
+    assert odd_day(odd.figures(), "en").startswith(f"{day:%A} {day} has {counts[day]:,} rows; {day:%A}s from ")
+    assert "(median)" in odd_day(odd.figures(), "en")
+    assert "(MAD)" in odd_day(odd.figures(), "en")
 
 
 def test_an_empty_weekday_is_found_and_an_empty_sunday_is_not() -> None:

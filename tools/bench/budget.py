@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg2
 
-from async_extractor.tuning.chart import bars
+from async_extractor.report.svg import bars
 from local_postgres.embedded import PostgresAddress
 from qbo_simulator.simulator import run_as_process
 from tools.bench.fairness import Fairness, watch, watched

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from async_extractor.tuning.chart import lines
+from async_extractor.report.svg import lines
 from tools.bench.outcome import Goal, Part, Table
 from tools.bench.stage import Stage, simulator
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from async_extractor.tuning.chart import bars
+from async_extractor.report.svg import bars
 from qbo_simulator.simulator import SimulatorProcess
 from tools.bench.outcome import Goal, Part, Table, median, medians
 from tools.bench.processes import cpu_seconds, run_measured

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from async_extractor.tuning.chart import bars
+from async_extractor.report.svg import bars
 from qbo_simulator.simulator import SimulatorProcess
 from tools.bench.outcome import Goal, Part, Table, median
 from tools.bench.processes import BenchError, run_measured

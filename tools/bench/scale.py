@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from async_extractor.tuning.chart import lines
+from async_extractor.report.svg import lines
 from tools.bench.outcome import Goal, Part, Table, median
 from tools.bench.processes import run_measured
 from tools.bench.stage import Stage, simulator

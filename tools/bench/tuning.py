@@ -15,7 +15,7 @@ import msgspec
 
 from async_extractor.entities import ENTITIES
 from async_extractor.qbo.split import Record, split_page
-from async_extractor.tuning.chart import bars
+from async_extractor.report.svg import bars
 from async_extractor.warehouse.connection import Address, Connection, connect
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.statements import statement

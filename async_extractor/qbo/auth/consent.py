@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
-
-from authlib.common.security import generate_token
-from authlib.oauth2.rfc6749.errors import MismatchingStateException, MissingCodeException
-from authlib.oauth2.rfc6749.parameters import parse_authorization_code_response, prepare_grant_uri
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from async_extractor.errors import ConfigurationError, RequestError
 
@@ -35,15 +32,15 @@ class ConsentRequest:
 
     def __init__(self, page: str, client_id: str, redirect_uri: str) -> None:
         self.redirect_uri = redirect_uri
-        self._state = generate_token(40)
-        self.url: str = prepare_grant_uri(
-            page,
-            client_id=client_id,
-            response_type="code",
-            redirect_uri=redirect_uri,
-            scope=SCOPE,
-            state=self._state,
-        )
+        self._state = secrets.token_urlsafe(32)
+        asked = {
+            "response_type": "code",
+            "client_id": client_id,
+            "redirect_uri": redirect_uri,
+            "scope": SCOPE,
+            "state": self._state,
+        }
+        self.url = f"{page}?{urlencode(asked)}"
 
     def granted(self, answer: str) -> Granted:
         """What the address that the browser was sent to says.
@@ -51,16 +48,14 @@ class ConsentRequest:
         Raises StrangeAnswerError when it isn't this request's, ConfigurationError when the consent was refused.
         """
         said = {name: values[0] for name, values in parse_qs(urlsplit(answer).query).items()}
-        if said.get("state") != self._state:
+        if not secrets.compare_digest(said.get("state", "").encode(), self._state.encode()):
             raise StrangeAnswerError("the answer has another state than this request: begin again, in one browser")
         if "error" in said:
             word = re.sub(r"[^\w .-]", "", said["error"])[:60]
             raise ConfigurationError(f"Intuit's consent page answered {word}: nothing was stored")
-        try:
-            code = parse_authorization_code_response(answer, state=self._state)["code"]
-        except (MissingCodeException, MismatchingStateException):
-            raise StrangeAnswerError("the answer has no authorization code: begin again") from None
+        if "code" not in said:
+            raise StrangeAnswerError("the answer has no authorization code: begin again")
         realm_id = said.get("realmId", "")
-        if not re.fullmatch(r"\d{5,30}", realm_id):
+        if not re.fullmatch(r"[0-9]{5,30}", realm_id):
             raise StrangeAnswerError("the answer doesn't say which company was chosen (realmId): begin again")
-        return Granted(str(code), realm_id)
+        return Granted(said["code"], realm_id)

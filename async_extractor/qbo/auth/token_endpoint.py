@@ -10,7 +10,13 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from async_extractor.qbo.faults import AuthorizationFault, TransientFault, redact
+from async_extractor.printable import printable
+from async_extractor.qbo.faults import LONGEST_TID, AuthorizationFault, PageFault, TransientFault, redact
+from async_extractor.qbo.gunzip import ACCEPTED, MOST_HEADER_BYTES, read_body
+from async_extractor.qbo.network import connection_fault
+
+# Bytes of an answer, which has a few hundred and two tokens.
+MOST_BYTES = 65_536
 
 REAUTHORISE = (
     "reauthorise the company: run `qbo-backfill auth login`, or store a new refresh token with "
@@ -68,13 +74,22 @@ class TokenEndpoint:
                 data=form,
                 auth=aiohttp.BasicAuth(client.id, client.secret),
                 # Without the second one Intuit doesn't tell when the consent ends.
-                headers={"Accept": "application/json", "x-include-refresh-token-hard-expires-in": "true"},
+                headers={
+                    "Accept": "application/json",
+                    "Accept-Encoding": ACCEPTED,
+                    "x-include-refresh-token-hard-expires-in": "true",
+                },
                 allow_redirects=False,
+                auto_decompress=False,
+                max_line_size=MOST_HEADER_BYTES,
+                max_field_size=MOST_HEADER_BYTES,
             ) as response:
-                body = await response.read()
-                tid = response.headers.get("intuit_tid", "")
+                body = await read_body(response, MOST_BYTES)
+                tid = printable(response.headers.get("intuit_tid", ""), LONGEST_TID)
+        except PageFault as fault:
+            raise TransientFault(f"Intuit's token endpoint gave {fault}") from None
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            raise TransientFault(f"Intuit's token endpoint can't be reached ({type(error).__name__})") from None
+            raise connection_fault("Intuit's token endpoint", error) from None
         if response.status == 200:
             return _read(body, tid)
         text = redact(body[:300].decode("utf-8", "replace"))

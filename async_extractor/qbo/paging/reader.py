@@ -25,14 +25,14 @@ from datetime import datetime
 
 from async_extractor.entities import Entity
 from async_extractor.events import Events
-from async_extractor.qbo.client import Patience, QueryClient, Spent
+from async_extractor.qbo.client import Answer, Patience, QueryClient, Spent
 from async_extractor.qbo.faults import PageFault, TransientFault
 from async_extractor.qbo.paging.date_range import Span, value_of
 from async_extractor.qbo.paging.poison import MOST_PASSES, PoisonSearch
 from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.paging.source import Page, PageSource
-from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS, DateField
-from async_extractor.qbo.split import Record
+from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS, TXN_DATE, DateField, Query
+from async_extractor.qbo.split import Record, Unreadable
 from async_extractor.windows import SECOND, UTC
 
 # Before any QuickBooks Online company; only for halving a range that has no start of its own.
@@ -78,7 +78,7 @@ class WindowReader:
             if number and not (page.records or page.unreadable or page.poisoned):
                 continue  # it ends something, or all of it was handed on before
             number += 1
-            yield replace(page, number=number)
+            yield replace(_dated(page) if field == TXN_DATE else page, number=number)
 
     async def _walk(self, span: Span, patience: Patience | None = None) -> AsyncIterator[Page]:
         """Page by page along the field, each anchored at the last value of the one before."""
@@ -91,6 +91,9 @@ class WindowReader:
                 pages = self._halve(part, fault) if part else None
             else:
                 page = answer.page
+                if page.rows == 0:
+                    answer = await self._empty(span, query, answer, patience)
+                    page = answer.page
                 if page.rows < query.max_results:
                     yield self._source.page(answer, query)
                     self._source.passed(page.records)
@@ -119,6 +122,25 @@ class WindowReader:
             if left is None:
                 return
             span = left
+
+    async def _empty(self, span: Span, query: Query, answer: Answer, patience: Patience | None) -> Answer:
+        """An empty page, once COUNT(*) of the very same span is 0; else the page that comes when it is asked again.
+
+        Raises TransientFault when QuickBooks goes on counting rows that it doesn't send: that is no empty window.
+        """
+        tries = (patience or self._source.client.patience).page_fault_tries
+        for again in range(tries):
+            rows = await self._source.count(span.query(self._source.entity))
+            if rows == 0:
+                return answer
+            if again < tries - 1:
+                await asyncio.sleep(self._source.client.patience.first_pause * 2**again)
+                answer = await self._source.fetch(query, patience)
+                if answer.page.rows:
+                    return answer
+        raise TransientFault(
+            f"{span}: QuickBooks counts {rows:,} rows and answers a page without any", status=200, tid=answer.tid
+        )
 
     async def _ordered(self, records: Sequence[Record], span: Span) -> list[datetime] | None:
         """The values by which a full page is ordered; None where it isn't, or where not all records have one."""
@@ -151,6 +173,8 @@ class WindowReader:
             async for page in self._halve(span, fault):
                 yield page
             return
+        if answer.page.rows == 0:
+            answer = await self._empty(span, query, answer, None)
         if answer.page.rows < query.max_results:
             yield self._source.page(answer, query)
             self._source.passed(answer.page.records)
@@ -212,6 +236,16 @@ class WindowReader:
         raise TransientFault(
             f"{span}: the rows of this second change faster than they can be read ({MOST_PASSES} passes)"
         )
+
+
+def _dated(page: Page) -> Page:
+    """A page of a window of TxnDates: a record whose TxnDate can't be read is in it by no date that is known."""
+    odd = [record for record in page.records if record.txn_date is None]
+    if not odd:
+        return page
+    unreadable = [Unreadable(record.raw, "its TxnDate can't be read", record.id) for record in odd]
+    records = [record for record in page.records if record.txn_date is not None]
+    return replace(page, records=records, unreadable=[*page.unreadable, *unreadable])
 
 
 def _past(span: Span, now: datetime | None) -> Span | None:

@@ -19,11 +19,15 @@ from async_extractor.qbo.split import Record, Unreadable
 
 @dataclass(frozen=True)
 class Poisoned:
-    """A record that Intuit can't serve: its Id where it could be found out, and Intuit's fault."""
+    """A record that Intuit can't serve: its Id where it could be found out, and Intuit's fault.
+
+    `raw` is what came for it where that can't be decoded.
+    """
 
     id: str | None
     reason: str
     tid: str
+    raw: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class PageSource:
         self.entity = entity
         self.spent = Spent()
         self._size = size
-        self._handed_on: dict[str, int] = {}
+        self._handed_on: dict[str, tuple[int, datetime | None]] = {}
         self._unreadable: set[bytes] = set()
 
     async def count(self, query: Query) -> int:
@@ -88,8 +92,8 @@ class PageSource:
 
     def page(self, answer: Answer, query: Query) -> Page:
         """A page of what in the answer was not handed on before, without a number yet."""
-        new = [record for record in answer.page.records if self._handed_on.get(record.id) != record.sync_token]
-        self._handed_on.update((record.id, record.sync_token) for record in new)
+        new = [record for record in answer.page.records if self._handed_on.get(record.id) != record.version]
+        self._handed_on.update((record.id, record.version) for record in new)
         unreadable = [bad for bad in answer.page.unreadable if bad.raw not in self._unreadable]
         self._unreadable.update(bad.raw for bad in unreadable)
         return Page(
@@ -115,8 +119,17 @@ class PageSource:
             size=query.max_results,
             records=[],
             unreadable=[],
-            poisoned=[Poisoned(record_id, f"{fault}, in {where}", fault.tid)],
+            poisoned=[Poisoned(record_id, f"{fault}, in {where}", fault.tid, _record_in(fault.body, self.entity))],
             request_payload=self.client.payload(query),
             tid=fault.tid,
             server_time=None,
         )
+
+
+def _record_in(body: bytes | None, entity: Entity) -> bytes | None:
+    """The bytes of the one record of an answer that can't be decoded, without what differs from answer to answer."""
+    if body is None:
+        return None
+    start = body.find(b"[", body.find(f'"{entity.query_name}"'.encode()))
+    end = body.rfind(b"]")
+    return body[start + 1 : end].strip() if 0 <= start < end else body

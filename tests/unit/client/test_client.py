@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import Any
 
 import aiohttp
@@ -16,6 +17,7 @@ from async_extractor.qbo.faults import (
     QueryRefusedFault,
     TransientFault,
 )
+from async_extractor.qbo.gunzip import MOST_PAGE_BYTES
 from async_extractor.qbo.limits import SPACING
 from async_extractor.qbo.query import LONGEST_GET, Query
 from tests.unit.client.query_endpoint import ASKED, GOOD, INVOICES, PAGE, PAGE_CANT_BE_SERVED, TOKEN, World
@@ -74,7 +76,10 @@ PASSING = {
     "200 in HTML": {"status": 200, "body": "<html><title>back soon</title></html>"},
     "200 of nothing": {"status": 200, "body": ""},
     "a page that is cut off": {"status": 200, "body": PAGE[:-9]},
-    "a page not in UTF-8": {"status": 200, "body": PAGE.replace(b"639.00", b'"\xff"')},
+    "a page that is no JSON": {"status": 200, "body": PAGE.replace(b"639.00", b"NaN")},
+    "a header without end": {
+        "exception": aiohttp.ClientResponseError(None, (), status=400, message="Got more than 65536 bytes when reading")
+    },
     "a redirect": {"status": 302, "headers": {"Location": "http://evil.example/"}},
     "a timeout": {"exception": asyncio.TimeoutError()},
     "a reset": {"exception": aiohttp.ClientOSError(104, "Connection reset by peer")},
@@ -144,6 +149,45 @@ async def test_a_page_that_cant_be_served_has_fewer_tries_and_does_not_open_the_
             await world.fetch()
         assert world.spent.requests == 3 * number
     assert world.breaker.state == "closed"
+
+
+@pytest.mark.parametrize("headers", [{"Content-Length": "71"}, {"Transfer-Encoding": "chunked"}])
+async def test_undecodable_page_that_arrived_whole(world: World, headers: dict[str, str]) -> None:
+    """It is a page fault with its bytes, and no sign of an outage."""
+    body = PAGE.replace(b"639.00", b"NaN")
+    headers = {**headers, "intuit_tid": "1-odd"}
+    world.answer(*[{"status": 200, "body": body, "headers": headers}] * 60)
+    for number in range(1, 11):
+        with pytest.raises(PageFault, match=r"not a page in JSON and UTF-8 .*\(intuit_tid 1-odd\)") as fault:
+            await world.fetch()
+        assert (fault.value.body, fault.value.status) == (body, 200)
+        assert world.spent.requests == 3 * number
+    assert world.breaker.state == "closed"
+
+
+async def test_gzip_bomb(world: World) -> None:
+    """An answer that decompresses beyond the bound is a page fault."""
+    bomb = gzip.compress(bytes(MOST_PAGE_BYTES + 1), 1)
+    world.answer(*[{"status": 200, "body": bomb, "headers": {"Content-Encoding": "gzip"}}] * 3)
+    with pytest.raises(PageFault, match="more than 268,435,456 bytes"):
+        await world.fetch()
+    assert world.breaker.state == "closed"
+
+
+async def test_harmful_transaction_id(world: World) -> None:
+    """Intuit's transaction id is made printable, of a page, too."""
+    world.answer({"body": PAGE, "headers": {"intuit_tid": "1-\x00\x1b[31m" + "x" * 9000}})
+    answer = await world.fetch()
+    assert answer.tid.isprintable()
+    assert len(answer.tid) == 100
+
+
+async def test_header_that_is_too_long_is_told(world: World) -> None:
+    """The fault says what was wrong with the answer, and header limits are those of other HTTP clients."""
+    world.answer(*[PASSING["a header without end"]] * 5)
+    with pytest.raises(TransientFault, match="no HTTP that can be read: Got more than 65536 bytes"):
+        await world.fetch()
+    assert world.requests[0]["max_field_size"] == world.requests[0]["max_line_size"] == 65_536
 
 
 async def test_a_page_that_is_served_at_the_third_try_is_a_page(world: World) -> None:

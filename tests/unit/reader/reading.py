@@ -63,7 +63,7 @@ async def read(
     reading.requests = reader.spent.requests
     assert [page.number for page in reading.pages] == list(range(1, len(reading.pages) + 1))
     assert all(page.records or page.unreadable or page.poisoned for page in reading.pages[1:]), "a page of nothing new"
-    versions = Counter((record.id, record.sync_token) for page in reading.pages for record in page.records)
+    versions = Counter((record.id, record.version) for page in reading.pages for record in page.records)
     assert [version for version, times in versions.items() if times > 1] == [], "read more than once"
     return reading
 

@@ -17,11 +17,12 @@ from tests.unit.reader.reading import FIELDS, inside, read, rows_at, window
 
 
 @pytest.mark.parametrize("date_field", FIELDS)
-async def test_an_empty_window_takes_one_request(date_field: DateField) -> None:
+async def test_an_empty_window_is_closed_by_its_count(date_field: DateField) -> None:
     company = Company([])
     reading = await read(company, date_field, *window(date_field, 0, 100))
     assert reading.ids == []
-    assert reading.requests == 1
+    assert reading.requests == 2
+    assert company.asked[1].startswith("SELECT COUNT(*) FROM Invoice WHERE ")
     assert [page.number for page in reading.pages] == [1]
 
 

@@ -22,6 +22,10 @@ CREATE DATABASE warehouse OWNER qbo_owner;
 CREATE DATABASE mage OWNER mage;
 REVOKE ALL ON DATABASE warehouse, mage, postgres, template1 FROM PUBLIC;
 
+\connect warehouse
+SET log_min_error_statement = panic;
+\i /opt/backfill/roles.sql
+
 -- From here on the superuser gets in by the container's own socket only: docker compose exec postgres psql -U postgres
 ALTER ROLE postgres PASSWORD NULL;
 SQL

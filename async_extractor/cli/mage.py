@@ -1,0 +1,44 @@
+"""`qbo-backfill mage`: the pipelines put into any Mage project, and taken out again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from async_extractor.entities import ENTITIES
+from async_extractor.errors import RequestError
+from async_extractor.mage import project
+
+app = typer.Typer(no_args_is_help=True, help="The pipelines in a Mage project of your own.")
+
+PROJECT = typer.Argument(..., metavar="PATH", help="The Mage project's folder, which holds its metadata.yaml.")
+DRY_RUN = typer.Option(False, "--dry-run", help="Only say what would be done.")
+ENTITY = typer.Argument(..., metavar="ENTITY", help=", ".join(ENTITIES))
+
+
+@app.command()
+def install(path: Path = PROJECT, dry_run: bool = DRY_RUN) -> None:
+    """Put pipelines, blocks, callback and triggers into a project. A file that was changed there stays as it is."""
+    _tell(path, project.install(path, project.files(), dry_run=dry_run), dry_run)
+
+
+@app.command()
+def add(entity: str = ENTITY, path: Path = PROJECT, dry_run: bool = DRY_RUN) -> None:
+    """Put the pipeline of one entity, and the blocks that it needs, into a project."""
+    if entity not in ENTITIES:
+        raise RequestError(f"ENTITY {entity!r} is not one of {', '.join(ENTITIES)}")
+    _tell(path, project.install(path, project.files((entity,)), dry_run=dry_run), dry_run)
+
+
+@app.command()
+def uninstall(path: Path = PROJECT, dry_run: bool = DRY_RUN) -> None:
+    """Remove what `install` and `add` put there, but for what was changed since."""
+    _tell(path, project.uninstall(path, dry_run=dry_run), dry_run)
+
+
+def _tell(path: Path, changes: list[project.Change], dry_run: bool) -> None:
+    for change in changes:
+        typer.echo(f"{change.fate}: {change.path}")
+    changed = sum(change.fate in ("new", "upgraded", "removed") for change in changes)
+    typer.echo(f"{path}: {changed} of {len(changes)} files {'would be ' if dry_run else ''}changed.")

@@ -1,0 +1,121 @@
+"""The pipelines, blocks and triggers as files of a Mage project: put into any project, upgraded, taken out again.
+
+`qb_invoices_backfill` is the one source of all pipelines: another entity's differ in its names alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from async_extractor.entities import ENTITIES
+from async_extractor.errors import ConfigurationError, RequestError
+
+# What was put there, each file with the hash of its contents: what differs was changed by somebody else.
+MANIFEST = ".qbo_backfill.json"
+COURSE = ("invoices", "customers", "items")
+_SOURCE = "invoices"
+_PACKAGED = Path(__file__).parents[1] / "_mage_project"
+FOLDER = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "mage_project"
+
+Fate = Literal["new", "same", "upgraded", "removed", "kept: changed there"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of one file, by its path inside the project."""
+
+    path: str
+    fate: Fate
+
+
+def pipeline_files(entity: str) -> Iterator[tuple[str, str]]:
+    """An entity's pipeline: each file's path inside the project, and its text."""
+    for name in ("__init__.py", "metadata.yaml", "triggers.yaml"):
+        text = (FOLDER / "pipelines" / f"qb_{_SOURCE}_backfill" / name).read_text(encoding="utf-8")
+        text = text.replace(_SOURCE, entity).replace(ENTITIES[_SOURCE].query_name, ENTITIES[entity].query_name)
+        yield f"pipelines/qb_{entity}_backfill/{name}", text
+
+
+def files(entities: tuple[str, ...] = COURSE) -> dict[str, str]:
+    """All that a project needs for these entities."""
+    found = {
+        path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8")
+        for folder in ("custom", "callbacks")
+        for path in sorted((FOLDER / folder).glob("qb_*.py"))
+    }
+    for entity in entities:
+        found |= dict(pipeline_files(entity))
+    return found
+
+
+def install(project: Path, wanted: dict[str, str], *, dry_run: bool = False) -> list[Change]:
+    """Writes what is missing, upgrades what is as it was put there, and leaves what somebody changed as it is."""
+    known = _manifest(project)
+    changes: list[Change] = []
+    for path, text in wanted.items():
+        there = project / path
+        before = there.read_text(encoding="utf-8") if there.exists() else None
+        if before is None:
+            fate: Fate = "new"
+        elif before == text:
+            fate = "same"
+        elif _hash(before) == known.get(path) and not path.endswith("triggers.yaml"):
+            fate = "upgraded"
+        else:
+            fate = "kept: changed there"
+        changes.append(Change(path, fate))
+        if fate in ("new", "upgraded", "same"):
+            known[path] = _hash(text)
+        if fate in ("new", "upgraded") and not dry_run:
+            _write(there, text)
+    if not dry_run:
+        _write(project / MANIFEST, json.dumps(known, indent=1, sort_keys=True) + "\n")
+    return changes
+
+
+def uninstall(project: Path, *, dry_run: bool = False) -> list[Change]:
+    """Removes what was put there and nobody changed since."""
+    known = _manifest(project)
+    changes: list[Change] = []
+    for path, mark in known.items():
+        there = project / path
+        if not there.exists():
+            continue
+        ours = _hash(there.read_text(encoding="utf-8")) == mark
+        changes.append(Change(path, "removed" if ours else "kept: changed there"))
+        if ours and not dry_run:
+            there.unlink()
+            if there.parent.parent.name == "pipelines" and not any(there.parent.iterdir()):
+                there.parent.rmdir()
+    if not dry_run:
+        (project / MANIFEST).unlink(missing_ok=True)
+    return changes
+
+
+def _manifest(project: Path) -> dict[str, str]:
+    if not (project / "metadata.yaml").is_file():
+        raise RequestError(f"PATH: {project} is not a Mage project: it has no metadata.yaml; `mage init` makes one")
+    try:
+        known: dict[str, str] = json.loads((project / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        raise ConfigurationError(f"{project / MANIFEST} can't be read: delete it, and nothing is overwritten") from None
+    return known
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be written ({error.strerror})") from None
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,100 @@
+"""An empty page closes nothing by itself, and what can't be decoded is set aside by its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from async_extractor.qbo.client import Answer
+from async_extractor.qbo.faults import PageFault, TransientFault
+from async_extractor.qbo.query import CREATED, LAST_UPDATED, TXN_DATE
+from tests.unit.reader.company import Company, at
+from tests.unit.reader.reading import FIELDS, read, rows_at, window
+
+
+class Empty(Company):
+    """Answers so many of its first pages empty, whatever COUNT(*) says."""
+
+    empty = 10**6
+
+    async def fetch(self, query: Any, spent: Any, _patience: Any = None) -> Answer:
+        answer = await super().fetch(query, spent)
+        if query.what == "*" and self.empty:
+            self.empty -= 1
+            return replace(answer, page=replace(answer.page, records=[]))
+        return answer
+
+
+@pytest.mark.parametrize("date_field", FIELDS)
+async def test_empty_pages_of_a_window_with_rows(date_field: Any) -> None:
+    """COUNT(*) says there are rows: asked again, then the chunk fails."""
+    company = Empty(rows_at(range(7)))
+    with pytest.raises(TransientFault, match="counts 7 rows and answers a page without any") as fault:
+        await read(company, date_field, *window(date_field, 0, 60))
+    assert not isinstance(fault.value, PageFault)
+    assert sum("COUNT" not in asked for asked in company.asked) == company.patience.page_fault_tries
+
+
+async def test_empty_page_once() -> None:
+    """A page that comes when it is asked for again is a page."""
+    company = Empty(rows_at(range(7)))
+    company.empty = 1
+    assert len((await read(company, LAST_UPDATED, at(0), at(60))).ids) == 7
+
+
+class Undecodable(Company):
+    """Pages with a record of which nothing can be decoded."""
+
+    async def fetch(self, query: Any, spent: Any, _patience: Any = None) -> Answer:
+        try:
+            return await super().fetch(query, spent)
+        except PageFault as fault:
+            fault.body = b'{"QueryResponse":{"Invoice": [ {"Id":"3","A":[[[[ ] ,"startPosition":1},"time":"%d"}' % len(
+                self.asked
+            )
+            raise
+
+
+@pytest.mark.parametrize("tells_ids", [True, False])
+async def test_undecodable_record(tells_ids: bool) -> None:
+    """It is found by halves, and its own bytes are kept; all others arrive."""
+    company = Undecodable(rows_at(range(7)), tells_ids=tells_ids, compares_ids=False)
+    company.rows[2].poisoned = True
+    reading = await read(company, CREATED, at(0), at(60))
+    assert set(reading.ids) == {"1", "2", "4", "5", "6", "7"}
+    (bad,) = [bad for page in reading.pages for bad in page.poisoned]
+    assert (bad.id, bad.raw) == ("3" if tells_ids else None, b'{"Id":"3","A":[[[[')
+
+
+async def test_seam() -> None:
+    """A record at a seam whose time moved and whose SyncToken didn't is read again."""
+    company = Company(rows_at([0, 1, 2, 3, 4, 5, 6]))
+
+    def touch(company: Company) -> None:
+        if len(company.asked) == 2:
+            company.rows[4].updated = at(5)
+
+    company.between = touch
+    assert (await read(company, LAST_UPDATED, at(0), None)).ids.count("5") == 2
+
+
+async def test_record_without_date() -> None:
+    """In a window of TxnDates a record whose TxnDate can't be read is set aside by its Id; elsewhere it is loaded."""
+
+    class Odd(Company):
+        async def fetch(self, query: Any, spent: Any, _patience: Any = None) -> Answer:
+            answer = await super().fetch(query, spent)
+            records = [
+                type(r)(r.id, r.sync_token, r.last_updated, r.created, None if r.id == "2" else r.txn_date, r.raw)
+                for r in answer.page.records
+            ]
+            return replace(answer, page=replace(answer.page, records=records))
+
+    reading = await read(Odd(rows_at(range(3))), TXN_DATE, *window(TXN_DATE, 0, 60))
+    assert set(reading.ids) == {"1", "3"}
+    assert [(bad.id, bad.reason) for page in reading.pages for bad in page.unreadable] == [
+        ("2", "its TxnDate can't be read")
+    ]
+    assert set((await read(Odd(rows_at(range(3))), CREATED, at(0), at(60))).ids) == {"1", "2", "3"}
