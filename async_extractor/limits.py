@@ -152,6 +152,7 @@ class SharedLimiter:
                 pauses.first,
                 pauses.longest,
                 pauses.throttle,
+                pauses.throttled_again,
             )
         )
 

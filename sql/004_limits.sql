@@ -256,10 +256,11 @@ COMMENT ON FUNCTION ops.take_turn(text, integer, integer, integer, interval, big
 -- (no answer, or a broken server's), throttled (429; `retry_after` as Intuit wishes, in seconds), or left, when its
 -- sender went away from it and Intuit may still be at it. `reason` tells the failure in one line. The circuit opens after
 -- `threshold` failures in a row, for pauses that double from `first_pause` to `longest_pause`; after a 429 at once, for
--- as long as Intuit wishes, or `throttle_pause`, and from the second 429 on for those pauses at least.
+-- as long as Intuit wishes, or `throttle_pause`, and from the second 429 in a row on for pauses that double from
+-- `second_throttle` at least.
 CREATE FUNCTION ops.end_turn(turn bigint, realm text, outcome text, reason text, retry_after double precision,
                              threshold integer, first_pause double precision, longest_pause double precision,
-                             throttle_pause double precision)
+                             throttle_pause double precision, second_throttle double precision)
 RETURNS ops.budget
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -298,7 +299,7 @@ BEGIN
              WHERE b.realm_id = realm RETURNING b.* INTO budget;
         ELSE
             IF number > 1 THEN
-                seconds := greatest(seconds, least(first_pause * 2 ^ least(number - 2, 9), longest_pause));
+                seconds := greatest(seconds, least(second_throttle * 2 ^ least(number - 2, 9), longest_pause));
             END IF;
             budget := ops.open_circuit(realm, 'throttled', number, seconds, reason);
         END IF;
@@ -315,7 +316,7 @@ BEGIN
     PERFORM ops.call_the_next(realm);
     RETURN budget;
 END $$;
-COMMENT ON FUNCTION ops.end_turn(bigint, text, text, text, double precision, integer, double precision, double precision, double precision) IS 'A request has been answered, or has failed: its place goes to the process that has waited longest, and the circuit opens, closes or stays.';
+COMMENT ON FUNCTION ops.end_turn(bigint, text, text, text, double precision, integer, double precision, double precision, double precision, double precision) IS 'A request has been answered, or has failed: its place goes to the process that has waited longest, and the circuit opens, closes or stays.';
 
 -- Call these two with the company's budget row locked.
 CREATE FUNCTION ops.open_circuit(realm text, cause text, number integer, seconds double precision, why text)

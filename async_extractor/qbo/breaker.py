@@ -36,23 +36,26 @@ class Pauses:
 
     With the defaults 8 failures in a row open it while at most 9 more requests are under way, and at most 12 probes
     follow in the next ten minutes (pauses of 15, 30, then 60 s): fewer than 30 requests of a company in an outage of
-    ten minutes. A 429 pauses for as long as Intuit wishes, or `throttle` (Intuit's limits page), and from the second
-    one in a row for those pauses at least.
+    ten minutes. A 429 pauses for as long as Intuit wishes, or `throttle` (Intuit's limits page); from the second one in
+    a row on for `throttled_again` at least, doubled each time up to `longest`.
     """
 
     threshold: int = 8
     first: float = 15.0
     longest: float = 60.0
     throttle: float = 60.0
+    throttled_again: float = 5.0
     outage_patience: float = 900.0
     throttle_patience: float = 600.0
 
     def of(self, cause: Cause, number: int, retry_after: float | None = None) -> float:
         """The pause that is the `number`-th since a request was last taken."""
-        in_a_row = number if cause == "outage" else number - 1
-        grown = min(self.first * 2.0 ** (min(in_a_row, 10) - 1), self.longest) if in_a_row else 0.0
-        wished = 0.0 if cause == "outage" else self.throttle if retry_after is None else retry_after
-        return max(grown, wished)
+        if cause == "outage":
+            return min(self.first * 2.0 ** min(number - 1, 9), self.longest)
+        wished = self.throttle if retry_after is None else retry_after
+        return (
+            wished if number == 1 else max(wished, min(self.throttled_again * 2.0 ** min(number - 2, 9), self.longest))
+        )
 
 
 @dataclass(frozen=True)

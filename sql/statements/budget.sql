@@ -9,7 +9,7 @@ SELECT turn, extract(epoch FROM moment)::double precision AS moment, extract(epo
 SELECT (budget).open_for, extract(epoch FROM (budget).open_since)::double precision AS open_since,
        extract(epoch FROM (budget).pause)::double precision AS pause, (budget).pauses_in_a_row,
        (budget).failures_in_a_row, (budget).reason
-  FROM (SELECT ops.end_turn($1, $2, $3, $4, $5, $6, $7, $8, $9) AS budget OFFSET 0) AS ended;
+  FROM (SELECT ops.end_turn($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS budget OFFSET 0) AS ended;
 
 -- name: return_turn
 SELECT ops.return_turn($1, $2, $3);

@@ -37,7 +37,7 @@ class Asker:
     async def is_answered(self) -> None:
         assert self._turn is not None
         turns = Turns(self._connection, PER_MINUTE, PER_SECOND, IN_FLIGHT)
-        await turns.end(self._turn, "taken", "", None, 8, 15, 60, 60)
+        await turns.end(self._turn, "taken", "", None, 8, 15, 60, 60, 5)
 
 
 async def test_of_those_who_wait_for_a_place_the_first_is_the_first_and_none_takes_two_meanwhile(

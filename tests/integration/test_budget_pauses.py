@@ -57,7 +57,7 @@ async def test_several_429s_at_once_are_one_pause_and_the_longest_wish_counts(co
 
 
 async def test_after_a_pause_one_request_probes_and_when_it_is_taken_the_others_follow(company: Company) -> None:
-    limiter = company.limiter(pauses=Pauses(first=0.1))
+    limiter = company.limiter(pauses=Pauses(throttled_again=0.1))
     await ask(limiter, throttled(0))
     async with limiter.permit() as probe:
         assert limiter.state == "half-open"
@@ -77,7 +77,7 @@ async def test_pauses_grow_from_the_second_429_whatever_intuit_wishes(company: C
         await ask(limiter, throttled(1))
         seconds.append(float(await company.value("SELECT extract(epoch FROM pause) FROM ops.budget")))
         await company.sql.execute("UPDATE ops.budget SET paused_until = now()")
-    assert seconds == [1, 15, 30, 60, 60]
+    assert seconds == [1, 5, 10, 20, 40]
 
 
 async def test_what_was_sent_before_a_429_does_not_end_its_pause(company: Company) -> None:
@@ -90,7 +90,7 @@ async def test_what_was_sent_before_a_429_does_not_end_its_pause(company: Compan
 
 
 async def test_an_allowance_is_used_up_when_no_request_is_taken_for_too_long(company: Company) -> None:
-    pauses = Pauses(first=0.1, longest=0.4, throttle_patience=2.0)
+    pauses = Pauses(throttled_again=0.1, longest=0.4, throttle_patience=2.0)
     first, second = company.limiter(pauses=pauses), company.limiter(pauses=pauses)
     await ask(first, throttled(0.1))
 

@@ -348,7 +348,7 @@ async def test_pauses_grow_from_the_second_429_whatever_intuit_wishes(breaker: C
     for _ in range(5):
         began.append(await admitted_at(breaker, clock))
         ended(breaker, throttled(1), probe=True)
-    assert began == [1, 1 + 15, 16 + 30, 46 + 60, 106 + 60]
+    assert began == [1, 1 + 5, 6 + 10, 16 + 20, 36 + 40]
 
 
 async def test_what_was_sent_before_a_429_does_not_end_its_pause(breaker: CircuitBreaker, clock: Clock) -> None:
@@ -362,10 +362,10 @@ async def test_an_allowance_is_used_up_after_ten_minutes_without_a_request_taken
 ) -> None:
     ended(breaker, throttled(1))
     probes: list[float] = []
-    with pytest.raises(UnavailableFault, match=r"429 to all .* over 13 pauses: .* monthly allowance is used up"):
+    with pytest.raises(UnavailableFault, match=r"429 to all .* over 14 pauses: .* monthly allowance is used up"):
         await until_refused(breaker, lambda: probes.append(clock.now), throttled(1))
     assert clock.now == pytest.approx(600)
-    assert len(probes) == 12
+    assert len(probes) == 13
 
 
 async def test_an_outage_after_a_429_has_its_own_patience(breaker: CircuitBreaker, clock: Clock) -> None:
