@@ -31,7 +31,7 @@ class GivenToken(AccessTokens):
     def __init__(self, token: str) -> None:
         self._token = token
 
-    async def current(self) -> str:
+    async def current(self, refused: str | None = None) -> str:  # noqa: ARG002 - none is refused here
         return self._token
 
 
