@@ -135,7 +135,9 @@ async def test_one_process_probes_for_all_and_all_go_on_when_it_succeeds(company
     assert probes == 3
     for process in processes:
         await process.until("closed")
-    assert sum(process.states.count("half-open") for process in processes) == 4
+    # One probe at a time, three that failed and the one that succeeded; on a busy machine another process's word that
+    # QuickBooks answers may come before the last one has told its state.
+    assert 3 <= sum(process.states.count("half-open") for process in processes) <= 4
 
 
 async def test_a_process_that_dies_while_it_probes_leaves_the_probe_to_another(company: Company) -> None:
