@@ -12,6 +12,7 @@ from typing import Any
 from qbo_simulator.behaviour import Edits
 from qbo_simulator.company import Company
 from qbo_simulator.company.names import NameTable
+from qbo_simulator.company.planted import NotMadeUpError
 from qbo_simulator.company.table import Table
 from qbo_simulator.ledger import Ledger
 from qbo_simulator.query.properties import NAME_LISTS
@@ -140,7 +141,7 @@ class Changes:
     def _insert(self, table: Table, count: int, now: int, day: int | None, ripple: bool) -> list[int]:
         try:
             return self._company.insert(table, count, now, day=day, ripple=ripple)
-        except NotImplementedError as error:
+        except NotMadeUpError as error:
             raise ControlError(str(error)) from error
 
     def _rename(self, table: Table, slot: int, told: Any, now: int) -> None:

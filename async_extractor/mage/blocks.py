@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncpg
 
 from async_extractor.backfill import Backfill
+from async_extractor.checks import why_not_done
 from async_extractor.codes import code_of
-from async_extractor.errors import BackfillError, ConfigurationError, RequestError
+from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError, RequestError
 from async_extractor.events import Event, Listener, LogListener, Phase
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.monitoring.progress import ProgressLines
@@ -102,7 +103,8 @@ def validate(extracted: Mapping[str, Any] | Sequence[Mapping[str, Any]], variabl
     """Check what arrived; a table of the checks, the gravest first, with the run's number in each row.
 
     `extracted` is one worker's, or a list of all of them; where one of them had to begin a new run, that is the one.
-    When a check is an error the run is closed and its report written here: the block's test then ends Mage's run.
+    When a check is an error the run is closed, its report written, and IncompleteError raised: Mage's run must not
+    complete over rows that are missing.
     """
     from async_extractor.mage import tables  # noqa: PLC0415 - pandas: half a second, and only Mage has it
 
@@ -110,10 +112,10 @@ def validate(extracted: Mapping[str, Any] | Sequence[Mapping[str, Any]], variabl
         stored = await _stored(_run_of(extracted), variables)
         async with _backfill(stored.secrets, stored.request, variables, listeners) as backfill:
             checks = await backfill.validate(stored.run_id)
-            if any(check.severity == "error" for check in checks):
+            why = why_not_done(checks)
+            if why is not None:
                 await backfill.report(stored.run_id)
-        if not checks:
-            raise ConfigurationError(f"run {stored.run_id}: no check was made")
+                raise IncompleteError(f"run {stored.run_id}: {why}")
         return tables.of_checks(checks, stored.run_id)
 
     return _in_a_block(variables, "validate", stage)
@@ -190,6 +192,8 @@ async def _play(variables: Variables, listeners: list[Listener]) -> dict[str, An
         await backfill.extract(run_id)
         await backfill.validate(run_id)
         result = await backfill.report(run_id)
+    if result.status != "done":
+        raise IncompleteError(f"run {run_id}: {result.error}")
     return {"run_id": run_id, "chunks": result.chunks["planned"], "chunks_done": result.chunks["done"]}
 
 

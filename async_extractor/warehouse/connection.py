@@ -176,8 +176,6 @@ def tls_context(sslmode: str, sslrootcert: str = "") -> ssl.SSLContext | None:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = sslmode == "verify-full"
     context.verify_mode = ssl.CERT_REQUIRED if verified else ssl.CERT_NONE
-    with contextlib.suppress(NotImplementedError):  # newer servers ask for it
-        context.set_alpn_protocols(["postgresql"])
     name = "POSTGRES_SSLROOTCERT"
     try:
         if verified and sslrootcert != SYSTEM:

@@ -66,6 +66,24 @@ def test_each_stage_hands_the_next_what_it_needs_as_plain_json(database: Any) ->
     assert set(report["what"][1:]) == {"window", "catch-up"}
 
 
+def test_missing_row_fails_the_block(database: Any) -> None:
+    """Mage's run must not complete over a row that is missing: qb_validate fails with the check's words."""
+    extracted = mage.extract(mage.plan(VARIABLES), VARIABLES)
+    execute(database, "DELETE FROM raw.qb_items WHERE id = (SELECT min(id) FROM raw.qb_items)")
+    with pytest.raises(IncompleteError, match="missing"):
+        mage.validate(extracted, VARIABLES)
+    assert execute(database, "SELECT status FROM ops.runs") == [("incomplete",)]
+
+
+def test_missing_row_fails_a_played_block(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The editor's play of qb_extract ends as a run does."""
+    monkeypatch.setattr(mage, "_is_played", lambda _variables: True)
+    mage.extract(mage.plan(VARIABLES), VARIABLES)
+    execute(database, "DELETE FROM raw.qb_items WHERE id = (SELECT min(id) FROM raw.qb_items)")
+    with pytest.raises(IncompleteError, match="missing"):
+        mage.extract(mage.plan(VARIABLES), VARIABLES)
+
+
 def test_the_run_decides_not_what_the_variables_say_by_now(database: Any) -> None:
     planned = mage.plan(VARIABLES)
     changed = {**VARIABLES, "fecha_inicio": "2025-12-01", "entity": "customers", "concurrency": "many"}
