@@ -10,7 +10,7 @@ from async_extractor.events import Events
 from async_extractor.report.compose import compose
 from async_extractor.report.figures import RunFigures, gather
 from async_extractor.report.render import as_html, as_markdown
-from async_extractor.warehouse.session import Session
+from async_extractor.warehouse.session import Session, WarehouseLost
 
 
 def reports_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -40,10 +40,10 @@ def write_report(figures: RunFigures, lang: str, folder: Path) -> tuple[Path, Pa
 
 async def keep_report(session: Session, run_id: int, lang: str, events: Events) -> None:
     """Write the run's files; when they can't be written an event says so, and the run is what it is."""
-    figures = await session.do(lambda connection: gather(connection, run_id))
     try:
+        figures = await session.do(lambda connection: gather(connection, run_id))
         page, _ = write_report(figures, lang, reports_folder())
-    except OSError as error:
+    except (OSError, WarehouseLost) as error:
         missing = f"the report could not be written ({error}); `qbo-backfill report {run_id}` shows it"
         events.emit("report_not_written", "report", missing, level="warning")
     else:
