@@ -10,7 +10,8 @@ from async_extractor.events import Events
 from async_extractor.report.compose import compose
 from async_extractor.report.figures import RunFigures, gather
 from async_extractor.report.render import as_html, as_markdown
-from async_extractor.warehouse.session import Session, WarehouseLost
+from async_extractor.warehouse.connection import is_passing
+from async_extractor.warehouse.session import Session
 
 
 def reports_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -41,9 +42,12 @@ def write_report(figures: RunFigures, lang: str, folder: Path) -> tuple[Path, Pa
 async def keep_report(session: Session, run_id: int, lang: str, events: Events) -> None:
     """Write the run's files; when they can't be written an event says so, and the run is what it is."""
     try:
-        figures = await session.do(lambda connection: gather(connection, run_id))
+        figures = await gather(await session.live(), run_id)
         page, _ = write_report(figures, lang, reports_folder())
-    except (OSError, WarehouseLost) as error:
+    except Exception as error:
+        # A lost database is not waited for: what is in the ledger can be shown at any time.
+        if not isinstance(error, OSError) and not is_passing(error):
+            raise
         missing = f"the report could not be written ({error}); `qbo-backfill report {run_id}` shows it"
         events.emit("report_not_written", "report", missing, level="warning")
     else:
