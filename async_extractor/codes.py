@@ -65,6 +65,15 @@ EVENTS = (
         "Repair the connection or the role's rights (POSTGRES_*); the run is slower, not wrong.",
     ),
     Code(
+        "QBF-W204",
+        "clock_set_back",
+        (
+            "The clock of Postgres' server was set back; turns and pauses dated by the old one are dated anew.",
+            "El reloj del servidor de Postgres se atrasó; lo fechado con el anterior se fecha de nuevo.",
+        ),
+        "Let the server's clock be slewed, not set.",
+    ),
+    Code(
         "QBF-I203",
         "repair_begun",
         (
@@ -168,6 +177,15 @@ EVENTS = (
             "More events of the kinds above than are kept; their number is told.",
             "Hubo más eventos de estos de los que se guardan; se dice cuántos.",
         ),
+    ),
+    Code(
+        "QBF-W315",
+        "worker_retired",
+        (
+            "Postgres has no connection left for a worker; the run's others do its work.",
+            "Postgres no tiene conexión para un trabajador; los demás de la ejecución hacen su parte.",
+        ),
+        "Raise max_connections, or lower concurrency.",
     ),
     Code(
         "QBF-I314",

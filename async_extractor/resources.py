@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,10 +11,9 @@ import asyncpg
 
 from async_extractor.errors import ConfigurationError
 from async_extractor.events import Events
-from async_extractor.limits import Limits
 from async_extractor.qbo.auth.access_tokens import AccessTokens
 from async_extractor.qbo.client import Patience, QueryClient
-from async_extractor.qbo.limits import IN_FLIGHT
+from async_extractor.qbo.limits import IN_FLIGHT, Limiter
 from async_extractor.qbo.network import http_session
 from async_extractor.settings import Secrets, Settings
 from async_extractor.warehouse.connection import connect_first, told
@@ -36,12 +36,14 @@ async def opened(
     settings: Settings,
     secrets: Secrets,
     events: Events,
-    limits: contextlib.AbstractAsyncContextManager[Limits],
+    limits: contextlib.AbstractAsyncContextManager[Limiter],
     patience: Patience | None,
+    stop: asyncio.Event | None = None,
 ) -> AsyncIterator[Opened]:
     """All of it, closed again at the end. `limits` is entered only when the warehouse is known to be the company's.
 
-    ConfigurationError when the warehouse can't be used, or belongs to another company.
+    Once `stop` is set QuickBooks is asked nothing more. ConfigurationError when the warehouse can't be used, or belongs
+    to another company.
     """
     address = settings.warehouse
     async with contextlib.AsyncExitStack() as stack:
@@ -58,16 +60,16 @@ async def opened(
         http = await stack.enter_async_context(http_session(settings.proxy, connections=IN_FLIGHT))
         tokens = AccessTokens(http, settings.endpoints.token, settings.client, secrets, events)
         stack.push_async_callback(tokens.close)
-        company = await stack.enter_async_context(limits)
+        limiter = await stack.enter_async_context(limits)
         client = QueryClient(
             http,
             settings.endpoints.api,
             settings.realm_id,
             tokens,
-            company.gate,
-            company.breaker,
+            limiter,
             events,
             patience,
+            stop,
         )
         yield Opened(session, ledger, client)
 

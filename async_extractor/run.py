@@ -83,7 +83,7 @@ class Run:
         try:
             with endings(settings):
                 parts = await self._closing.enter_async_context(
-                    opened(settings, self._secrets, self.events, limits, self._patience)
+                    opened(settings, self._secrets, self.events, limits, self._patience, self.stopping)
                 )
                 await parts.ledger.close_gone_runs(settings.realm_id)
         except BaseException:

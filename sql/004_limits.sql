@@ -1,25 +1,38 @@
--- One budget for a company, whatever number of processes and machines ask: Intuit counts per company.
+-- One gate for a company, whatever number of processes and machines ask: Intuit counts per company. All that decides
+-- whether a request may go now is here: the rate, the places in flight, the pause after a 429, an outage and its probe.
 --
 -- Each request has a row in ops.turns: the moment from which it may be sent, by this server's clock, and the moment by
 -- which it has surely arrived at Intuit, which is when its answer came back. A new turn is dated so that, whatever
 -- the network did, no minute and no second can hold more arrivals than Intuit allows: of the turns that can have
 -- arrived in the minute before it, there is always one fewer than the limit.
+--
+-- The circuit: requests that fail one after the other (an outage), or a single 429, open it; then nobody asks for a
+-- pause, and after it one request at a time probes. The first that QuickBooks takes closes it, each that it doesn't
+-- makes the next pause longer. NOTIFY only says that something changed: whoever hears it asks again.
 
 CREATE TABLE ops.budget (
-    realm_id           text        PRIMARY KEY,
-    next_slot_at       timestamptz NOT NULL DEFAULT '-infinity',
-    paused_until       timestamptz NOT NULL DEFAULT '-infinity',
-    slowdown           double precision NOT NULL DEFAULT 1 CHECK (slowdown >= 1),
-    throttled_in_a_row integer     NOT NULL DEFAULT 0,
-    pauses             bigint      NOT NULL DEFAULT 0
+    realm_id          text        PRIMARY KEY,
+    next_slot_at      timestamptz NOT NULL DEFAULT '-infinity',
+    slowdown          double precision NOT NULL DEFAULT 1 CHECK (slowdown >= 1),
+    failures_in_a_row integer     NOT NULL DEFAULT 0,
+    open_for          text        CHECK (open_for IN ('outage', 'throttled')),
+    open_since        timestamptz CHECK ((open_since IS NULL) = (open_for IS NULL)),
+    reason            text,
+    pauses_in_a_row   integer     NOT NULL DEFAULT 0,
+    pause             interval    NOT NULL DEFAULT '0',
+    paused_until      timestamptz NOT NULL DEFAULT '-infinity'
 );
-COMMENT ON TABLE  ops.budget IS 'When a company may be asked next. Turns are handed out one after the other by this server''s clock.';
-COMMENT ON COLUMN ops.budget.realm_id           IS 'Intuit''s id of the company (realm).';
-COMMENT ON COLUMN ops.budget.next_slot_at       IS 'The next slot of the even pace. Slots that nobody used are made up for, up to five seconds'' worth.';
-COMMENT ON COLUMN ops.budget.paused_until       IS 'After a 429 nobody asks before this moment.';
-COMMENT ON COLUMN ops.budget.slowdown           IS 'How many times slower than the even pace: doubled by a 429, back to 1 turn by turn.';
-COMMENT ON COLUMN ops.budget.throttled_in_a_row IS 'Pauses since QuickBooks last took a request; while it is not 0, one request at a time probes.';
-COMMENT ON COLUMN ops.budget.pauses             IS 'How often the company was paused.';
+COMMENT ON TABLE  ops.budget IS 'When a company may be asked next, and its circuit breaker: open while open_for is set. Turns are handed out one after the other by this server''s clock.';
+COMMENT ON COLUMN ops.budget.realm_id          IS 'Intuit''s id of the company (realm).';
+COMMENT ON COLUMN ops.budget.next_slot_at      IS 'The next slot of the even pace. Slots that nobody used are made up for, up to five seconds'' worth.';
+COMMENT ON COLUMN ops.budget.slowdown          IS 'How many times slower than the even pace: doubled by a 429, back to 1 turn by turn.';
+COMMENT ON COLUMN ops.budget.failures_in_a_row IS 'Requests without an answer, or answered by a broken server, since one was taken.';
+COMMENT ON COLUMN ops.budget.open_for          IS 'Why nobody may ask but one request at a time: outage (failures in a row) or throttled (429); null while requests are taken.';
+COMMENT ON COLUMN ops.budget.open_since        IS 'Since when that is so (UTC).';
+COMMENT ON COLUMN ops.budget.reason            IS 'The failure that opened it, or the last probe''s, in one line.';
+COMMENT ON COLUMN ops.budget.pauses_in_a_row   IS 'Pauses since a request was last taken.';
+COMMENT ON COLUMN ops.budget.pause             IS 'How long the last pause is.';
+COMMENT ON COLUMN ops.budget.paused_until      IS 'Its end: nobody asks before this moment.';
 
 CREATE TABLE ops.turns (
     turn_id       bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -125,9 +138,43 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION ops.clear_the_dead(text, interval) IS 'Takes turns, places and tickets back from holders that are gone.';
 
--- The next turn and its moment, with this server's clock to compare; all null but the clock when every place is taken,
--- or kept for processes that came first: then this one is in the queue and is told by NOTIFY when to ask again.
--- `held` is a turn that could not be used in time, to be dated anew.
+-- Call it with the company's budget row locked. A clock that was set back leaves behind what is dated further ahead than
+-- it can be, and everybody would wait for as long: it is dated anew. `room` is how far ahead of the end of a pause a
+-- turn can be.
+CREATE FUNCTION ops.follow_the_clock(realm text, room interval) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    now_ CONSTANT timestamptz := clock_timestamp();
+    soon CONSTANT timestamptz := now_ + interval '1 s';
+    budget ops.budget;
+    latest timestamptz;
+BEGIN
+    SELECT * INTO budget FROM ops.budget b WHERE b.realm_id = realm;
+    latest := greatest(now_, least(budget.paused_until, now_ + budget.pause)) + room;
+    IF NOT (budget.next_slot_at > latest OR budget.paused_until > soon + budget.pause
+            OR coalesce(budget.open_since > soon, false)
+            OR EXISTS (SELECT FROM ops.turns t WHERE t.realm_id = realm AND t.moment > latest)
+            OR EXISTS (SELECT FROM ops.turns t
+                        WHERE t.realm_id = realm AND t.arrived_by > soon AND t.arrived_by < 'infinity'))
+    THEN
+        RETURN false;
+    END IF;
+    UPDATE ops.budget b
+       SET next_slot_at = least(b.next_slot_at, now_), paused_until = least(b.paused_until, now_ + b.pause),
+           open_since = least(b.open_since, CASE WHEN b.open_for IS NOT NULL THEN now_ END)
+     WHERE b.realm_id = realm;
+    UPDATE ops.turns t SET moment = least(t.moment, now_), arrived_by = least(t.arrived_by, now_)
+     WHERE t.realm_id = realm AND t.arrived_by < 'infinity' AND greatest(t.moment, t.arrived_by) > now_;
+    UPDATE ops.turns t SET moment = now_ WHERE t.realm_id = realm AND t.moment > latest;
+    DELETE FROM ops.waiting w WHERE w.realm_id = realm AND w.asked_at > now_;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION ops.follow_the_clock(text, interval) IS 'After this server''s clock was set back: turns, slots and pauses that are dated further ahead than they can be are dated anew. Whether there were any.';
+
+-- The next turn and its moment, with this server's clock to compare; both null when every place is taken, or kept for
+-- processes that came first: then this one is in the queue and is told by NOTIFY when to ask again. `budget` is how the
+-- company stands: while its circuit is open there is one place, and the turn that has it is the probe. `clock_set` says
+-- that the clock was found set back. `held` is a turn that could not be used in time, to be dated anew.
 --
 -- The moment is the latest of
 --   now; the end of a pause; the next slot of the even pace;
@@ -137,28 +184,35 @@ COMMENT ON FUNCTION ops.clear_the_dead(text, interval) IS 'Takes turns, places a
 --   its moment: senders keep to that, and without it an answer that takes long would cost pace.
 CREATE FUNCTION ops.take_turn(realm text, per_minute integer, per_second integer, places integer, lateness interval,
                               held bigint DEFAULT NULL,
-                              OUT turn bigint, OUT moment timestamptz, OUT clock timestamptz)
+                              OUT turn bigint, OUT moment timestamptz, OUT clock timestamptz, OUT clock_set boolean,
+                              OUT budget ops.budget)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     pace CONSTANT interval := interval '60 s' / per_minute;
-    budget ops.budget;
     free integer;
     started timestamptz;
     slot timestamptz;
 BEGIN
-    SELECT * INTO budget FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
+    PERFORM FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
     IF NOT FOUND THEN
         INSERT INTO ops.budget (realm_id) VALUES (realm) ON CONFLICT DO NOTHING;
+        PERFORM FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
     END IF;
     SELECT a.backend_start INTO started FROM pg_stat_get_activity(pg_backend_pid()) a;
+    -- Every place may be held by a turn that is to come, at eight times the pace after a 429.
+    clock_set := ops.follow_the_clock(realm, interval '61 s' + places * pace * 8);
     PERFORM ops.clear_the_dead(realm, pace);
     IF held IS NOT NULL THEN
         PERFORM ops.drop_turn(held, pace);
     END IF;
-    SELECT * INTO budget FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
+    SELECT * INTO budget FROM ops.budget b WHERE b.realm_id = realm;
     clock := clock_timestamp();
 
-    IF budget.throttled_in_a_row > 0 THEN
+    -- Whoever knew of it went away ten minutes ago.
+    IF budget.open_for IS NOT NULL AND budget.paused_until < clock - interval '10 min' THEN
+        budget := ops.close_circuit(realm);
+    END IF;
+    IF budget.open_for IS NOT NULL THEN
         places := 1;
     END IF;
     SELECT places - count(*) INTO free FROM ops.turns t WHERE t.realm_id = realm AND t.arrived_by = 'infinity';
@@ -198,27 +252,101 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION ops.take_turn(text, integer, integer, integer, interval, bigint) IS 'Hands out the company''s next turn and the moment from which it may be used; a null turn when no place in flight is free.';
 
--- `status` is the answer's HTTP status; 0 when the request failed without one, null when its sender went away from it
--- and Intuit may still be at it.
-CREATE FUNCTION ops.end_turn(turn bigint, realm text, status integer) RETURNS void
+-- What became of a request. `outcome` is taken (QuickBooks answered it, be it with a fault of the request's own), failed
+-- (no answer, or a broken server's), throttled (429; `retry_after` as Intuit wishes, in seconds), or left, when its
+-- sender went away from it and Intuit may still be at it. `reason` tells the failure in one line. The circuit opens after
+-- `threshold` failures in a row, for pauses that double from `first_pause` to `longest_pause`; after a 429 at once, for
+-- as long as Intuit wishes, or `throttle_pause`, and from the second 429 in a row on for pauses that double from
+-- `second_throttle` at least.
+CREATE FUNCTION ops.end_turn(turn bigint, realm text, outcome text, reason text, retry_after double precision,
+                             threshold integer, first_pause double precision, longest_pause double precision,
+                             throttle_pause double precision, second_throttle double precision)
+RETURNS ops.budget
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     began timestamptz;
+    budget ops.budget;
+    known text;
+    is_probe boolean;
+    number integer;
+    seconds double precision;
 BEGIN
-    PERFORM FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
-    IF status IS NULL THEN
+    SELECT * INTO budget FROM ops.budget b WHERE b.realm_id = realm FOR UPDATE;
+    IF outcome = 'left' THEN
         UPDATE ops.turns t SET backend_pid = 0 WHERE t.turn_id = turn;
-        RETURN;
+        RETURN budget;
     END IF;
-    UPDATE ops.turns t SET arrived_by = clock_timestamp()
-     WHERE t.turn_id = turn AND t.arrived_by = 'infinity' RETURNING t.moment INTO began;
-    IF status NOT IN (0, 429) THEN
-        UPDATE ops.budget b SET throttled_in_a_row = 0
-         WHERE b.realm_id = realm AND b.throttled_in_a_row > 0 AND began >= b.paused_until;
+    SELECT t.moment INTO began FROM ops.turns t WHERE t.turn_id = turn;
+    UPDATE ops.turns t SET arrived_by = clock_timestamp() WHERE t.turn_id = turn AND t.arrived_by = 'infinity';
+
+    known := budget.open_for;
+    is_probe := known IS NOT NULL AND coalesce(began >= budget.paused_until, false);
+    IF outcome = 'taken' THEN
+        -- What was sent before a 429 says nothing of it; any answer says that there is no outage.
+        IF known = 'outage' OR is_probe THEN
+            budget := ops.close_circuit(realm);
+        ELSIF known IS NULL AND budget.failures_in_a_row > 0 THEN
+            UPDATE ops.budget b SET failures_in_a_row = 0 WHERE b.realm_id = realm RETURNING b.* INTO budget;
+        END IF;
+    ELSIF outcome = 'throttled' THEN
+        number := CASE WHEN known = 'throttled' THEN budget.pauses_in_a_row ELSE 0 END + 1;
+        seconds := coalesce(retry_after, throttle_pause);
+        IF known = 'throttled' AND NOT is_probe THEN
+            -- Several requests that were under way together are throttled once; the longest wish counts.
+            UPDATE ops.budget b
+               SET pause = greatest(b.pause, make_interval(secs => seconds)),
+                   paused_until = greatest(b.paused_until, clock_timestamp() + make_interval(secs => seconds))
+             WHERE b.realm_id = realm RETURNING b.* INTO budget;
+        ELSE
+            IF number > 1 THEN
+                seconds := greatest(seconds, least(second_throttle * 2 ^ least(number - 2, 9), longest_pause));
+            END IF;
+            budget := ops.open_circuit(realm, 'throttled', number, seconds, reason);
+        END IF;
+    ELSE
+        UPDATE ops.budget b SET failures_in_a_row = b.failures_in_a_row + 1
+         WHERE b.realm_id = realm RETURNING b.* INTO budget;
+        number := CASE WHEN known = 'outage' THEN budget.pauses_in_a_row ELSE 0 END + 1;
+        IF (known = 'outage' AND is_probe) OR (known IS DISTINCT FROM 'outage' AND budget.failures_in_a_row >= threshold)
+        THEN
+            seconds := least(first_pause * 2 ^ least(number - 1, 9), longest_pause);
+            budget := ops.open_circuit(realm, 'outage', number, seconds, reason);
+        END IF;
     END IF;
     PERFORM ops.call_the_next(realm);
+    RETURN budget;
 END $$;
-COMMENT ON FUNCTION ops.end_turn(bigint, text, integer) IS 'A request has been answered: its place goes to the process that has waited longest.';
+COMMENT ON FUNCTION ops.end_turn(bigint, text, text, text, double precision, integer, double precision, double precision, double precision, double precision) IS 'A request has been answered, or has failed: its place goes to the process that has waited longest, and the circuit opens, closes or stays.';
+
+-- Call these two with the company's budget row locked.
+CREATE FUNCTION ops.open_circuit(realm text, cause text, number integer, seconds double precision, why text)
+RETURNS ops.budget
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_notify('qbo_' || realm, 'circuit');
+    UPDATE ops.budget b
+       SET open_for = cause, open_since = CASE WHEN b.open_for = cause THEN b.open_since ELSE clock_timestamp() END,
+           reason = why, pauses_in_a_row = number, pause = make_interval(secs => seconds),
+           paused_until = clock_timestamp() + make_interval(secs => seconds),
+           failures_in_a_row = CASE WHEN cause = 'outage' THEN b.failures_in_a_row ELSE 0 END,
+           slowdown = CASE WHEN cause = 'throttled' THEN least(b.slowdown * 2, 8) ELSE b.slowdown END
+     WHERE b.realm_id = realm
+    RETURNING b.*;
+$$;
+COMMENT ON FUNCTION ops.open_circuit(text, text, integer, double precision, text) IS 'Nobody asks for so many seconds; then one request probes.';
+
+CREATE FUNCTION ops.close_circuit(realm text) RETURNS ops.budget
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_notify('qbo_' || realm, 'circuit');
+    -- A probe that is still to come is needed no more, nor is its moment waited for.
+    UPDATE ops.turns t SET moment = clock_timestamp()
+     WHERE t.realm_id = realm AND t.arrived_by = 'infinity' AND t.moment > clock_timestamp();
+    UPDATE ops.budget b
+       SET open_for = NULL, open_since = NULL, reason = NULL, failures_in_a_row = 0, pauses_in_a_row = 0, pause = '0',
+           paused_until = '-infinity', next_slot_at = least(b.next_slot_at, clock_timestamp())
+     WHERE b.realm_id = realm
+    RETURNING b.*;
+$$;
+COMMENT ON FUNCTION ops.close_circuit(text) IS 'QuickBooks takes requests.';
 
 CREATE FUNCTION ops.return_turn(turn bigint, realm text, per_minute integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -236,129 +364,4 @@ BEGIN
       WHERE w.realm_id = realm AND ops.is_alive(w.backend_pid, w.backend_start)
       ORDER BY w.ticket LIMIT 1;
 END $$;
-COMMENT ON FUNCTION ops.call_the_next(text) IS 'Tells the first in the queue that a place is free.';
-
-CREATE FUNCTION ops.pause_company(realm text, seconds double precision) RETURNS integer
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    until CONSTANT timestamptz := clock_timestamp() + make_interval(secs => seconds);
-    in_a_row integer;
-BEGIN
-    INSERT INTO ops.budget (realm_id) VALUES (realm) ON CONFLICT DO NOTHING;
-    -- Several requests that were in flight together are throttled once. What was long ago is another story.
-    UPDATE ops.budget b
-       SET throttled_in_a_row = CASE WHEN b.paused_until > clock_timestamp() THEN greatest(b.throttled_in_a_row, 1)
-                                     WHEN b.paused_until < clock_timestamp() - interval '10 min' THEN 1
-                                     ELSE b.throttled_in_a_row + 1 END,
-           pauses = b.pauses + CASE WHEN b.paused_until > clock_timestamp() THEN 0 ELSE 1 END,
-           slowdown = CASE WHEN b.paused_until > clock_timestamp() THEN b.slowdown ELSE least(b.slowdown * 2, 8) END,
-           paused_until = greatest(b.paused_until, until)
-     WHERE b.realm_id = realm
-    RETURNING b.throttled_in_a_row INTO in_a_row;
-    PERFORM pg_notify('qbo_' || realm, 'pause');
-    RETURN in_a_row;
-END $$;
-COMMENT ON FUNCTION ops.pause_company(text, double precision) IS 'After a 429: nobody gets a turn for so many seconds. Gives how many pauses there were since a request was last taken.';
-
--- What the processes of a company know of an outage of QuickBooks, whichever of them noticed it first.
-
-CREATE TABLE ops.outages (
-    realm_id      text        PRIMARY KEY,
-    opened_at     timestamptz,
-    reason        text,
-    pause         interval    NOT NULL DEFAULT '0',
-    next_probe_at timestamptz NOT NULL DEFAULT '-infinity',
-    prober_pid    integer,
-    prober_start  timestamptz
-);
-COMMENT ON TABLE  ops.outages IS 'The circuit breaker of a company: open while opened_at is set. One process at a time probes whether QuickBooks answers again.';
-COMMENT ON COLUMN ops.outages.realm_id      IS 'Intuit''s id of the company (realm).';
-COMMENT ON COLUMN ops.outages.opened_at     IS 'Since when requests wait (UTC); null while QuickBooks answers.';
-COMMENT ON COLUMN ops.outages.reason        IS 'The failure that opened it, or the last probe''s, in one line.';
-COMMENT ON COLUMN ops.outages.pause         IS 'How long nobody asks between two probes.';
-COMMENT ON COLUMN ops.outages.next_probe_at IS 'When the next request may probe (UTC).';
-COMMENT ON COLUMN ops.outages.prober_pid    IS 'The Postgres backend of the process whose request probes now.';
-COMMENT ON COLUMN ops.outages.prober_start  IS 'When that backend began, since pids come again.';
-
--- What is known, for a process to act on. An outage that nobody probed for ten minutes is known no more: whoever
--- knew of it is gone.
-CREATE FUNCTION ops.outage(realm text, OUT since timestamptz, OUT why text, OUT probe_in_seconds double precision)
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    SELECT o.opened_at, o.reason,
-           greatest(extract(epoch FROM o.next_probe_at - clock_timestamp()), 0)::double precision
-      FROM ops.outages o
-     WHERE o.realm_id = realm AND o.opened_at IS NOT NULL
-       AND (o.next_probe_at > clock_timestamp() - interval '10 min' OR ops.is_alive(o.prober_pid, o.prober_start));
-$$;
-COMMENT ON FUNCTION ops.outage(text) IS 'Since when QuickBooks is out of reach for a company, why, and when to probe; nulls while it answers.';
-
-CREATE FUNCTION ops.tell_outage(realm text) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    SELECT pg_notify('qbo_' || realm,
-                     CASE WHEN o.since IS NULL THEN 'answers' ELSE 'outage ' || json_build_object(
-                          'since', extract(epoch FROM o.since), 'probe_in', o.probe_in_seconds, 'why', left(o.why, 500))
-                     END)
-      FROM ops.outage(realm) o;
-$$;
-COMMENT ON FUNCTION ops.tell_outage(text) IS 'Tells the company''s processes how it stands.';
-
-CREATE FUNCTION ops.report_outage(realm text, first_pause interval, why text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF (SELECT since FROM ops.outage(realm)) IS NOT NULL THEN
-        RETURN;
-    END IF;
-    INSERT INTO ops.outages AS o (realm_id, opened_at, reason, pause, next_probe_at)
-    VALUES (realm, clock_timestamp(), why, first_pause, clock_timestamp() + first_pause)
-    ON CONFLICT (realm_id) DO UPDATE
-       SET opened_at = excluded.opened_at, reason = excluded.reason, pause = excluded.pause,
-           next_probe_at = excluded.next_probe_at, prober_pid = NULL, prober_start = NULL;
-    PERFORM ops.tell_outage(realm);
-END $$;
-COMMENT ON FUNCTION ops.report_outage(text, interval, text) IS 'A process found QuickBooks out of reach; nothing changes when that is known.';
-
--- Seconds until the caller should ask again; 0 means that its request is the probe, and null that QuickBooks answers.
-CREATE FUNCTION ops.claim_probe(realm text) RETURNS double precision
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    known ops.outages;
-    seconds double precision;
-BEGIN
-    SELECT * INTO known FROM ops.outages o WHERE o.realm_id = realm FOR UPDATE;
-    SELECT probe_in_seconds INTO seconds FROM ops.outage(realm) WHERE since IS NOT NULL;
-    IF seconds IS NULL THEN
-        RETURN NULL;
-    ELSIF seconds > 0 THEN
-        RETURN seconds;
-    ELSIF known.prober_pid <> pg_backend_pid() AND ops.is_alive(known.prober_pid, known.prober_start) THEN
-        RETURN greatest(extract(epoch FROM known.pause), 1);
-    END IF;
-    UPDATE ops.outages o SET prober_pid = a.pid, prober_start = a.backend_start
-      FROM pg_stat_get_activity(pg_backend_pid()) a
-     WHERE o.realm_id = realm;
-    RETURN 0;
-END $$;
-COMMENT ON FUNCTION ops.claim_probe(text) IS 'Whether the caller''s request may probe; one process at a time, and when its backend is gone another.';
-
--- `why` null: the probe was given up without an answer, for reasons of the process's own; the next may follow at once.
-CREATE FUNCTION ops.probe_failed(realm text, longest_pause interval, why text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    UPDATE ops.outages o
-       SET pause = CASE WHEN why IS NULL THEN o.pause ELSE least(o.pause * 2, longest_pause) END,
-           next_probe_at = clock_timestamp()
-                           + CASE WHEN why IS NULL THEN interval '0' ELSE least(o.pause * 2, longest_pause) END,
-           reason = coalesce(why, o.reason), prober_pid = NULL, prober_start = NULL
-     WHERE o.realm_id = realm AND o.prober_pid = pg_backend_pid();
-    PERFORM ops.tell_outage(realm);
-END $$;
-COMMENT ON FUNCTION ops.probe_failed(text, interval, text) IS 'QuickBooks is still out of reach: the pause doubles, up to the longest.';
-
-CREATE FUNCTION ops.end_outage(realm text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    UPDATE ops.outages o SET opened_at = NULL, reason = NULL, prober_pid = NULL, prober_start = NULL
-     WHERE o.realm_id = realm AND o.opened_at IS NOT NULL;
-    PERFORM pg_notify('qbo_' || realm, 'answers');
-END $$;
-COMMENT ON FUNCTION ops.end_outage(text) IS 'QuickBooks answered.';
+COMMENT ON FUNCTION ops.call_the_next(text) IS 'Tells the first in the queue that a place may be free.';

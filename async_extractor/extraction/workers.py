@@ -12,13 +12,14 @@ from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
 from async_extractor.extraction.timing import WorkerTime
 from async_extractor.qbo.client import QueryClient, request_json
-from async_extractor.qbo.faults import AuthorizationFault, QboFault, UnavailableFault
+from async_extractor.qbo.faults import AuthorizationFault, QboFault, StoppedFault, UnavailableFault
 from async_extractor.qbo.paging.reader import WindowReader
 from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.paging.source import Page
 from async_extractor.qbo.query import DATE_FIELDS, LAST_UPDATED
 from async_extractor.warehouse.ledger import Chunk
 from async_extractor.warehouse.loader import LostChunk, PageToLoad, Refused, WorkerSession, rows_of
+from async_extractor.warehouse.session import NoConnectionLeft
 from async_extractor.windows import SECOND, UTC, iso, whole_second_up
 
 # Chunks that fail one after the other, none done between, before the run is ended: it isn't the chunks then.
@@ -46,6 +47,7 @@ class Extraction:
         self._page_size = PageSize()
         self._held: set[int] = set()
         self._failures_in_a_row = 0
+        self._retired: list[NoConnectionLeft] = []
 
     async def run(self, run_id: int, concurrency: int) -> None:
         """Returns when no chunk of the run is left that can be begun, or after `stop` was set.
@@ -57,10 +59,14 @@ class Extraction:
             done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
             for worker in done:
                 worker.result()
-        finally:
+            if len(self._retired) == concurrency:
+                raise self._retired[-1]
+        except BaseException:
             self._stop.set()
-            # The others finish their page and release their chunk, rather than being cut off in it. What they
-            # raise is what the first one raised.
+            raise
+        finally:
+            # The others load the page that they have and release their chunk, rather than being cut off in it. What
+            # they raise is what the first one raised.
             await asyncio.gather(*workers, return_exceptions=True)
 
     async def _work(self, run_id: int) -> None:
@@ -72,6 +78,10 @@ class Extraction:
                     await self._do(session, chunk)
                 elif not await self._unless_stopped(session.wait_for_others(run_id, sorted(self._held))):
                     return
+        except NoConnectionLeft as error:
+            # Those who have a connection do its work, too; when nobody has one the run ends.
+            self._retired.append(error)
+            self._events.emit("worker_retired", "load", f"a worker less: {error}", level="warning")
         finally:
             await session.close()
 
@@ -93,7 +103,7 @@ class Extraction:
         worker_time = WorkerTime(reader.spent)
         self._events.emit("chunk_started", "extract", f"{chunk} begun", chunk_id=chunk.chunk_id, attempt=chunk.attempt)
         try:
-            finished = await self._read(session, chunk, reader, worker_time)
+            await self._attempt(session, chunk, reader, worker_time)
         except LostChunk:
             self._events.emit(
                 "chunk_lost",
@@ -104,6 +114,18 @@ class Extraction:
             )
             session.drop()
             await session.close()
+        finally:
+            self._held.discard(chunk.chunk_id)
+
+    async def _attempt(
+        self, session: WorkerSession, chunk: Chunk, reader: WindowReader, worker_time: WorkerTime
+    ) -> None:
+        """Reads the chunk and says in the ledger how that ended; `LostChunk` when it is another worker's by then."""
+        try:
+            finished = await self._read(session, chunk, reader, worker_time)
+        except StoppedFault:
+            await session.finish("released", worker_time.take())
+            self._tell_released(chunk)
         except (AuthorizationFault, UnavailableFault):
             await session.finish("released", worker_time.take())
             raise
@@ -126,11 +148,10 @@ class Extraction:
         else:
             self._failures_in_a_row = 0
             if not finished:
-                self._events.emit(
-                    "chunk_released", "extract", f"{chunk} released, to be resumed", chunk_id=chunk.chunk_id
-                )
-        finally:
-            self._held.discard(chunk.chunk_id)
+                self._tell_released(chunk)
+
+    def _tell_released(self, chunk: Chunk) -> None:
+        self._events.emit("chunk_released", "extract", f"{chunk} released, to be resumed", chunk_id=chunk.chunk_id)
 
     async def _read(self, session: WorkerSession, chunk: Chunk, reader: WindowReader, worker_time: WorkerTime) -> bool:
         """The chunk's pages into raw. True when it is done, False when it was released on the way."""

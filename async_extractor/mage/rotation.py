@@ -128,7 +128,7 @@ async def _exchange(store: MageSecrets | _WithAnother, settings: Settings) -> No
     async with http_session(settings.proxy) as session:
         tokens = AccessTokens(session, settings.endpoints.token, settings.client, store, Events([]))
         try:
-            await tokens.after_refusal(str(json.loads(stored).get("token", "")) if stored else "")
+            await tokens.current(str(json.loads(stored).get("token", "")) if stored else "")
         except AuthorizationFault as fault:
             raise ConfigurationError(f"{fault}; nothing was changed") from None
         except TransientFault as fault:

@@ -1,262 +1,230 @@
-"""The circuit breaker round the session: in an outage, stop asking, and ask again gently.
+"""The circuit breaker round the session: in an outage, or after a 429, stop asking, and ask again gently.
 
-closed -> open after `threshold` failures in a row -> half-open after a pause, with one probe ->
-closed when the probe succeeds, else open again for twice as long, up to `longest_pause`. Requests wait
-while it is open; when it has not been closed for `patience` seconds they fail with `UnavailableFault`,
-and the run ends resumable.
+closed -> open after `threshold` failures in a row, or one 429 -> half-open after a pause, with one probe -> closed
+when the probe is taken, else open again for longer. Requests wait meanwhile; when it has not been closed for too long
+they fail with `UnavailableFault`, and the run ends resumable.
 
-What one process finds out, the others of the company know at once, by a board they share: they stop asking, too,
-one of them probes for all, and all go on when it succeeds. A process that was answered just now, and has had no
-failure since, believes that rather than the board: it is the other one's network then.
+The company's breaker is in Postgres, in the functions that hand out turns (sql/004_limits.sql); a process knows it as
+a `Circuit`. `CircuitBreaker` is the same rule for one process alone, where Postgres can't be shared.
 
-The breaker libraries looked at (purgatory 3.0, aiobreaker 1.2) let every waiting request through when
-half-open, raise instead of waiting, and keep one pause; so it is written here.
+The breaker libraries looked at (purgatory 3.0, aiobreaker 1.2) let every waiting request through when half-open,
+raise instead of waiting, and keep one pause; so it is written here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from async_extractor.events import Events
-from async_extractor.qbo.faults import QboFault, UnavailableFault
+from async_extractor.qbo.faults import PageFault, QboFault, ThrottledFault, TransientFault, UnavailableFault
 from async_extractor.windows import UTC
 
 State = Literal["closed", "open", "half-open"]
-
-# So long an answer is believed more than another process's failures, in seconds. An outage has cost it those by now.
-ANSWER_KEEPS_SECONDS = 2.0
-
-
-class Outage(Protocol):
-    """An outage as another process knows it."""
-
-    @property
-    def since(self) -> datetime: ...
-    @property
-    def why(self) -> str: ...
-    @property
-    def probe_in_seconds(self) -> float: ...
+Cause = Literal["outage", "throttled"]
+# What became of a request: taken by QuickBooks, be it with a fault of the request's own; failed without an answer or
+# by a broken server; throttled; unused, where none was sent; left by its sender, and Intuit may still be at it.
+Outcome = Literal["taken", "failed", "throttled", "unused", "left"]
 
 
-class Board(Protocol):
-    """Where the processes of a company tell each other of an outage. Seconds throughout."""
+@dataclass(frozen=True)
+class Pauses:
+    """When the circuit opens, for how long nobody asks then, and when waiting is given up. Seconds.
 
-    def listen(self, outage: Callable[[Outage], None], answers: Callable[[], None]) -> None:
-        """`outage` is called when one begins and after each failed probe, `answers` when one has ended."""
-        ...
-
-    async def now(self) -> Outage | None: ...
-    async def began(self, pause: float, why: str) -> None: ...
-
-    async def may_probe(self) -> float | None:
-        """0: the caller's request is the probe. Else seconds until asking again; None: there is no outage."""
-        ...
-
-    async def probe_failed(self, longest_pause: float, why: str | None) -> None:
-        """`why` None: the probe was given up without an answer."""
-        ...
-
-    async def ended(self) -> None: ...
-
-
-class CircuitBreaker:
-    """One per process, shared by all its workers. Seconds throughout.
-
-    With the defaults 8 failures in a row open it, while at most 9 more requests are under way, and at most
-    12 probes follow in the next ten minutes (pauses of 15, 30, then 60 s): fewer than 30 requests of a
-    process in an outage of ten minutes.
-
-    What becomes of a request is told by the task that `admit` let through.
+    With the defaults 8 failures in a row open it while at most 9 more requests are under way, and at most 12 probes
+    follow in the next ten minutes (pauses of 15, 30, then 60 s): fewer than 30 requests of a company in an outage of
+    ten minutes. A 429 pauses for as long as Intuit wishes, or `throttle` (Intuit's limits page); from the second one in
+    a row on for `throttled_again` at least, doubled each time up to `longest`.
     """
 
-    def __init__(
-        self,
-        events: Events,
-        board: Board | None = None,
-        *,
-        threshold: int = 8,
-        pause: float = 15.0,
-        longest_pause: float = 60.0,
-        patience: float = 900.0,
-    ) -> None:
+    threshold: int = 8
+    first: float = 15.0
+    longest: float = 60.0
+    throttle: float = 60.0
+    throttled_again: float = 5.0
+    outage_patience: float = 900.0
+    throttle_patience: float = 600.0
+
+    def of(self, cause: Cause, number: int, retry_after: float | None = None) -> float:
+        """The pause that is the `number`-th since a request was last taken."""
+        if cause == "outage":
+            return min(self.first * 2.0 ** min(number - 1, 9), self.longest)
+        wished = self.throttle if retry_after is None else retry_after
+        return (
+            wished if number == 1 else max(wished, min(self.throttled_again * 2.0 ** min(number - 2, 9), self.longest))
+        )
+
+
+@dataclass(frozen=True)
+class Pause:
+    """One pause of an open circuit: why, the how manieth since a request was last taken, how long, and since when."""
+
+    cause: Cause
+    number: int
+    seconds: float
+    reason: str
+    failures: int
+    since: datetime
+
+
+class Permit:
+    """The right to send one request. Who leaves without saying what became of it leaves it unanswered."""
+
+    def __init__(self, *, probe: bool = False) -> None:
+        self.probe = probe
+        self.outcome: Outcome = "left"
+        self.reason = ""
+        self.retry_after: float | None = None
+
+    def answered(self, fault: QboFault | None) -> None:
+        """What the request came to: None for a page."""
+        self.outcome = "taken"
+        if isinstance(fault, ThrottledFault):
+            self.outcome, self.retry_after = "throttled", fault.retry_after
+        elif isinstance(fault, TransientFault) and not isinstance(fault, PageFault):
+            self.outcome = "failed"  # a page that can't be served is QuickBooks' answer all the same
+        self.reason = "" if fault is None else str(fault)
+
+    def unused(self) -> None:
+        """No request was sent."""
+        self.outcome = "unused"
+
+
+class Circuit:
+    """The circuit as this process knows it: each change is told once, and an open one is waited for so long only."""
+
+    def __init__(self, events: Events, pauses: Pauses | None = None) -> None:
+        self.pauses = pauses or Pauses()
         self._events = events
-        self._board = board
-        self._threshold = threshold
-        self._first_pause = pause
-        self._longest_pause = longest_pause
-        self._patience = patience
-        self._failures = 0
-        self._pause = pause
-        self._opened_at: float | None = None
-        self._opened_on: datetime | None = None
-        self._next_probe = 0.0
-        # Whose request the probe is: others' may still be under way from before it opened.
-        self._prober: asyncio.Task[Any] | None = None
-        self._changed = asyncio.Event()
-        self._why = ""
-        self._answered_at = float("-inf")
-        self._telling: asyncio.Task[None] | None = None
-        if board is not None:
-            board.listen(self._heard_of_outage, self._heard_of_answers)
-
-    async def learn(self) -> None:
-        """Takes over what the company's other processes know already."""
-        outage = None if self._board is None else await self._board.now()
-        if outage is not None:
-            self._heard_of_outage(outage)
-
-    async def close(self) -> None:
-        """Waits until the others have been told."""
-        if self._telling is not None:
-            await asyncio.wait([self._telling])
+        self._pause: Pause | None = None
+        self._known_since = 0.0
+        self._probing = False
 
     @property
     def state(self) -> State:
-        if self._opened_at is None:
+        """Open and half-open after a 429, too."""
+        if self._pause is None:
             return "closed"
-        return "open" if self._prober is None else "half-open"
+        return "half-open" if self._probing else "open"
 
-    async def admit(self) -> None:
-        """Returns when a request may be sent; at once when closed. `UnavailableFault` past the patience."""
-        while self._opened_at is not None:
-            now = time.monotonic()
-            if self._prober is None and now >= self._next_probe and now < self._opened_at + self._patience:
-                if await self._may_probe():
-                    self._emit("half-open: one request probes whether QuickBooks answers again")
-                    return
-                continue
-            gives_up = self._opened_at + self._patience
-            if now >= gives_up:
-                since = "the start" if self._opened_on is None else _time(self._opened_on)
-                raise UnavailableFault(
-                    f"QuickBooks has not answered since {since} ({self._why}); "
-                    "the run stops and can be resumed by running it again"
-                )
-            wake = min(self._next_probe, gives_up) if self._prober is None else gives_up
-            try:
-                await asyncio.wait_for(self._changed.wait(), max(0.0, wake - now))
-            except asyncio.TimeoutError:
-                continue
+    @property
+    def gives_up_at(self) -> float:
+        """Until when (monotonic seconds) a request waits. A process counts from when it heard of it."""
+        if self._pause is None:
+            return float("inf")
+        outage = self._pause.cause == "outage"
+        return self._known_since + (self.pauses.outage_patience if outage else self.pauses.throttle_patience)
 
-    def succeeded(self) -> None:
-        """A request was answered by QuickBooks itself, be it with a fault of the request's own."""
-        self._failures = 0
-        self._answered_at = time.monotonic()
-        if self._opened_at is not None:
-            self._close("QuickBooks answers again")
-            self._tell(lambda board: board.ended())
-
-    def failed(self, fault: QboFault) -> None:
-        """A request was not answered, or by a broken server."""
-        self._failures += 1
-        if self._probes():
-            self._prober = None
-            self._pause = min(self._pause * 2, self._longest_pause)
-            self._tell(lambda board: board.probe_failed(self._longest_pause, str(fault)))
-        elif self._opened_at is not None or self._failures < self._threshold:
+    def check(self) -> None:
+        """Raises UnavailableFault when it has been open for too long."""
+        pause = self._pause
+        if pause is None or time.monotonic() < self.gives_up_at:
             return
-        else:
-            self._opened_at, self._opened_on = time.monotonic(), datetime.now(UTC)
-            self._tell(lambda board: board.began(self._first_pause, str(fault)))
-        self._why = str(fault)
-        self._next_probe = time.monotonic() + self._pause
-        self._wake()
-        self._emit(f"open for {self._pause:.0f} s after {self._failures} failures in a row: {fault}")
-
-    def abandoned(self) -> None:
-        """A request that was admitted ended without an answer for reasons of our own (cancelled)."""
-        if self._probes():
-            self._prober = None
-            self._tell(lambda board: board.probe_failed(self._longest_pause, None))
-            self._wake()
-
-    async def _may_probe(self) -> bool:
-        """Whether this task's request is the probe; else the state, or the moment of the next probe, has changed."""
-        self._prober = asyncio.current_task()
-        if self._board is None:
-            return True
-        try:
-            await self.close()
-            seconds = await self._board.may_probe()
-        except BaseException:
-            self._leave_the_probe_to_others()
-            raise
-        if seconds == 0 and self._probes():
-            return True
-        if seconds is None:
-            self._heard_of_answers()
-        else:
-            self._next_probe = time.monotonic() + seconds
-        self._leave_the_probe_to_others()
-        return False
-
-    def _leave_the_probe_to_others(self) -> None:
-        if self._probes():
-            self._prober = None
-            self._wake()
-
-    def _heard_of_outage(self, outage: Outage) -> None:
-        now = time.monotonic()
-        if self._opened_at is None:
-            if self._failures == 0 and now - self._answered_at < ANSWER_KEEPS_SECONDS:
-                self._tell(lambda board: board.ended())
-                return
-            self._opened_at, self._opened_on = now, outage.since
-            self._emit(
-                f"open: QuickBooks is out of reach since {_time(outage.since)}, "
-                f"as another process of the company found: {outage.why}"
+        if pause.cause == "outage":
+            raise UnavailableFault(
+                f"QuickBooks has not answered since {pause.since:%Y-%m-%d %H:%M:%S UTC} ({pause.reason}); "
+                "the run stops and can be resumed by running it again"
             )
-        if self._prober is None:
-            self._next_probe = now + outage.probe_in_seconds
-            self._why = outage.why
-            self._wake()
+        raise UnavailableFault(
+            f"QuickBooks answered 429 to all that the company asked since {pause.since:%Y-%m-%d %H:%M:%S UTC}, over "
+            f"{pause.number} pauses: not the pace but, most likely, the app's monthly allowance is used up "
+            f"(Intuit's CorePlus calls); it can be resumed when Intuit counts anew ({pause.reason})",
+            status=429,
+        )
 
-    def _heard_of_answers(self) -> None:
-        if self._opened_at is not None:
-            self._close("QuickBooks answers another process of the company again")
-
-    def _close(self, why: str) -> None:
-        seconds = time.monotonic() - (self._opened_at or 0.0)
-        self._failures = 0
-        self._opened_at, self._prober, self._pause = None, None, self._first_pause
-        self._wake()
-        self._emit(f"closed: {why} after {seconds:.0f} s")
-
-    def _tell(self, what: Callable[[Board], Awaitable[None]]) -> None:
-        """Tells the others, one thing after the other."""
-        board, before = self._board, self._telling
-        if board is None:
+    def opened(self, pause: Pause) -> None:
+        """It is open, for this pause."""
+        before, self._pause, self._probing = self._pause, pause, False
+        if before is None or before.cause != pause.cause:
+            self._known_since = time.monotonic()
+        elif before.number == pause.number:
             return
+        if pause.cause == "throttled":
+            message = f"429: the company pauses for {pause.seconds:.0f} s"
+            self._events.emit("throttled", "extract", message, level="warning", seconds=pause.seconds)
+        else:
+            self._tell(f"open for {pause.seconds:.0f} s after {pause.failures} failures in a row: {pause.reason}")
 
-        async def tell() -> None:
-            if before is not None:
-                await asyncio.wait([before])
-            await what(board)
+    def probing(self) -> None:
+        """A request of this process is the probe."""
+        if self._pause is not None and not self._probing:
+            self._probing = True
+            if self._pause.cause == "outage":
+                self._tell("half-open: one request probes whether QuickBooks answers again")
 
-        self._telling = asyncio.ensure_future(tell())
-        self._telling.add_done_callback(self._told)
+    def closed(self) -> None:
+        """QuickBooks takes requests."""
+        pause, self._pause, self._probing = self._pause, None, False
+        if pause is not None and pause.cause == "outage":
+            self._tell(f"closed: QuickBooks answers again after {time.monotonic() - self._known_since:.0f} s")
 
-    def _told(self, telling: asyncio.Task[None]) -> None:
-        error = None if telling.cancelled() else telling.exception()
-        if error is not None:
-            # The run goes on as a process alone would; that Postgres is away it will hear when it loads.
-            self._emit(f"{self.state}: the company's other processes could not be told ({error})")
-
-    def _probes(self) -> bool:
-        return self._prober is not None and self._prober is asyncio.current_task()
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    def _emit(self, message: str) -> None:
+    def _tell(self, message: str) -> None:
         level: Literal["info", "warning"] = "info" if self.state == "closed" else "warning"
         self._events.emit("breaker", "extract", f"circuit breaker {message}", level=level, state=self.state)
 
 
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+class CircuitBreaker(Circuit):
+    """The breaker of one process alone; `ops.end_turn` is the same rule for a company."""
+
+    def __init__(self, events: Events, pauses: Pauses | None = None) -> None:
+        super().__init__(events, pauses)
+        self._failures = 0
+        self._retry_at = 0.0
+        self._changed = asyncio.Event()
+
+    async def admit(self) -> bool:
+        """Returns when a request may be sent, at once when closed: whether it is the probe."""
+        while self._pause is not None:
+            self.check()
+            now = time.monotonic()
+            if not self._probing and now >= self._retry_at:
+                self.probing()
+                return True
+            wake = self.gives_up_at if self._probing else min(self._retry_at, self.gives_up_at)
+            await happens(self._changed, wake - now)
+        return False
+
+    def ended(self, permit: Permit) -> None:
+        """What became of a request that was admitted."""
+        known, now = self._pause, time.monotonic()
+        if permit.probe:
+            self._probing = False
+        if permit.outcome == "taken":
+            # What was sent before a 429 says nothing of it; any answer says that there is no outage.
+            if known is None or known.cause == "outage" or permit.probe:
+                self._failures = 0
+                self.closed()
+        elif permit.outcome == "throttled":
+            if known is not None and known.cause == "throttled" and not permit.probe:
+                # Several that were under way together are throttled once; the longest wish counts.
+                self._retry_at = max(self._retry_at, now + self.pauses.of("throttled", 1, permit.retry_after))
+            else:
+                self._open("throttled", permit)
+        elif permit.outcome == "failed":
+            self._failures += 1
+            outage = known is not None and known.cause == "outage"
+            if (outage and permit.probe) or (not outage and self._failures >= self.pauses.threshold):
+                self._open("outage", permit)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _open(self, cause: Cause, permit: Permit) -> None:
+        known = self._pause if self._pause is not None and self._pause.cause == cause else None
+        number = known.number + 1 if known else 1
+        seconds = self.pauses.of(cause, number, permit.retry_after)
+        self._retry_at = time.monotonic() + seconds
+        since = known.since if known else datetime.now(UTC)
+        self.opened(Pause(cause, number, seconds, permit.reason, self._failures, since))
+
+
+async def happens(event: asyncio.Event, seconds: float) -> bool:
+    """Whether the event comes within so many seconds."""
+    if seconds > 0:
+        try:
+            await asyncio.wait_for(event.wait(), seconds)
+        except asyncio.TimeoutError:
+            return False
+    return event.is_set()

@@ -1,14 +1,13 @@
-"""One query, asked until it is answered. Every try passes, in this order, the breaker, the places in
-flight, the rate, and the authorization; retries included, since Intuit counts them too."""
+"""One query, asked until it is answered. Every try waits for a permit of the limiter (the circuit breaker, the places
+in flight, the rate) and then for the authorization; retries included, since Intuit counts them too."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import aiohttp
@@ -17,26 +16,25 @@ import tenacity
 from async_extractor.events import Events
 from async_extractor.printable import printable
 from async_extractor.qbo.auth.access_tokens import AccessTokens
-from async_extractor.qbo.breaker import CircuitBreaker
 from async_extractor.qbo.faults import (
     LONGEST_TID,
     AuthorizationFault,
     PageFault,
     QboFault,
+    StoppedFault,
     ThrottledFault,
     TokenExpiredFault,
     TransientFault,
-    UnavailableFault,
     classify,
 )
 from async_extractor.qbo.gunzip import ACCEPTED, MOST_HEADER_BYTES, MOST_PAGE_BYTES, arrived_whole, read_body
-from async_extractor.qbo.limits import THROTTLE_SECONDS, Gate
+from async_extractor.qbo.limits import Limiter
 from async_extractor.qbo.network import CONNECT_SECONDS, connection_fault
 from async_extractor.qbo.query import MINOR_VERSION, ChangesSince, HttpRequest, Query
 from async_extractor.qbo.split import ChangedRecords, SplitPage, split_changes, split_page
 
-# So long a token is used without looking whether it must be renewed; it is renewed minutes before its end.
-TOKEN_KEEPS_SECONDS = 1.0
+# A permit that has waited for a token longer than this is given up for a new one: the request would be late.
+TOKEN_SECONDS = 0.05
 # Fresh tokens for one query: a 401 also comes from a gateway that is unwell. A connection that is really
 # revoked ends at the first of them, in the refresh.
 MOST_REFRESHES = 6
@@ -84,7 +82,6 @@ class Patience:
     page_fault_tries: int = 4
     first_pause: float = 0.5
     longest_pause: float = 30.0
-    throttles_in_a_row: int = 5
     request_seconds: float = 150.0
     waits_out: bool = True
 
@@ -103,9 +100,23 @@ class _Tries:
 
     patience: Patience
     sent: int = 0
-    refreshed: int = 0
+    faults: int = 0
     page_faults: int = 0
-    faults: list[str] = field(default_factory=list)
+    refusals: int = 0
+    refused_token: str | None = None
+
+    def used_up(self, _: tenacity.RetryCallState) -> bool:
+        """Whether the patience is at its end."""
+        return self.faults >= self.patience.tries or self.page_faults >= self.patience.page_fault_tries
+
+    def wait(self, state: tenacity.RetryCallState) -> float:
+        """The pause before the next try, in seconds."""
+        if state.outcome is not None and isinstance(state.outcome.exception(), (ThrottledFault, TokenExpiredFault)):
+            return 0.0  # the limiter pauses for all, and a fresh token needs no pause
+        patience = self.patience
+        return tenacity.wait_exponential_jitter(
+            multiplier=patience.first_pause, max=patience.longest_pause, jitter=patience.first_pause
+        )(state)
 
 
 class QueryClient:
@@ -117,23 +128,24 @@ class QueryClient:
         api: str,
         realm_id: str,
         tokens: AccessTokens,
-        gate: Gate,
-        breaker: CircuitBreaker,
+        limiter: Limiter,
         events: Events,
         patience: Patience | None = None,
+        stop: asyncio.Event | None = None,
     ) -> None:
+        """Once `stop` is set nothing is asked any more: whoever waits for an answer gets StoppedFault."""
         self._session = session
         self._path = f"/v3/company/{realm_id}/"
         self._base = api + self._path
         self._tokens = tokens
-        self._gate = gate
-        self._breaker = breaker
+        self._limiter = limiter
         self._events = events
         self.patience = patience or Patience()
+        self._stop = stop or asyncio.Event()
 
     async def authorise(self) -> None:
         """Makes sure of a valid access token before the first query; raises QboFault when there is none to be had."""
-        await self._tokens.current()
+        await self._unless_stopped(self._tokens.current())
 
     async def fetch(self, query: Query, spent: Spent, patience: Patience | None = None) -> Answer:
         """The answer to a query. Adds to `spent` also when it fails. `patience` takes the place of the client's own.
@@ -154,21 +166,28 @@ class QueryClient:
     async def _ask(
         self, asked: Query | ChangesSince, split: Callable[[bytes], T], spent: Spent, patience: Patience | None
     ) -> tuple[T, str]:
-        patience = patience or self.patience
-        tries = _Tries(patience)
+        tries = _Tries(patience or self.patience)
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(lambda error: self._may_retry(error, tries)),
-            stop=tenacity.stop_never,  # `_may_retry` says when it is enough
-            wait=tenacity.wait_exponential_jitter(
-                multiplier=patience.first_pause,
-                max=patience.longest_pause,
-                jitter=patience.first_pause,
-            ),
-            before_sleep=lambda state: self._tell_retry(state, asked),
-            sleep=self._sleep_between(tries, spent),
+            retry=tenacity.retry_if_exception_type((TransientFault, ThrottledFault, TokenExpiredFault)),
+            stop=tries.used_up,
+            wait=tries.wait,
+            before_sleep=lambda state: self._tell_retry(state, asked, spent),
             reraise=True,
         )
-        return await retrying(self._try_once, asked, split, spent, tries)
+        return await self._unless_stopped(retrying(self._try_once, asked, split, spent, tries))
+
+    async def _unless_stopped(self, asking: Awaitable[T]) -> T:
+        """What it comes to; StoppedFault, at once, when the stop comes first."""
+        answer, stopped = asyncio.ensure_future(asking), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((answer, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done() and not answer.done():
+                raise StoppedFault("told to stop while it waited for QuickBooks")
+            return answer.result()
+        finally:
+            answer.cancel()
+            stopped.cancel()
+            await asyncio.gather(answer, stopped, return_exceptions=True)
 
     def payload(self, query: Query) -> dict[str, Any]:
         """The request of a query as it is kept beside its records: how, where, what; never a token."""
@@ -180,35 +199,9 @@ class QueryClient:
             "query": query.text(),
         }
 
-    def _may_retry(self, error: BaseException, tries: _Tries) -> bool:
-        patience = tries.patience
-        if isinstance(error, ThrottledFault):
-            return True  # _after_throttle has already said when it is too much
-        if isinstance(error, TokenExpiredFault):
-            return True
-        if isinstance(error, PageFault):
-            tries.page_faults += 1
-            tries.faults.append(str(error))
-            return tries.page_faults < patience.page_fault_tries and len(tries.faults) < patience.tries
-        if isinstance(error, TransientFault):
-            if patience.waits_out and self._breaker.state != "closed":
-                # An outage, and no fault of this query: it would be given up while others wait.
-                return True
-            tries.faults.append(str(error))
-            return len(tries.faults) < patience.tries
-        return False
-
-    def _sleep_between(self, tries: _Tries, spent: Spent) -> Any:
-        async def sleep(seconds: float) -> None:
-            # A 429 has already paused the gate, and a refreshed token needs no pause.
-            if tries.faults:
-                spent.wait_seconds += seconds
-                await asyncio.sleep(seconds)
-
-        return sleep
-
-    def _tell_retry(self, state: tenacity.RetryCallState, asked: Query | ChangesSince) -> None:
+    def _tell_retry(self, state: tenacity.RetryCallState, asked: Query | ChangesSince, spent: Spent) -> None:
         error = state.outcome.exception() if state.outcome else None
+        spent.wait_seconds += state.upcoming_sleep
         self._events.emit(
             "retry",
             "extract",
@@ -222,16 +215,8 @@ class QueryClient:
     async def _try_once(
         self, asked: Query | ChangesSince, split: Callable[[bytes], T], spent: Spent, tries: _Tries
     ) -> tuple[T, str]:
-        began = time.perf_counter()
-        await self._breaker.admit()
         try:
-            # Before the gate, since a refresh would make the request late for its turn.
-            token = await self._tokens.current()
-            token, status, headers, body = await self._in_turn(asked.request(), token, spent, tries, began)
-            spent.bytes_read += len(body)
-            fault = classify(status, headers, body)
-            if fault is not None:
-                raise fault
+            headers, body = await self._in_turn(asked.request(), spent, tries)
             began_splitting = time.perf_counter()
             try:
                 result = split(body)
@@ -239,64 +224,68 @@ class QueryClient:
                 # A connection that broke, and is not known to have, says nothing of the page.
                 kind = PageFault if arrived_whole(headers) else TransientFault
                 tid = headers.get("intuit_tid", "")
-                fault = kind(str(page_fault), status=status, tid=tid)
+                fault = kind(str(page_fault), status=200, tid=tid)
                 if isinstance(fault, PageFault):
                     fault.body = page_fault.body
                 raise fault from None
             finally:
                 spent.split_seconds += time.perf_counter() - began_splitting
-        except PageFault:
-            # QuickBooks is there; it is this page that it can't serve.
-            self._breaker.succeeded()
-            raise
         except TransientFault as fault:
-            self._breaker.failed(fault)
+            # In an outage no query is given up for it, while others wait: the limiter says when it is enough.
+            if self._limiter.state == "closed" or not tries.patience.waits_out:
+                tries.faults += 1
+                tries.page_faults += isinstance(fault, PageFault)
             raise
-        except ThrottledFault as fault:
-            self._breaker.succeeded()
+        except ThrottledFault:
             spent.throttled += 1
-            await self._after_throttle(fault, tries)
             raise
         except TokenExpiredFault as fault:
-            self._breaker.succeeded()
-            if tries.refreshed == MOST_REFRESHES:
+            if tries.refusals == MOST_REFRESHES:
                 raise AuthorizationFault(
                     f"QuickBooks refuses one fresh access token after the other ({fault})",
                     status=fault.status,
                     code=fault.code,
                     tid=fault.tid,
                 ) from None
-            await self._tokens.after_refusal(token)
-            tries.refreshed += 1  # only what was refreshed: a token endpoint that is down is an outage, no refusal
+            tries.refusals += 1
             raise
-        except QboFault:
-            self._breaker.succeeded()
-            raise
-        except BaseException:
-            self._breaker.abandoned()
-            raise
-        self._breaker.succeeded()
         return result, printable(headers.get("intuit_tid", ""), LONGEST_TID)
 
-    async def _in_turn(
-        self, request: HttpRequest, token: str, spent: Spent, tries: _Tries, began: float
-    ) -> tuple[str, int, Mapping[str, str], bytes]:
-        """Waits for a turn and sends. The token that was used, and the answer's status, headers and body."""
-        waiting = time.monotonic()
-        async with self._gate.turn() as turn:
-            if time.monotonic() - waiting > TOKEN_KEEPS_SECONDS:
-                token = await self._tokens.current()
-            sent = time.perf_counter()
-            spent.wait_seconds += sent - began
-            spent.requests += 1
-            spent.retries += 1 if tries.sent else 0
-            tries.sent += 1
-            try:
-                status, headers, body = await self._send(request, token)
-            finally:
-                seconds = time.perf_counter() - sent
-                spent.fetch_seconds += seconds
-            turn.answered(status)
+    async def _in_turn(self, request: HttpRequest, spent: Spent, tries: _Tries) -> tuple[Mapping[str, str], bytes]:
+        """Waits for a permit and sends: the answer's headers and body. Raises QboFault for what is no page."""
+        began = time.perf_counter()
+        while True:
+            async with self._limiter.permit() as permit:
+                try:
+                    asked_for_token = time.monotonic()
+                    token = await self._tokens.current(tries.refused_token)
+                    if time.monotonic() - asked_for_token > TOKEN_SECONDS:
+                        permit.unused()
+                        continue
+                    sent = time.perf_counter()
+                    spent.wait_seconds += sent - began
+                    spent.requests += 1
+                    spent.retries += 1 if tries.sent else 0
+                    tries.sent += 1
+                    try:
+                        status, headers, body = await self._send(request, token, tries.patience)
+                    finally:
+                        seconds = time.perf_counter() - sent
+                        spent.fetch_seconds += seconds
+                    self._tell_answer(status, seconds, len(body))
+                    spent.bytes_read += len(body)
+                    fault = classify(status, headers, body)
+                    if isinstance(fault, TokenExpiredFault):
+                        tries.refused_token = token
+                    if fault is not None:
+                        raise fault
+                except QboFault as fault:
+                    permit.answered(fault)
+                    raise
+                permit.answered(None)
+                return headers, body
+
+    def _tell_answer(self, status: int, seconds: float, size: int) -> None:
         self._events.emit(
             "answered",
             "extract",
@@ -304,11 +293,10 @@ class QueryClient:
             level="debug",
             status=status,
             seconds=seconds,
-            bytes=len(body),
+            bytes=size,
         )
-        return token, status, headers, body
 
-    async def _send(self, request: HttpRequest, token: str) -> tuple[int, Mapping[str, str], bytes]:
+    async def _send(self, request: HttpRequest, token: str, patience: Patience) -> tuple[int, Mapping[str, str], bytes]:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "Accept-Encoding": ACCEPTED}
         if request.body is not None:
             headers["Content-Type"] = "application/text"
@@ -320,7 +308,7 @@ class QueryClient:
                 headers=headers,
                 data=None if request.body is None else request.body.encode(),
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=self.patience.request_seconds, sock_connect=CONNECT_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=patience.request_seconds, sock_connect=CONNECT_SECONDS),
                 auto_decompress=False,
                 max_line_size=MOST_HEADER_BYTES,
                 max_field_size=MOST_HEADER_BYTES,
@@ -328,29 +316,6 @@ class QueryClient:
                 return response.status, response.headers, await read_body(response, MOST_PAGE_BYTES)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise connection_fault("QuickBooks", error) from None
-
-    async def _after_throttle(self, fault: ThrottledFault, tries: _Tries) -> None:
-        """Pauses the company; gives up when a 429 doesn't end, since that is no matter of pace."""
-        seconds = fault.retry_after if fault.retry_after is not None else THROTTLE_SECONDS
-        seconds += random.uniform(0, 0.05 * seconds + 0.1)  # noqa: S311 - jitter
-        in_a_row = await self._gate.pause(seconds)
-        if in_a_row > tries.patience.throttles_in_a_row:
-            raise UnavailableFault(
-                f"QuickBooks answered 429 to all that the company asked, over {in_a_row} pauses: "
-                "not the pace but, most likely, the app's monthly allowance is used up (Intuit's CorePlus calls); "
-                "it can be resumed when Intuit counts anew",
-                status=fault.status,
-                code=fault.code,
-                tid=fault.tid,
-            ) from None
-        self._events.emit(
-            "throttled",
-            "extract",
-            f"429: the company pauses for {seconds:.0f} s",
-            level="warning",
-            seconds=seconds,
-            intuit_tid=fault.tid,
-        )
 
 
 def request_json(payload: Mapping[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ QboFault
 ├── QueryRefusedFault   400: the query is wrong, so the chunk fails; sending it again can't help
 ├── AuthorizationFault  ends the run (exit 4): the connection, the credentials or the company is refused
 └── UnavailableFault    ends the run (exit 3, resumable): an outage or a throttle that doesn't end
+    └── StoppedFault    the run was told to stop while it waited
 
 Bodies come in every shape: `Fault` and `fault`, XML, HTML, or nothing, under any status, 200 included.
 """
@@ -74,6 +75,10 @@ class AuthorizationFault(QboFault):
 
 class UnavailableFault(QboFault):
     """QuickBooks has been out of reach, or throttling, for too long."""
+
+
+class StoppedFault(UnavailableFault):
+    """The run was told to stop, and QuickBooks was asked no more."""
 
 
 # The credentials that error bodies have been seen to repeat: Intuit's 401 quotes the access token.

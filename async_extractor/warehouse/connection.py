@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -329,7 +330,11 @@ def told(error: BaseException) -> str:
             "42501": "; the role lacks a right: run as the owner once, or GRANT it",
             "53100": "; free space on the server and run again",
         }.get(error.sqlstate or "", "")
-        return f"Postgres {error.sqlstate}: {_line(error)}{advice}"
+        # A data exception's message quotes the value.
+        message = _line(error)
+        if (error.sqlstate or "").startswith("22"):
+            message = re.sub(r"\"[^\"]*\"?", '"..."', message.split(": ", 1)[0])
+        return f"Postgres {error.sqlstate}: {message}{advice}"
     return f"the connection to Postgres was lost ({type(error).__name__})"
 
 

@@ -7,6 +7,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import asyncpg
+import tenacity
+
 from async_extractor.events import Events
 from async_extractor.warehouse.connection import (
     Address,
@@ -22,10 +25,34 @@ T = TypeVar("T")
 
 # Seconds for which a lost database is waited for, before the run stops resumable.
 DATABASE_PATIENCE = 90.0
+# What fails only after so long on a new or living connection had been at work, or had waited for somebody else's:
+# it begins a new row of failures.
+AT_WORK_SECONDS = 10.0
 
 
 class WarehouseLost(Exception):  # noqa: N818 - what happened, in the words of the run's end
     """Postgres has been out of reach for too long; one line for people."""
+
+
+class NoConnectionLeft(WarehouseLost):
+    """Postgres takes no more connections (53300), though it serves those it has."""
+
+
+class _Outage:
+    """When a try began, and when the first of the failures in a row was."""
+
+    def __init__(self) -> None:
+        self.connected_at: float | None = None
+        self._first: float | None = None
+
+    def is_too_long(self, state: tenacity.RetryCallState) -> bool:
+        """Whether they go on for longer than the patience; to be asked after each failure."""
+        now = time.monotonic()
+        was_at_work = self.connected_at is not None and now - self.connected_at > AT_WORK_SECONDS
+        hung = isinstance(_error(state), asyncio.TimeoutError)
+        if self._first is None or (was_at_work and not hung):
+            self._first = now
+        return now - self._first > DATABASE_PATIENCE
 
 
 class Session:
@@ -50,21 +77,29 @@ class Session:
 
     async def do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """The work's result; raises its error where another try can't help, `WarehouseLost` past the patience."""
-        began = time.monotonic()
-        pause = 0.2
-        while True:
-            try:
-                return await work(await self.live())
-            except Exception as error:
-                if refuses_the_data(error) or not is_passing(error):
-                    raise
-                if breaks_the_connection(error) and self._connection is not None:
-                    self._connection.terminate()
-                if time.monotonic() - began > DATABASE_PATIENCE:
-                    raise WarehouseLost(f"{told(error)}, for {DATABASE_PATIENCE:.0f} s") from None
-                self._events.emit("database_retry", "load", f"trying again: {told(error)}", level="warning")
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
+        outage = _Outage()
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            stop=outage.is_too_long,
+            wait=tenacity.wait_exponential(multiplier=0.2, max=5.0),
+            before_sleep=self._tell,
+            retry_error_callback=_lost,
+        )
+        return await retrying(self._try_once, work, outage)
+
+    async def _try_once(self, work: Callable[[Connection], Awaitable[T]], outage: _Outage) -> T:
+        outage.connected_at = None
+        try:
+            connection = await self.live()
+            outage.connected_at = time.monotonic()
+            return await work(connection)
+        except Exception as error:
+            if _may_pass(error) and breaks_the_connection(error) and self._connection is not None:
+                self._connection.terminate()
+            raise
+
+    def _tell(self, state: tenacity.RetryCallState) -> None:
+        self._events.emit("database_retry", "load", f"trying again: {told(_error(state))}", level="warning")
 
     async def live(self) -> Connection:
         """The connection, a new one where the last was lost; raises what connecting raises."""
@@ -81,6 +116,7 @@ class Session:
         return connection
 
     async def close(self) -> None:
+        """Ends the connection, if there is one."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -93,3 +129,19 @@ class Session:
             if not is_passing(error):
                 raise
             connection.terminate()
+
+
+def _may_pass(error: BaseException) -> bool:
+    return is_passing(error) and not refuses_the_data(error)
+
+
+def _lost(state: tenacity.RetryCallState) -> None:
+    error = _error(state)
+    kind = NoConnectionLeft if isinstance(error, asyncpg.TooManyConnectionsError) else WarehouseLost
+    raise kind(f"{told(error)}, for {DATABASE_PATIENCE:.0f} s") from None
+
+
+def _error(state: tenacity.RetryCallState) -> BaseException:
+    error = state.outcome.exception() if state.outcome is not None else None
+    assert error is not None, "only failures are tried again"
+    return error

@@ -1,15 +1,18 @@
 -- name: take_turn
-SELECT turn, extract(epoch FROM moment)::double precision AS moment, extract(epoch FROM clock)::double precision AS clock
+SELECT turn, extract(epoch FROM moment)::double precision AS moment, extract(epoch FROM clock)::double precision AS clock,
+       clock_set, (budget).open_for, extract(epoch FROM (budget).open_since)::double precision AS open_since,
+       extract(epoch FROM (budget).pause)::double precision AS pause, (budget).pauses_in_a_row,
+       (budget).failures_in_a_row, (budget).reason
   FROM ops.take_turn($1, $2, $3, $4, $5, $6);
 
 -- name: end_turn
-SELECT ops.end_turn($1, $2, $3);
+SELECT (budget).open_for, extract(epoch FROM (budget).open_since)::double precision AS open_since,
+       extract(epoch FROM (budget).pause)::double precision AS pause, (budget).pauses_in_a_row,
+       (budget).failures_in_a_row, (budget).reason
+  FROM (SELECT ops.end_turn($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS budget OFFSET 0) AS ended;
 
 -- name: return_turn
 SELECT ops.return_turn($1, $2, $3);
-
--- name: pause_company
-SELECT ops.pause_company($1, $2) AS in_a_row;
 
 -- name: requests_this_month
 -- A company's requests in this month (UTC).

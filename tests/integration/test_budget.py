@@ -1,4 +1,4 @@
-"""The shared gate on a real Postgres: what it hands out, over any minute, any second and in flight."""
+"""The shared limiter on a real Postgres: what it hands out, over any minute, any second and in flight."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from async_extractor.qbo.limits import PER_MINUTE, PER_SECOND
-from tests.support.gates import REALM, Company, company_on
+from tests.support.limiters import REALM, Company, company_on
 
 
 @pytest.fixture
@@ -50,13 +50,13 @@ async def test_over_any_second_no_more_than_ten_turns_begin_however_many_ask(com
 
     async def process() -> None:
         # A pace that the second alone holds back.
-        gate = company.gate(per_minute=6000)
+        limiter = company.limiter(per_minute=6000)
 
         async def worker() -> None:
             while len(began) < 35:
-                async with gate.turn() as turn:
+                async with limiter.permit() as permit:
                     began.append(loop.time())
-                    turn.answered(200)
+                    permit.answered(None)
 
         await asyncio.gather(*(worker() for _ in range(5)))
 
@@ -71,18 +71,18 @@ async def test_no_more_than_the_places_are_in_flight_over_all_processes(company:
     in_flight, most, done = 0, 0, 0
 
     async def process() -> None:
-        gate = company.gate(per_minute=6000, places=4)
+        limiter = company.limiter(per_minute=6000, places=4)
 
         async def worker() -> None:
             nonlocal in_flight, most, done
             while done < 20:
-                async with gate.turn() as turn:
+                async with limiter.permit() as permit:
                     in_flight += 1
                     most = max(most, in_flight)
                     await asyncio.sleep(0.1)
                     in_flight -= 1
                     done += 1
-                    turn.answered(200)
+                    permit.answered(None)
 
         await asyncio.gather(*(worker() for _ in range(4)))
 
@@ -91,10 +91,10 @@ async def test_no_more_than_the_places_are_in_flight_over_all_processes(company:
 
 
 async def test_requests_are_counted_for_each_company_and_month(company: Company) -> None:
-    gate = company.gate(per_minute=6000)
+    limiter = company.limiter(per_minute=6000)
     for _ in range(7):
-        async with gate.turn() as turn:
-            turn.answered(200)
+        async with limiter.permit() as permit:
+            permit.answered(None)
     rows = await company.sql.fetch(
         "SELECT realm_id, month = date_trunc('month', now())::date AS now, requests FROM ops.usage"
     )

@@ -1,4 +1,4 @@
-"""What the shared gate takes back from processes and workers that are gone, and from connections that were cut."""
+"""What the shared limiter takes back from processes and workers that are gone, and from connections that were cut."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from async_extractor.qbo.limits import IN_FLIGHT
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import backfill, secrets_for
-from tests.support.gates import REALM, Company, company_on
+from tests.support.limiters import REALM, Company, company_on
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -41,8 +41,8 @@ async def test_the_places_of_a_killed_process_come_free_by_themselves(company: C
     holder.kill()
     holder.wait()
     holder.stdout.close()
-    gate = company.gate()
-    taken = [gate.turn() for _ in range(IN_FLIGHT)]
+    limiter = company.limiter()
+    taken = [limiter.permit() for _ in range(IN_FLIGHT)]
     for turn in taken:
         await turn.__aenter__()
     for turn in taken:
@@ -51,14 +51,16 @@ async def test_the_places_of_a_killed_process_come_free_by_themselves(company: C
 
 HOLDER = f"""
 import asyncio, json, sys
-from async_extractor.qbo.limits import IN_FLIGHT, PER_SECOND
-from async_extractor.warehouse.limits import SharedGate
+from async_extractor.qbo.limits import IN_FLIGHT
+from async_extractor.events import Events
+from async_extractor.limits import SharedLimiter
 from async_extractor.warehouse.shared_connection import CompanyConnection
 from async_extractor.warehouse.connection import Address
 
 async def hold():
-    gate = SharedGate(CompanyConnection(Address(*json.loads(sys.argv[1])), {REALM!r}), 6000, PER_SECOND, IN_FLIGHT)
-    turns = [gate.turn() for _ in range(IN_FLIGHT)]
+    company = CompanyConnection(Address(*json.loads(sys.argv[1])), {REALM!r}, Events())
+    limiter = SharedLimiter(company, Events(), per_minute=6000)
+    turns = [limiter.permit() for _ in range(IN_FLIGHT)]
     for turn in turns:
         await turn.__aenter__()
     print("holding", flush=True)
@@ -83,7 +85,7 @@ async def test_a_killed_process_s_request_is_in_flight_for_as_long_as_others_too
 async def test_a_turn_that_a_killed_process_never_used_is_the_next_ones(company: Company) -> None:
     await company.sql.execute(
         """INSERT INTO ops.turns (realm_id, moment, backend_pid, backend_start)
-           VALUES ($1, clock_timestamp() + interval '1 h', 2147483000, now())""",
+           VALUES ($1, clock_timestamp() + interval '30 s', 2147483000, now())""",
         REALM,
     )
     await company.sql.execute("SELECT ops.count_request($1, 1)", REALM)
@@ -92,10 +94,10 @@ async def test_a_turn_that_a_killed_process_never_used_is_the_next_ones(company:
 
 
 async def test_a_worker_that_goes_away_from_its_request_leaves_the_place_taken_for_a_while(company: Company) -> None:
-    gate = company.gate(places=1)
+    limiter = company.limiter(places=1)
 
     async def request() -> None:
-        async with gate.turn():
+        async with limiter.permit():
             await asyncio.sleep(3600)
 
     asked = asyncio.ensure_future(request())
@@ -110,10 +112,10 @@ async def test_a_worker_that_goes_away_from_its_request_leaves_the_place_taken_f
 
 
 async def test_a_worker_that_goes_away_while_it_waits_leaves_nothing_behind(company: Company) -> None:
-    gate = company.gate(per_minute=2)
-    async with gate.turn() as turn:
-        turn.answered(200)
-    waiting = asyncio.ensure_future(gate.turn().__aenter__())
+    limiter = company.limiter(per_minute=2)
+    async with limiter.permit() as permit:
+        permit.answered(None)
+    waiting = asyncio.ensure_future(limiter.permit().__aenter__())
     await company.until("SELECT requests = 2 FROM ops.usage")
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -121,7 +123,7 @@ async def test_a_worker_that_goes_away_while_it_waits_leaves_nothing_behind(comp
     assert await company.requests() == 1
 
 
-async def test_a_gate_whose_connection_is_cut_again_and_again_loses_neither_a_request_nor_the_count(
+async def test_a_limiter_whose_connection_is_cut_again_and_again_loses_neither_a_request_nor_the_count(
     database: Any,
 ) -> None:
     async with Simulator(SimulatorConfig(invoices=400, latency_ms=20)) as simulator:

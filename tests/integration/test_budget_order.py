@@ -1,18 +1,18 @@
-"""Processes that share the gate take turns, and one that waits costs hardly anything."""
+"""Processes that share the limiter take turns, and one that waits costs hardly anything."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from async_extractor.limits import LOOK_AGAIN_SECONDS
 from async_extractor.qbo.limits import IN_FLIGHT, PER_MINUTE, PER_SECOND
-from async_extractor.warehouse.limits import LOOK_AGAIN_SECONDS
+from async_extractor.warehouse.limits import Turns
 from async_extractor.warehouse.shared_connection import CompanyConnection
-from tests.support.gates import REALM, Company, company_on
+from tests.support.limiters import Company, company_on
 
 
 @pytest.fixture
@@ -30,14 +30,14 @@ class Asker:
 
     async def asks(self, places: int = IN_FLIGHT) -> float | None:
         """The moment that it is given, None when it is told to wait."""
-        row = await self._connection.call(
-            "take_turn", REALM, PER_MINUTE, PER_SECOND, places, timedelta(seconds=0.18), None
-        )
+        row = await Turns(self._connection, PER_MINUTE, PER_SECOND, places).take(None)
         self._turn = row["turn"]
         return None if self._turn is None else float(row["moment"])
 
     async def is_answered(self) -> None:
-        await self._connection.call("end_turn", self._turn, REALM, 200)
+        assert self._turn is not None
+        turns = Turns(self._connection, PER_MINUTE, PER_SECOND, IN_FLIGHT)
+        await turns.end(self._turn, "taken", "", None, 8, 15, 60, 60, 5)
 
 
 async def test_of_those_who_wait_for_a_place_the_first_is_the_first_and_none_takes_two_meanwhile(
@@ -62,11 +62,11 @@ async def test_turns_are_dated_in_the_order_of_asking(company: Company) -> None:
 
 
 async def test_a_process_asks_for_one_turn_at_a_time_whatever_its_concurrency(company: Company) -> None:
-    gate, other = company.gate(per_minute=6), company.gate(per_minute=6)
-    async with gate.turn() as turn:
-        turn.answered(200)
-    waiting = [asyncio.ensure_future(gate.turn().__aenter__()) for _ in range(8)]
-    waiting.append(asyncio.ensure_future(other.turn().__aenter__()))
+    limiter, other = company.limiter(per_minute=6), company.limiter(per_minute=6)
+    async with limiter.permit() as permit:
+        permit.answered(None)
+    waiting = [asyncio.ensure_future(limiter.permit().__aenter__()) for _ in range(8)]
+    waiting.append(asyncio.ensure_future(other.permit().__aenter__()))
     await company.until("SELECT requests >= 3 FROM ops.usage")
     await asyncio.sleep(0.5)
     assert await company.requests() == 3
@@ -78,10 +78,10 @@ async def test_a_process_asks_for_one_turn_at_a_time_whatever_its_concurrency(co
 async def test_a_process_that_waits_for_a_place_asks_once_a_second_and_is_told_when_one_is_free(
     company: Company,
 ) -> None:
-    first, second = company.gate(places=1), company.counted(places=1)
-    async with first.turn() as turn:
-        waiting = asyncio.ensure_future(second[0].turn().__aenter__())
+    first, second = company.limiter(places=1), company.counted(places=1)
+    async with first.permit() as permit:
+        waiting = asyncio.ensure_future(second[0].permit().__aenter__())
         await asyncio.sleep(2.5 * LOOK_AGAIN_SECONDS)
         assert 1 <= second[1].calls <= 4
-        turn.answered(200)
+        permit.answered(None)
     await waiting

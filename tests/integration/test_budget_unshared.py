@@ -1,4 +1,4 @@
-"""Where Postgres refuses the shared gate, a process says so and takes a safe part; where it is away, it waits."""
+"""Where Postgres refuses the shared limiter, a process says so and takes a safe part; where it is away, it waits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from async_extractor.qbo.limits import IN_FLIGHT, PER_SECOND
 from async_extractor.warehouse.connection import Address
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import Recorder, backfill, secrets_for
-from tests.support.gates import REALM, company_on
+from tests.support.limiters import REALM, company_on
 
 
 async def test_where_postgres_cant_share_the_budget_the_process_says_so_and_takes_a_part(database: Any) -> None:
@@ -87,8 +87,8 @@ async def test_a_postgres_that_is_away_for_a_moment_is_waited_for_since_others_m
         told = Recorder()
 
         async def ask() -> None:
-            async with shared_limits(address, REALM, Events([told])) as limits, limits.gate.turn() as turn:
-                turn.answered(200)
+            async with shared_limits(address, REALM, Events([told])) as limiter, limiter.permit() as permit:
+                permit.answered(None)
 
         asking = asyncio.ensure_future(ask())
         await asyncio.sleep(0.5)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
+from async_extractor import IncompleteError
 from async_extractor.events import Event
+from async_extractor.qbo.breaker import Pauses
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import Recorder, backfill, secrets_for, simulate
-from tests.support.commands import CommandLine, store
 
 
 def limits(retry_after: int = 0, **more: Any) -> dict[str, Any]:
@@ -53,15 +55,23 @@ async def test_the_logs_and_reports_of_all_pipelines_tell_the_pause(database: An
         faults = [{"kind": "throttle", "rate": 1, "after": 8, "times": 1}]
         await simulate(simulator, "faults", {"switches": {"faults": faults}})
         results = await asyncio.gather(
-            *(backfill(secrets, entity, chunk="P1M", limits=True, listeners=[recorders[entity]]) for entity in entities)
+            *(
+                backfill(
+                    secrets,
+                    entity,
+                    "2025-01-01",
+                    "2025-12-31",
+                    chunk="P1M",
+                    limits=True,
+                    listeners=[recorders[entity]],
+                )
+                for entity in entities
+            )
         )
         assert simulator.service.ledger.statuses[429] == 1
     assert [result.status for result in results] == ["done", "done"]
     said = [event.message for recorder in recorders.values() for event in recorder.named("throttled")]
-    assert sorted(said) == [
-        "429: the company pauses for 1 s",
-        "another process of the company was answered 429: the company pauses, and this process, too",
-    ]
+    assert said == ["429: the company pauses for 1 s"] * 2
     for recorder in recorders.values():
         (written,) = recorder.named("report_written")
         assert "| QBF-W306 | 1 | QuickBooks answered 429; the whole company pauses." in report(written)
@@ -87,7 +97,15 @@ async def test_three_pipelines_at_half_the_quota_find_their_pace(database: Any) 
     assert ledger["statuses"].get("429", 0) < 0.2 * sum(ledger["requests"].values())
 
 
-async def test_a_month_s_allowance_that_is_used_up_ends_the_run_and_says_so(database: Any) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes without a request taken are 3 s, and pauses a twentieth of what they are."""
+    monkeypatch.setattr(
+        Pauses, "__init__", functools.partialmethod(Pauses.__init__, throttled_again=0.5, throttle_patience=3.0)
+    )
+
+
+async def test_a_month_s_allowance_that_is_used_up_ends_the_run_and_says_so(database: Any, impatient: None) -> None:
     async with Simulator(SimulatorConfig(invoices=500, switches=limits(monthly_calls=6))) as simulator:
         result = await backfill(
             secrets_for(simulator, database),
@@ -103,7 +121,7 @@ async def test_a_month_s_allowance_that_is_used_up_ends_the_run_and_says_so(data
     assert result.error is not None
     assert "monthly allowance" in result.error
     assert "\n" not in result.error
-    # Five pauses with one request each between them, and what was under way at the first.
+    # A probe after each pause, and what was under way at the first.
     assert refused <= 5 + 10
     connection = await asyncpg.connect(database.dsn)
     statuses = await connection.fetch("SELECT DISTINCT status FROM ops.chunks ORDER BY status")
@@ -111,7 +129,7 @@ async def test_a_month_s_allowance_that_is_used_up_ends_the_run_and_says_so(data
     assert [row["status"] for row in statuses] == ["done", "planned"]
 
 
-async def test_it_can_be_resumed_when_intuit_counts_anew(database: Any) -> None:
+async def test_it_can_be_resumed_when_intuit_counts_anew(database: Any, impatient: None) -> None:
     async with Simulator(SimulatorConfig(invoices=500, switches=limits(monthly_calls=8))) as simulator:
         secrets = secrets_for(simulator, database)
         range_ = ("2025-07-01", "2025-12-31")
@@ -122,12 +140,26 @@ async def test_it_can_be_resumed_when_intuit_counts_anew(database: Any) -> None:
 
 
 async def test_an_allowance_that_is_used_up_before_the_run_begins_is_one_line_and_3(
-    command_line: CommandLine, database: Any
+    database: Any, impatient: None
 ) -> None:
     async with Simulator(SimulatorConfig(invoices=10, switches=limits(monthly_calls=0))) as simulator:
-        store(command_line, simulator, database)
-        dates = ["--fecha-inicio", "2025-01-01", "--fecha-fin", "2025-12-31"]
-        ended = await asyncio.to_thread(command_line.run, "run", "invoices", *dates, "--json")
-    assert ended.code == 3
-    assert "monthly allowance" in ended.stderr.strip().splitlines()[-1]
-    assert "Traceback" not in ended.stderr
+        with pytest.raises(IncompleteError, match="monthly allowance") as ended:
+            await backfill(secrets_for(simulator, database), "invoices", "2025-01-01", "2025-12-31", limits=True)
+    assert ended.value.exit_code == 3
+    assert "\n" not in str(ended.value)
+
+
+async def test_short_429s_without_end_in_sight_are_waited_out(database: Any) -> None:
+    """`Retry-After: 1` five times in a row is no used-up allowance: time says that, not a count."""
+    async with Simulator(SimulatorConfig(invoices=50, switches=limits(0))) as simulator:
+        secrets = secrets_for(simulator, database)
+        await backfill(secrets, "items", "2025-01-01", "2025-01-02")
+        faults = [{"kind": "throttle", "rate": 1, "times": 7}]
+        await simulate(simulator, "faults", {"switches": {"faults": faults}})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                Pauses, "__init__", functools.partialmethod(Pauses.__init__, throttled_again=0.1, longest=0.2)
+            )
+            result = await backfill(secrets, "invoices", "2025-01-01", "2025-12-31", limits=True)
+        assert simulator.service.ledger.statuses[429] == 7
+    assert result.status == "done"

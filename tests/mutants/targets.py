@@ -20,7 +20,7 @@ TARGETS = [
     Target(
         "budget",
         "async_extractor/qbo/limits.py",
-        ("tests/unit/test_budget.py", "tests/unit/test_pauses.py", "tests/unit/test_two_gates.py"),
+        ("tests/unit/test_budget.py", "tests/unit/test_breaker.py"),
     ),
 ]
 
@@ -38,11 +38,13 @@ BY_HAND = [
     ByHand(
         "gate",
         (
-            "tests/integration/test_gate_safeguards.py",
+            "tests/integration/test_budget_safeguards.py",
             "tests/integration/test_budget_pauses.py",
             "tests/integration/test_budget_order.py",
             "tests/integration/test_budget_holders.py",
             "tests/integration/test_budget.py",
+            "tests/integration/test_budget_clock.py",
+            "tests/integration/test_breaker_outage.py",
         ),
     ),
 ]

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from async_extractor.events import Event, Events
-from async_extractor.qbo.breaker import CircuitBreaker
-from async_extractor.qbo.faults import TransientFault, UnavailableFault
+from async_extractor.qbo.breaker import CircuitBreaker, Pauses, Permit
+from async_extractor.qbo.faults import QboFault, ThrottledFault, TransientFault, UnavailableFault
 from tests.unit.virtual_time import Clock, VirtualTimePolicy
 
 DOWN = TransientFault("QuickBooks answered HTTP 503", tid="1-abc")
@@ -27,7 +27,7 @@ def told() -> list[Event]:
 
 @pytest.fixture
 def breaker(clock: Clock, told: list[Event]) -> CircuitBreaker:
-    return CircuitBreaker(Events([told.append]), threshold=3, pause=15, longest_pause=60, patience=900)
+    return CircuitBreaker(Events([told.append]), Pauses(threshold=3))
 
 
 @pytest.fixture
@@ -51,17 +51,35 @@ async def admitted_at(breaker: CircuitBreaker, clock: Clock) -> float:
     return round(clock.now, 3)
 
 
+def ended(breaker: CircuitBreaker, fault: QboFault | None = None, *, probe: bool = False) -> None:
+    permit = Permit(probe=probe)
+    permit.answered(fault)
+    breaker.ended(permit)
+
+
+def left(breaker: CircuitBreaker, *, probe: bool = False) -> None:
+    breaker.ended(Permit(probe=probe))
+
+
+def throttled(retry_after: float | None = None) -> ThrottledFault:
+    fault = ThrottledFault("QuickBooks answered HTTP 429")
+    fault.retry_after = retry_after
+    return fault
+
+
 def open_up(breaker: CircuitBreaker) -> None:
     for _ in range(3):
-        breaker.failed(DOWN)
+        ended(breaker, DOWN)
 
 
-async def until_refused(breaker: CircuitBreaker, probed: Callable[[], None] = lambda: None) -> None:
+async def until_refused(
+    breaker: CircuitBreaker, probed: Callable[[], None] = lambda: None, fault: QboFault = DOWN
+) -> None:
     """Requests that all fail, one after the other, until none is admitted any more."""
     while True:
-        await breaker.admit()
+        probe = await breaker.admit()
         probed()
-        breaker.failed(DOWN)
+        ended(breaker, fault, probe=probe)
 
 
 async def test_while_closed_requests_are_admitted_at_once(breaker: CircuitBreaker, clock: Clock) -> None:
@@ -71,16 +89,16 @@ async def test_while_closed_requests_are_admitted_at_once(breaker: CircuitBreake
 
 
 async def test_fewer_failures_than_the_threshold_leave_it_closed(breaker: CircuitBreaker) -> None:
-    breaker.failed(DOWN)
-    breaker.failed(DOWN)
+    ended(breaker, DOWN)
+    ended(breaker, DOWN)
     assert breaker.state == "closed"
 
 
 async def test_only_failures_in_a_row_count(breaker: CircuitBreaker) -> None:
     for _ in range(10):
-        breaker.failed(DOWN)
-        breaker.failed(DOWN)
-        breaker.succeeded()
+        ended(breaker, DOWN)
+        ended(breaker, DOWN)
+        ended(breaker)
     assert breaker.state == "closed"
 
 
@@ -98,10 +116,10 @@ async def test_of_all_that_wait_one_probes_and_the_others_follow_when_it_succeed
     admitted: list[float] = []
 
     async def request() -> None:
-        await breaker.admit()
+        probe = await breaker.admit()
         admitted.append(round(clock.now, 3))
         await asyncio.sleep(2)
-        breaker.succeeded()
+        ended(breaker, probe=probe)
 
     await asyncio.gather(*(request() for _ in range(10)))
     assert admitted == [15.0] + [17.0] * 9
@@ -113,7 +131,7 @@ async def test_a_failed_probe_doubles_the_pause_up_to_the_longest(breaker: Circu
     probes = []
     for _ in range(6):
         probes.append(await admitted_at(breaker, clock))
-        breaker.failed(DOWN)
+        ended(breaker, DOWN, probe=True)
         assert breaker.state == "open"
     assert probes == [15, 15 + 30, 45 + 60, 105 + 60, 165 + 60, 225 + 60]
 
@@ -123,15 +141,15 @@ async def test_after_an_outage_the_next_one_begins_with_the_first_pause_again(
 ) -> None:
     open_up(breaker)
     for _ in range(3):
-        await breaker.admit()
-        breaker.failed(DOWN)
-    await breaker.admit()
-    breaker.succeeded()
+        probe = await breaker.admit()
+        ended(breaker, DOWN, probe=probe)
+    probe = await breaker.admit()
+    ended(breaker, probe=probe)
     before = round(clock.now)
-    breaker.failed(DOWN)
-    breaker.failed(DOWN)
+    ended(breaker, DOWN)
+    ended(breaker, DOWN)
     assert breaker.state == "closed"
-    breaker.failed(DOWN)
+    ended(breaker, DOWN)
     assert await admitted_at(breaker, clock) == before + 15
 
 
@@ -187,10 +205,10 @@ async def test_an_outage_that_ends_in_time_gives_the_next_one_its_whole_patience
 ) -> None:
     open_up(breaker)
     while clock.now < 800:
-        await breaker.admit()
-        breaker.failed(DOWN)
-    await breaker.admit()
-    breaker.succeeded()
+        probe = await breaker.admit()
+        ended(breaker, DOWN, probe=probe)
+    probe = await breaker.admit()
+    ended(breaker, probe=probe)
     began = clock.now
     open_up(breaker)
     with pytest.raises(UnavailableFault):
@@ -208,7 +226,7 @@ async def test_a_probe_that_is_cancelled_hands_over_to_the_next_at_once(
         try:
             await asyncio.sleep(10_000)
         except asyncio.CancelledError:
-            breaker.abandoned()
+            left(breaker, probe=True)
             raise
         return clock.now
 
@@ -238,20 +256,20 @@ async def test_requests_that_were_under_way_when_it_opened_neither_lengthen_the_
     breaker: CircuitBreaker, clock: Clock, begin: Callable[..., asyncio.Task[float]]
 ) -> None:
     open_up(breaker)
-    breaker.failed(DOWN)
-    breaker.failed(DOWN)
+    ended(breaker, DOWN)
+    ended(breaker, DOWN)
 
     async def probe() -> float:
         at = await admitted_at(breaker, clock)
         await asyncio.sleep(100)
-        breaker.failed(DOWN)
+        ended(breaker, DOWN, probe=True)
         return at
 
     first = begin(probe())
     second = begin(admitted_at(breaker, clock))
     await asyncio.sleep(20)
-    breaker.failed(DOWN)  # sent before it opened, and failed only now
-    breaker.abandoned()
+    ended(breaker, DOWN)  # sent before it opened, and failed only now
+    left(breaker)
     assert breaker.state == "half-open"
     assert await first == 15
     assert breaker.state == "open"
@@ -260,7 +278,7 @@ async def test_requests_that_were_under_way_when_it_opened_neither_lengthen_the_
 
 async def test_an_answer_to_a_request_that_was_under_way_closes_it(breaker: CircuitBreaker, clock: Clock) -> None:
     open_up(breaker)
-    breaker.succeeded()
+    ended(breaker)
     assert await admitted_at(breaker, clock) == 0
 
 
@@ -274,13 +292,13 @@ async def test_in_an_outage_of_ten_minutes_a_process_sends_fewer_than_30_request
 
     async def worker() -> None:
         while True:
-            await breaker.admit()
+            probe = await breaker.admit()
             if clock.now > 600:
-                breaker.succeeded()
+                ended(breaker, probe=probe)
                 return
             sent.append(clock.now)
             await asyncio.sleep(seconds_each)
-            breaker.failed(DOWN)
+            ended(breaker, DOWN, probe=probe)
             await asyncio.sleep(0.5)
 
     await asyncio.gather(*(worker() for _ in range(workers)))
@@ -289,12 +307,12 @@ async def test_in_an_outage_of_ten_minutes_a_process_sends_fewer_than_30_request
 
 async def test_each_change_of_state_is_told_once_with_its_level(breaker: CircuitBreaker, told: list[Event]) -> None:
     open_up(breaker)
-    breaker.failed(DOWN)
-    await breaker.admit()
-    breaker.failed(DOWN)
-    await breaker.admit()
-    breaker.succeeded()
-    breaker.succeeded()
+    ended(breaker, DOWN)
+    probe = await breaker.admit()
+    ended(breaker, DOWN, probe=probe)
+    probe = await breaker.admit()
+    ended(breaker, probe=probe)
+    ended(breaker)
     assert [(event.fields["state"], event.level) for event in told] == [
         ("open", "warning"),
         ("half-open", "warning"),
@@ -305,3 +323,56 @@ async def test_each_change_of_state_is_told_once_with_its_level(breaker: Circuit
     assert told[0].message == "circuit breaker open for 15 s after 3 failures in a row: " + str(DOWN)
     assert told[2].message.startswith("circuit breaker open for 30 s")
     assert told[4].message == "circuit breaker closed: QuickBooks answers again after 45 s"
+
+
+async def test_a_429_pauses_for_as_long_as_it_says_and_one_request_probes_then(
+    breaker: CircuitBreaker, clock: Clock, told: list[Event]
+) -> None:
+    ended(breaker, throttled(7))
+    ended(breaker, throttled(3))  # was under way at the same time
+    assert await admitted_at(breaker, clock) == 7
+    assert breaker.state == "half-open"
+    ended(breaker, probe=True)
+    assert breaker.state == "closed"
+    assert [(event.name, event.message) for event in told] == [("throttled", "429: the company pauses for 7 s")]
+
+
+async def test_without_a_wish_a_429_pauses_a_minute(breaker: CircuitBreaker, clock: Clock) -> None:
+    ended(breaker, throttled())
+    assert await admitted_at(breaker, clock) == 60
+
+
+async def test_pauses_grow_from_the_second_429_whatever_intuit_wishes(breaker: CircuitBreaker, clock: Clock) -> None:
+    ended(breaker, throttled(1))
+    began = []
+    for _ in range(5):
+        began.append(await admitted_at(breaker, clock))
+        ended(breaker, throttled(1), probe=True)
+    assert began == [1, 1 + 5, 6 + 10, 16 + 20, 36 + 40]
+
+
+async def test_what_was_sent_before_a_429_does_not_end_its_pause(breaker: CircuitBreaker, clock: Clock) -> None:
+    ended(breaker, throttled(7))
+    ended(breaker)
+    assert await admitted_at(breaker, clock) == 7
+
+
+async def test_an_allowance_is_used_up_after_ten_minutes_without_a_request_taken(
+    breaker: CircuitBreaker, clock: Clock
+) -> None:
+    ended(breaker, throttled(1))
+    probes: list[float] = []
+    with pytest.raises(UnavailableFault, match=r"429 to all .* over 14 pauses: .* monthly allowance is used up"):
+        await until_refused(breaker, lambda: probes.append(clock.now), throttled(1))
+    assert clock.now == pytest.approx(600)
+    assert len(probes) == 13
+
+
+async def test_an_outage_after_a_429_has_its_own_patience(breaker: CircuitBreaker, clock: Clock) -> None:
+    ended(breaker, throttled(300))
+    await breaker.admit()
+    for _ in range(3):
+        ended(breaker, DOWN, probe=True)
+    with pytest.raises(UnavailableFault, match="has not answered since"):
+        await until_refused(breaker)
+    assert clock.now == pytest.approx(300 + 900)

@@ -74,7 +74,7 @@ class Measured:
         told = "1 process" if self.processes == 1 else f"{self.processes} processes"
         told += f", {self.kills} kills" if self.kills else ""
         told += f", {self.latency_ms:.0f} ms an answer" if self.latency_ms >= SLOW_MS else ""
-        return told if self.shared else f"{told}, without the shared gate"
+        return told if self.shared else f"{told}, without the shared limiter"
 
     def row(self) -> tuple[object, ...]:
         fairness = self.fairness
@@ -112,7 +112,7 @@ def measure_one(
     watch(postgres)
     with (
         run_as_process(*options) as simulator,
-        contextlib.nullcontext(postgres) if shared else _without_the_gate(postgres) as as_whom,
+        contextlib.nullcontext(postgres) if shared else _without_the_limiter(postgres) as as_whom,
         Senders(simulator, as_whom, processes, what) as senders,
     ):
         began = time.monotonic()
@@ -143,9 +143,9 @@ def measure_one(
 
 
 @contextlib.contextmanager
-def _without_the_gate(postgres: PostgresAddress) -> Iterator[PostgresAddress]:
+def _without_the_limiter(postgres: PostgresAddress) -> Iterator[PostgresAddress]:
     """A role that may not use it."""
-    role = f"no_gate_{postgres.dbname}"
+    role = f"no_limiter_{postgres.dbname}"
     with contextlib.closing(psycopg2.connect(postgres.url(show_password=True))) as connection:
         connection.autocommit = True
         cursor = connection.cursor()
@@ -181,7 +181,7 @@ def poorest_minute(arrivals: Sequence[float]) -> float:
 
 
 def measure(stage: Stage, *, seconds: float, processes: Sequence[int]) -> Part:
-    """Each number of processes without and with kills; then slow answers, and processes that can't share the gate."""
+    """Each number of processes without and with kills; then slow answers, and processes that share none."""
     rows: list[tuple[int, dict[str, Any]]] = []
     for count in processes:
         rows += [(count, {}), (count, {"kill_every": KILL_EVERY_SECONDS})]
@@ -211,9 +211,10 @@ def _part(seconds: float, found: Sequence[Measured]) -> Part:
         f"{KILL_EVERY_SECONDS:.0f} s on average, and one that was started beforehand takes its place: what is measured "
         "is what a kill costs the others, not how long Python takes to start. The poorest minute is of "
         "all minutes after the first, wherever they begin. Slow answers let ten in flight do no more than "
-        f"{60_000 * IN_FLIGHT / SLOW_MS:.0f} a minute. *Each for itself*: a role that may not use the shared gate, so "
-        "that each of the three takes the third of the quota that is safe. The last columns are of the turns that "
-        "Postgres handed out: between a process's asking for a turn and its moment, did another take two or more? "
+        f"{60_000 * IN_FLIGHT / SLOW_MS:.0f} a minute. *Each for itself*: a role that may not use the shared "
+        "limiter, so that each of the three takes the third of the quota that is safe. The last columns are of the "
+        "turns that Postgres handed out: between a process's asking for a turn and its moment, did "
+        "another take two or more? "
         "A process that the machine keeps from using a turn for 0.1 s gives it up for a new one.",
         figures={"seconds": seconds, "rows": [asdict(one) for one in found]},
     )

@@ -14,7 +14,7 @@ from tools.bench.outcome import Goal, Part, Table
 from tools.bench.senders import Senders, control, prepare
 from tools.bench.stage import Stage
 
-# Fewer than this for each process.
+# Fewer than this, however many processes the company has.
 MOST = 30
 
 
@@ -26,11 +26,6 @@ class Outage:
     seconds: float
     sent: int
     after_seconds: float
-
-    @property
-    def each(self) -> float:
-        """Requests of the outage for each process."""
-        return self.sent / self.processes
 
     @property
     def name(self) -> str:
@@ -74,12 +69,12 @@ def measure(stage: Stage, *, seconds: float, processes: Sequence[int]) -> Part:
         "until the processes are answered again; one probe a minute is what that waits for.",
         figures={"rows": [asdict(outage) for outage in found]},
     )
-    part.goals = [Goal(f"{outage.name}: requests of each", outage.each, at_most=MOST - 1) for outage in found]
+    part.goals = [Goal(f"{outage.name}: requests", outage.sent, at_most=MOST - 1) for outage in found]
     part.tables = [
         Table(
             "Each measurement",
-            ("processes", "outage, s", "requests in all", "for each process", "it goes on after, s"),
-            [(one.processes, one.seconds, one.sent, one.each, one.after_seconds) for one in found],
+            ("processes", "outage, s", "requests in all", "it goes on after, s"),
+            [(one.processes, one.seconds, one.sent, one.after_seconds) for one in found],
         )
     ]
     return part

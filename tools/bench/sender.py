@@ -31,7 +31,7 @@ class GivenToken(AccessTokens):
     def __init__(self, token: str) -> None:
         self._token = token
 
-    async def current(self) -> str:
+    async def current(self, refused: str | None = None) -> str:  # noqa: ARG002 - none is refused here
         return self._token
 
 
@@ -45,7 +45,7 @@ async def send(config: dict[str, Any]) -> int:
     events = Events()
     answers = 0
     async with (
-        shared_limits(warehouse_address(config["postgres"]), simulator["realm_id"], events) as limits,
+        shared_limits(warehouse_address(config["postgres"]), simulator["realm_id"], events) as limiter,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT)) as session,
     ):
         client = QueryClient(
@@ -53,8 +53,7 @@ async def send(config: dict[str, Any]) -> int:
             simulator["url"],
             simulator["realm_id"],
             GivenToken(config["access_token"]),
-            limits.gate,
-            limits.breaker,
+            limiter,
             events,
         )
         entity = ENTITIES["invoices"]

@@ -42,7 +42,7 @@ async def use(token_url: str, api: str, realm_id: str) -> int:
                     token = await tokens.current()
                     status = await ask(session, f"{api}/v3/company/{realm_id}/query", token)
                     if status == 401:
-                        await tokens.after_refusal(token)
+                        await tokens.current(token)
                 except QboFault as fault:
                     tell("fault", message=str(fault))
                     return 4

@@ -23,6 +23,7 @@ from typing import Protocol, TypeVar
 
 import aiohttp
 import msgspec
+import tenacity
 
 from async_extractor.errors import ConfigurationError
 from async_extractor.events import Events
@@ -138,24 +139,24 @@ class AccessTokens:
         if self._exchanging is not None and not self._exchanging.done():
             await asyncio.wait([self._exchanging])
 
-    async def current(self) -> str:
-        """A token that is valid for some time yet; AuthorizationFault or TransientFault when there is none."""
-        if self._current is not None and self._current.usable():
-            return self._current.token
-        return await self._renew(refused=None)
+    async def current(self, refused: str | None = None) -> str:
+        """A token that is valid for some time yet, and another than the one that Intuit `refused` with 401.
 
-    async def after_refusal(self, refused: str) -> str:
-        """Another token than the one that Intuit just refused with 401."""
-        return await self._renew(refused)
-
-    async def _renew(self, refused: str | None) -> str:
+        AuthorizationFault or TransientFault when there is none.
+        """
+        if token := self._at_hand(refused):
+            return token
         async with self._lock:
-            if self._current is not None and self._current.usable() and self._current.token != refused:
-                return self._current.token
+            if token := self._at_hand(refused):
+                return token
             # A cancelled task must not leave between Intuit's answer and its storing.
             self._exchanging = asyncio.ensure_future(self._exchange(refused))
             self._current = await asyncio.shield(self._exchanging)
             return self._current.token
+
+    def _at_hand(self, refused: str | None) -> str | None:
+        current = self._current
+        return current.token if current is not None and current.usable() and current.token != refused else None
 
     async def _exchange(self, refused: str | None) -> StoredTokens:
         async with _hold(self._store) as held:
@@ -205,23 +206,29 @@ class AccessTokens:
                 if held.get(REFRESH_TOKEN) == refresh:
                     held.put(values)
 
-        began, pause = time.monotonic(), 0.2
-        while True:
-            self._events.emit("token_not_stored", "auth", f"storing the new tokens again: {error}", level="warning")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
+        async def store_again() -> None:
             thread = ThreadPoolExecutor(1, "token-store")
             try:
                 await _in(thread, store)
-            except ConfigurationError as again:
-                error = again
-                if time.monotonic() - began > STORING_SECONDS:
-                    break
-            else:
-                return
             finally:
                 thread.shutdown(wait=False)
-        raise AuthorizationFault(f"the new refresh token could not be stored ({error}): {REAUTHORISE}")
+
+        def tell(why: BaseException | None) -> None:
+            self._events.emit("token_not_stored", "auth", f"storing the new tokens again: {why}", level="warning")
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(ConfigurationError),
+            stop=tenacity.stop_after_delay(STORING_SECONDS),
+            wait=tenacity.wait_exponential(multiplier=0.4, max=5.0),
+            before_sleep=lambda state: tell(state.outcome.exception() if state.outcome else None),
+            reraise=True,
+        )
+        tell(error)
+        await asyncio.sleep(0.2)
+        try:
+            await retrying(store_again)
+        except ConfigurationError as last:
+            raise AuthorizationFault(f"the new refresh token could not be stored ({last}): {REAUTHORISE}") from None
 
     async def _client_now(self, held: _Held) -> Client:
         """The app's credentials as they are stored now: they may have been rotated since this run began."""
@@ -230,19 +237,23 @@ class AccessTokens:
         return Client((client_id or self._client.id).strip(), (secret or self._client.secret).strip())
 
     async def _ask(self, refresh: str, client: Client) -> TokenAnswer:
-        for attempt in range(1, TOKEN_TRIES + 1):
-            try:
-                return await self._endpoint.refresh(refresh, client)
-            except AuthorizationFault as fault:
-                if fault.code == "invalid_grant":
-                    self._refused = (mark_of(refresh), fault)
-                raise
-            except TransientFault as fault:
-                if attempt == TOKEN_TRIES:
-                    raise
-                self._events.emit("token_retry", "auth", str(fault), level="warning", attempt=attempt)
-                await asyncio.sleep(0.5 * 2**attempt)
-        raise AssertionError("unreachable: the last try returns or raises")
+        def tell(state: tenacity.RetryCallState) -> None:
+            why = str(state.outcome.exception()) if state.outcome else ""
+            self._events.emit("token_retry", "auth", why, level="warning", attempt=state.attempt_number)
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(TransientFault),
+            stop=tenacity.stop_after_attempt(TOKEN_TRIES),
+            wait=tenacity.wait_exponential(),
+            before_sleep=tell,
+            reraise=True,
+        )
+        try:
+            return await retrying(self._endpoint.refresh, refresh, client)
+        except AuthorizationFault as fault:
+            if fault.code == "invalid_grant":
+                self._refused = (mark_of(refresh), fault)
+            raise
 
 
 class _Held:

@@ -1,4 +1,4 @@
-"""A query endpoint with a script of answers, and a `QueryClient` before it on the real breaker and the real gate."""
+"""A query endpoint with a script of answers, and a `QueryClient` before it on the real limiter."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from aioresponses import CallbackResult, aioresponses
 
 from async_extractor.entities import ENTITIES
 from async_extractor.events import Event, Events
-from async_extractor.qbo.breaker import CircuitBreaker
 from async_extractor.qbo.client import Patience, QueryClient, Spent
 from async_extractor.qbo.faults import QboFault
-from async_extractor.qbo.limits import LocalGate
+from async_extractor.qbo.limits import LocalLimiter
 from async_extractor.qbo.query import Query
 from tests.unit.virtual_time import Clock
 
@@ -29,24 +28,28 @@ GOOD: dict[str, Any] = {"body": PAGE, "headers": {"intuit_tid": "1-good"}}
 
 
 class Tokens:
-    """AccessTokens that need no endpoint: a number that each refusal moves on. `troubles` are raised first."""
+    """AccessTokens that need no endpoint: a number that each refusal moves on.
+
+    The first answer takes `seconds`; `troubles` are raised before any token is given.
+    """
 
     def __init__(self) -> None:
         self.number = 1
+        self.seconds = 0.0
         self.refused: list[str] = []
         self.troubles: list[QboFault] = []
         self.refresh_troubles: list[QboFault] = []
 
-    async def current(self) -> str:
+    async def current(self, refused: str | None = None) -> str:
+        await asyncio.sleep(self.seconds)
+        self.seconds = 0.0
         if self.troubles:
             raise self.troubles.pop(0)
-        return TOKEN % self.number
-
-    async def after_refusal(self, refused: str) -> str:
-        self.refused.append(refused)
-        if self.refresh_troubles:
-            raise self.refresh_troubles.pop(0)
-        self.number += 1
+        if refused == TOKEN % self.number:
+            if self.refresh_troubles:
+                raise self.refresh_troubles.pop(0)
+            self.refused.append(refused)
+            self.number += 1
         return TOKEN % self.number
 
 
@@ -62,19 +65,19 @@ class World:
         api.get(QUERY, callback=self._answer, repeat=True)
         api.post(QUERY, callback=self._answer, repeat=True)
         self.tokens = Tokens()
-        self.gate = LocalGate()
         events = Events([self.told.append])
-        self.breaker = CircuitBreaker(events)
+        self.limiter = LocalLimiter(events)
+        self.stop = asyncio.Event()
         self.spent = Spent()
         self.client = QueryClient(
             session,
             API,
             "4620816365",
             self.tokens,  # type: ignore[arg-type]
-            self.gate,
-            self.breaker,
+            self.limiter,
             events,
-            Patience(tries=5, page_fault_tries=3, first_pause=0.01, longest_pause=0.1, throttles_in_a_row=4),
+            Patience(tries=5, page_fault_tries=3, first_pause=0.01, longest_pause=0.1),
+            self.stop,
         )
 
     @property

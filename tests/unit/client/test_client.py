@@ -16,6 +16,7 @@ from async_extractor.qbo.faults import (
     QboFault,
     QueryRefusedFault,
     TransientFault,
+    UnavailableFault,
 )
 from async_extractor.qbo.gunzip import MOST_PAGE_BYTES
 from async_extractor.qbo.limits import SPACING
@@ -97,7 +98,7 @@ async def test_a_passing_trouble_is_asked_again(world: World, trouble: dict[str,
     assert answer.page.rows == 1
     assert (world.spent.requests, world.spent.retries, world.spent.throttled) == (2, 1, 0)
     assert {call["params"]["query"] for call in world.requests} == {ASKED.text()}
-    assert world.breaker.state == "closed"
+    assert world.limiter.state == "closed"
 
 
 @pytest.mark.parametrize("trouble", PASSING.values(), ids=PASSING.keys())
@@ -139,7 +140,7 @@ async def test_what_no_retry_can_help_is_asked_once(world: World, status: int, c
     with pytest.raises(kind):
         await world.fetch()
     assert world.spent.requests == 1
-    assert world.breaker.state == "closed"
+    assert world.limiter.state == "closed"
 
 
 async def test_a_page_that_cant_be_served_has_fewer_tries_and_does_not_open_the_breaker(world: World) -> None:
@@ -148,7 +149,7 @@ async def test_a_page_that_cant_be_served_has_fewer_tries_and_does_not_open_the_
         with pytest.raises(PageFault):
             await world.fetch()
         assert world.spent.requests == 3 * number
-    assert world.breaker.state == "closed"
+    assert world.limiter.state == "closed"
 
 
 @pytest.mark.parametrize("headers", [{"Content-Length": "71"}, {"Transfer-Encoding": "chunked"}])
@@ -162,7 +163,7 @@ async def test_undecodable_page_that_arrived_whole(world: World, headers: dict[s
             await world.fetch()
         assert (fault.value.body, fault.value.status) == (body, 200)
         assert world.spent.requests == 3 * number
-    assert world.breaker.state == "closed"
+    assert world.limiter.state == "closed"
 
 
 async def test_gzip_bomb(world: World) -> None:
@@ -171,7 +172,7 @@ async def test_gzip_bomb(world: World) -> None:
     world.answer(*[{"status": 200, "body": bomb, "headers": {"Content-Encoding": "gzip"}}] * 3)
     with pytest.raises(PageFault, match="more than 268,435,456 bytes"):
         await world.fetch()
-    assert world.breaker.state == "closed"
+    assert world.limiter.state == "closed"
 
 
 async def test_harmful_transaction_id(world: World) -> None:
@@ -298,5 +299,5 @@ async def test_a_token_that_quickbooks_repeats_is_in_no_event_and_no_fault(world
 async def test_a_token_endpoint_that_stays_down_is_an_outage_and_no_refusal(world: World) -> None:
     world.answer(*[{"status": 401}] * 60)
     world.tokens.refresh_troubles = [TransientFault("Intuit's token endpoint answered HTTP 503")] * 60
-    with pytest.raises(TransientFault, match="token endpoint"):
+    with pytest.raises(UnavailableFault, match="token endpoint"):
         await world.client.fetch(ASKED, world.spent, Patience())

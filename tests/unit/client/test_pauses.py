@@ -7,10 +7,7 @@ import asyncio
 import pytest
 
 from async_extractor.qbo.client import Patience, Spent
-from async_extractor.qbo.faults import (
-    TransientFault,
-    UnavailableFault,
-)
+from async_extractor.qbo.faults import StoppedFault, TransientFault, UnavailableFault
 from async_extractor.qbo.limits import IN_FLIGHT, SPACING
 from tests.unit.client.query_endpoint import ASKED, GOOD, World
 
@@ -20,7 +17,7 @@ async def test_a_429_with_retry_after_pauses_so_long_and_then_succeeds(world: Wo
     assert (await world.fetch()).page.rows == 1
     assert 7 <= world.clock.now < 8
     assert (world.spent.requests, world.spent.retries, world.spent.throttled) == (2, 1, 1)
-    assert world.breaker.state == "closed"
+    assert world.limiter.state == "closed"
 
 
 async def test_a_429_without_retry_after_pauses_a_minute(world: World) -> None:
@@ -43,15 +40,6 @@ async def test_a_429_pauses_everyone(world: World) -> None:
     assert len(world.requests) == 17
 
 
-async def test_a_429_that_never_ends_is_said_to_be_the_monthly_allowance_and_ends_the_run(world: World) -> None:
-    world.answer(*[{"status": 429, "body": "<Error code='3001'/>"}] * 60)
-    with pytest.raises(UnavailableFault, match="monthly allowance") as fault:
-        await world.fetch()
-    assert "it can be resumed" in str(fault.value)
-    assert world.spent.requests == world.spent.throttled == 5
-    assert 4 * 60 <= world.clock.now < 5 * 60
-
-
 async def test_workers_whose_requests_were_under_way_in_the_same_429_pause_once(world: World) -> None:
     world.answer(*[{"status": 429, "after": 2}] * 5, *[GOOD] * 5)
     spent = [Spent() for _ in range(5)]
@@ -60,7 +48,7 @@ async def test_workers_whose_requests_were_under_way_in_the_same_429_pause_once(
     assert 62 <= world.clock.now < 70
 
 
-async def test_every_try_has_its_own_turn_of_the_gate(world: World) -> None:
+async def test_every_try_has_a_permit_of_its_own(world: World) -> None:
     world.answer(*[{"status": 503}, GOOD, {"exception": OSError()}, GOOD, {"status": 504}, GOOD])
     await asyncio.gather(*(world.client.fetch(ASKED, Spent()) for _ in range(3)))
     sent = [call["at"] for call in world.requests]
@@ -73,20 +61,6 @@ async def test_no_more_than_intuit_allows_are_in_flight(world: World) -> None:
     await asyncio.gather(*(world.client.fetch(ASKED, Spent()) for _ in range(25)))
     sent = [call["at"] for call in world.requests]
     assert max(sum(at <= other < at + 20 for other in sent) for at in sent) == IN_FLIGHT
-
-
-async def test_in_an_outage_the_breaker_opens_and_waiting_requests_hold_no_place_in_flight(world: World) -> None:
-    world.answer(*[{"status": 503}] * 60)
-    await asyncio.gather(*(world.fetch() for _ in range(2)), return_exceptions=True)
-    assert world.breaker.state == "open"
-    waiting = [asyncio.ensure_future(world.fetch()) for _ in range(20)]
-    await asyncio.sleep(1)
-    before = world.clock.now
-    async with world.gate.turn():
-        assert world.clock.now - before < 1
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_an_outage_of_a_minute_is_survived(world: World) -> None:
@@ -107,21 +81,6 @@ async def test_an_outage_without_end_ends_the_run_resumable(world: World) -> Non
     assert world.spent.requests < 60
 
 
-async def test_a_probe_that_is_cancelled_does_not_hold_the_others_up(world: World) -> None:
-    for _ in range(8):
-        world.breaker.failed(TransientFault("QuickBooks answered HTTP 503"))
-    world.answer({**GOOD, "after": 10_000}, GOOD)
-    probe = asyncio.ensure_future(world.fetch())
-    await asyncio.sleep(20)
-    assert world.breaker.state == "half-open"
-    probe.cancel()
-    await asyncio.gather(probe, return_exceptions=True)
-    at = world.clock.now
-    assert (await world.fetch()).page.rows == 1
-    assert world.clock.now - at < 1
-    assert world.breaker.state == "closed"
-
-
 async def test_a_request_that_is_cancelled_gives_its_place_in_flight_back(world: World) -> None:
     world.answer(*[{**GOOD, "after": 10_000}] * IN_FLIGHT, GOOD)
     hanging = [asyncio.ensure_future(world.fetch()) for _ in range(IN_FLIGHT)]
@@ -132,3 +91,69 @@ async def test_a_request_that_is_cancelled_gives_its_place_in_flight_back(world:
     at = world.clock.now
     assert (await world.fetch()).page.rows == 1
     assert world.clock.now - at < 1
+
+
+async def test_a_429_that_never_ends_is_said_to_be_the_monthly_allowance_after_ten_minutes(world: World) -> None:
+    world.answer(*[{"status": 429, "body": "<Error code='3001'/>", "headers": {"Retry-After": "1"}}] * 60)
+    with pytest.raises(UnavailableFault, match="monthly allowance") as fault:
+        await world.fetch()
+    assert "it can be resumed" in str(fault.value)
+    assert world.clock.now == pytest.approx(600, abs=1)
+    assert world.spent.requests == world.spent.throttled < 20
+
+
+async def test_short_429s_that_end_in_time_are_waited_out(world: World) -> None:
+    world.answer(*[{"status": 429, "headers": {"Retry-After": "1"}}] * 8, GOOD)
+    assert (await world.fetch()).page.rows == 1
+    assert world.clock.now < 600
+
+
+async def test_a_probe_that_is_cancelled_does_not_hold_the_others_up(world: World) -> None:
+    world.answer(*[{"status": 503}] * 8, {**GOOD, "after": 10_000}, GOOD)
+    probe = asyncio.ensure_future(world.client.fetch(ASKED, world.spent, Patience()))
+    while world.limiter.state != "half-open":  # noqa: ASYNC110 - the state is what is waited for
+        await asyncio.sleep(1)
+    await asyncio.sleep(10)
+    probe.cancel()
+    await asyncio.gather(probe, return_exceptions=True)
+    at = world.clock.now
+    assert (await world.fetch()).page.rows == 1
+    assert world.clock.now - at < 1
+    assert world.limiter.state == "closed"
+
+
+@pytest.mark.parametrize("trouble", ["an outage", "a pause after 429", "a slow answer", "a slow token"])
+async def test_a_stop_is_heard_at_once_whatever_is_waited_for(world: World, trouble: str) -> None:
+    world.answer(*{
+        "an outage": [{"status": 503}] * 60,
+        "a pause after 429": [{"status": 429}] * 60,
+        "a slow answer": [{**GOOD, "after": 140}] * 60,
+        "a slow token": [GOOD] * 60,
+    }[trouble])  # fmt: skip
+    world.tokens.seconds = 1000.0 if trouble == "a slow token" else 0.0
+    asking = [asyncio.ensure_future(world.client.fetch(ASKED, Spent(), Patience())) for _ in range(4)]
+    await asyncio.sleep(100)
+    at = world.clock.now
+    world.stop.set()
+    ends = await asyncio.gather(*asking, return_exceptions=True)
+    assert {type(end) for end in ends} == {StoppedFault}
+    assert world.clock.now - at < 0.1
+    with pytest.raises(StoppedFault):
+        await world.fetch()
+
+
+async def test_a_permit_that_waited_for_a_token_is_given_up_for_one_that_is_in_time(world: World) -> None:
+    world.tokens.seconds = 3.0
+    world.answer(GOOD)
+    await world.fetch()
+    (sent,) = world.requests
+    assert sent["at"] == pytest.approx(3 + SPACING, abs=SPACING)
+    assert world.spent.wait_seconds >= 0
+
+
+async def test_a_token_endpoint_that_is_down_opens_the_circuit_and_is_probed_as_gently(world: World) -> None:
+    world.tokens.troubles = [TransientFault("Intuit's token endpoint answered HTTP 503")] * 12
+    world.answer(*[GOOD] * 4)
+    answers = await asyncio.gather(*(world.client.fetch(ASKED, world.spent, Patience()) for _ in range(4)))
+    assert [answer.page.rows for answer in answers] == [1] * 4
+    assert world.clock.now > 15 + 30 + 60

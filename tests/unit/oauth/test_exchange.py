@@ -34,7 +34,7 @@ async def test_twenty_workers_without_a_token_cause_one_exchange(
 async def test_twenty_workers_whose_token_was_refused_cause_one_exchange(process: Process, intuit: Intuit) -> None:
     tokens = process()
     refused = await tokens.current()
-    renewed = await asyncio.gather(*(tokens.after_refusal(refused) for _ in range(20)))
+    renewed = await asyncio.gather(*(tokens.current(refused) for _ in range(20)))
     assert set(renewed) == {"eyJhbGciOi.access-token-0002"}
     assert len(intuit.asked) == 2
 
@@ -42,8 +42,8 @@ async def test_twenty_workers_whose_token_was_refused_cause_one_exchange(process
 async def test_a_worker_that_hears_of_the_refusal_late_gets_the_new_token(process: Process, intuit: Intuit) -> None:
     tokens = process()
     refused = await tokens.current()
-    renewed = await tokens.after_refusal(refused)
-    assert await tokens.after_refusal(refused) == renewed
+    renewed = await tokens.current(refused)
+    assert await tokens.current(refused) == renewed
     assert len(intuit.asked) == 2
 
 
@@ -61,8 +61,8 @@ async def test_a_token_that_another_process_stored_meanwhile_is_used_after_a_ref
     ours, theirs = process(), process()
     refused = await ours.current()
     assert await theirs.current() == refused
-    renewed = await theirs.after_refusal(refused)
-    assert await ours.after_refusal(refused) == renewed
+    renewed = await theirs.current(refused)
+    assert await ours.current(refused) == renewed
     assert len(intuit.asked) == 2
 
 

@@ -28,7 +28,7 @@ async def test_the_next_exchange_uses_the_rotated_token(process: Process, intuit
     intuit.rotates = True
     tokens = process()
     for _ in range(3):
-        await tokens.after_refusal(await tokens.current())
+        await tokens.current(await tokens.current())
     assert [request["data"]["refresh_token"] for request in intuit.asked] == [
         FIRST_REFRESH,
         "RT1-rotated-refresh-token-0001",
@@ -193,10 +193,10 @@ async def test_what_intuit_says_of_ends_is_stored_and_a_rotation_begins_a_new_ag
     assert first["refresh_since"] == pytest.approx(began, abs=1)
     assert first["refresh_ends_at"] == pytest.approx(began + 8726400, abs=1)
     await asyncio.sleep(5000)
-    refused = await tokens.after_refusal(refused)
+    refused = await tokens.current(refused)
     second = json.loads(store.values[ACCESS_TOKEN])
     assert second["refresh_since"] == first["refresh_since"]
     assert second["refreshed_at"] == pytest.approx(began + 5000, abs=2)
     intuit.rotates = True
-    await tokens.after_refusal(refused)
+    await tokens.current(refused)
     assert json.loads(store.values[ACCESS_TOKEN])["refresh_since"] > second["refresh_since"] + 4000

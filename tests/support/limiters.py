@@ -1,4 +1,4 @@
-"""Gates of one company on a real Postgres, as its processes have them, and what Postgres says of their turns."""
+"""Limiters of one company on a real Postgres, as its processes have them, and what Postgres says of their turns."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+from async_extractor.events import Events
+from async_extractor.limits import SharedLimiter
+from async_extractor.qbo.breaker import Pauses
+from async_extractor.qbo.faults import ThrottledFault, TransientFault
 from async_extractor.qbo.limits import IN_FLIGHT, PER_MINUTE, PER_SECOND
 from async_extractor.warehouse.connection import Address, connect
-from async_extractor.warehouse.limits import SharedGate
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.shared_connection import CompanyConnection
 
@@ -28,22 +31,28 @@ class CountingConnection(CompanyConnection):
 
 
 class Company:
-    """Gates of one company, each on a connection of its own as each process has one."""
+    """Limiters of one company, each on a connection of its own as each process has one."""
 
     def __init__(self, address: Address, connection: Any, stack: AsyncExitStack) -> None:
         self.address = address
         self.sql = connection
         self._stack = stack
 
-    def gate(self, **options: Any) -> SharedGate:
+    def limiter(self, **options: Any) -> SharedLimiter:
         return self.counted(**options)[0]
 
     def counted(
-        self, *, per_minute: int = PER_MINUTE, places: int = IN_FLIGHT, **more: Any
-    ) -> tuple[SharedGate, CountingConnection]:
-        connection = CountingConnection(self.address, REALM)
+        self,
+        *,
+        per_minute: int = PER_MINUTE,
+        places: int = IN_FLIGHT,
+        events: Events | None = None,
+        pauses: Pauses | None = None,
+    ) -> tuple[SharedLimiter, CountingConnection]:
+        events = events or Events()
+        connection = CountingConnection(self.address, REALM, events)
         self._stack.push_async_callback(connection.close)
-        return SharedGate(connection, per_minute, PER_SECOND, places, **more), connection
+        return SharedLimiter(connection, events, pauses, per_minute=per_minute, in_flight=places), connection
 
     async def value(self, query: str, *values: object) -> Any:
         return await self.sql.fetchval(query, *values)
@@ -100,3 +109,17 @@ async def company_on(database: Any) -> AsyncIterator[Company]:
     async with AsyncExitStack() as stack:
         yield Company(address, connection, stack)
     await connection.close()
+
+
+def throttled(retry_after: float | None = None) -> ThrottledFault:
+    """A 429 with the wish of Retry-After in seconds."""
+    fault = ThrottledFault("QuickBooks answered HTTP 429")
+    fault.retry_after = retry_after
+    return fault
+
+
+async def ask(limiter: SharedLimiter, answer: ThrottledFault | TransientFault | None = None) -> float:
+    """A request that is answered at once, by None with a page; when it was sent, on the loop's clock."""
+    async with limiter.permit() as permit:
+        permit.answered(answer)
+        return asyncio.get_running_loop().time()
