@@ -160,6 +160,15 @@ class PoisonSearch:
                 yield self._source.poisoned(ids[0], again, query, str(span))
                 return
         if answer is not None:
+            if answer.page.rows < len(ids):
+                # Some were deleted meanwhile; what is counted and not sent was not.
+                rows = await self._source.count(Query(self._source.entity, (has_id(ids),)))
+                if rows > answer.page.rows:
+                    raise TransientFault(
+                        f"{span}: of {rows} records asked for by Id QuickBooks sends {answer.page.rows}",
+                        status=200,
+                        tid=answer.tid,
+                    )
             yield self._source.page(answer, query)
             return
         middle = len(ids) // 2

@@ -39,6 +39,8 @@ from async_extractor.windows import SECOND, UTC
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 # Rows may come to a second of QuickBooks' clock for so long: its servers need not agree on what time it is.
 SETTLES = 2 * SECOND
+# Seconds that the present second of QuickBooks' clock is waited for to end; its servers' clocks differ by less.
+LONGEST_PRESENT = 60
 
 
 class WindowReader:
@@ -82,6 +84,7 @@ class WindowReader:
 
     async def _walk(self, span: Span, patience: Patience | None = None) -> AsyncIterator[Page]:
         """Page by page along the field, each anchored at the last value of the one before."""
+        waited = 0
         while True:
             query = self._source.sized(span.query(self._source.entity))
             try:
@@ -98,6 +101,7 @@ class WindowReader:
                     yield self._source.page(answer, query)
                     self._source.passed(page.records)
                     return
+                _refuse_elsewhere(span, answer)
                 values = await self._ordered(page.records, span)
                 if values is None:
                     part = _past(span, page.server_time)
@@ -105,7 +109,7 @@ class WindowReader:
                 else:
                     yield self._source.page(answer, query)
                     if values[0] < values[-1]:
-                        span = span.since(values[-1])
+                        span, waited = span.since(values[-1]), 0
                         self._source.passed(r for r, v in zip(page.records, values, strict=True) if v < span.start)
                         continue
                     # Full of one value: no anchor gets past it.
@@ -114,6 +118,12 @@ class WindowReader:
                     pages = self._instant(instant)
             if part is None or pages is None:
                 # The present second: rows may still come to it.
+                if waited == LONGEST_PRESENT:
+                    raise TransientFault(
+                        f"{span}: QuickBooks' clock is not past it after {waited} s, or is told in no answer",
+                        status=200,
+                    )
+                waited += 1
                 await asyncio.sleep(1.0)
                 continue
             async for page_ in pages:
@@ -121,7 +131,7 @@ class WindowReader:
             left = span.beyond(part)
             if left is None:
                 return
-            span = left
+            span, waited = left, 0
 
     async def _empty(self, span: Span, query: Query, answer: Answer, patience: Patience | None) -> Answer:
         """An empty page, once COUNT(*) of the very same span is 0; else the page that comes when it is asked again.
@@ -179,6 +189,7 @@ class WindowReader:
             yield self._source.page(answer, query)
             self._source.passed(answer.page.records)
             return
+        _refuse_elsewhere(span, answer)
         halves = span.halves()
         if halves is None:
             async for page in self._instant(span):
@@ -238,6 +249,21 @@ class WindowReader:
         )
 
 
+def _refuse_elsewhere(span: Span, answer: Answer) -> None:
+    """A full page takes the reading further into its span. TransientFault where it can't: none of its records is in
+    the span, or none is beyond the first instant and some are before it. Its conditions weren't honoured, then."""
+    values = [value for record in answer.page.records if (value := value_of(record, span.field)) is not None]
+    if not values:
+        return
+    outside = max(values) < span.start or (span.end is not None and min(values) >= span.end)
+    if outside or min(values) < max(values) <= span.start:
+        raise TransientFault(
+            f"{span}: QuickBooks answers {len(values):,} records from elsewhere, {min(values)} to {max(values)}",
+            status=200,
+            tid=answer.tid,
+        )
+
+
 def _dated(page: Page) -> Page:
     """A page of a window of TxnDates: a record whose TxnDate can't be read is in it by no date that is known."""
     odd = [record for record in page.records if record.txn_date is None]
@@ -253,13 +279,15 @@ def _past(span: Span, now: datetime | None) -> Span | None:
     before QuickBooks' present. None where that is nothing yet."""
     if span.end is not None:
         return span
-    end = (now or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0) - SETTLES
+    if now is None:
+        return None
+    end = now.astimezone(UTC).replace(microsecond=0) - SETTLES
     return span.until(end) if span.start < end else None
 
 
 def _is_past(instant: Span, now: datetime | None) -> bool:
     """Whether QuickBooks' clock is beyond this second; a day of TxnDate gets rows at any time."""
-    return instant.field.granularity != SECOND or now is None or instant.end is None or now >= instant.end
+    return instant.field.granularity != SECOND or (now is not None and instant.end is not None and now >= instant.end)
 
 
 def _latest_creation(span: Span) -> datetime | None:

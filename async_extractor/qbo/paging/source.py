@@ -10,7 +10,7 @@ from typing import Any, Literal
 from async_extractor.entities import Entity
 from async_extractor.qbo.client import Answer, Patience, QueryClient, Spent
 from async_extractor.qbo.counting import count
-from async_extractor.qbo.faults import PageFault
+from async_extractor.qbo.faults import PageFault, TransientFault
 from async_extractor.qbo.paging.date_range import Span
 from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.query import Query
@@ -76,14 +76,25 @@ class PageSource:
         return answer
 
     async def positions(self, span: Span, what: Literal["*", "Id"] = "*") -> AsyncIterator[tuple[Answer, Query]]:
-        """All rows of a span by STARTPOSITION, until an answer isn't full."""
+        """All rows of a span by STARTPOSITION, until an answer isn't full.
+
+        TransientFault where a full one brings nothing new: QuickBooks doesn't honour the position.
+        """
         position = 1
+        seen: set[str | bytes] = set()
         while True:
             query = replace(self.sized(span.query(self.entity), position), what=what)
             answer = await self.fetch(query)
             yield answer, query
             if answer.page.rows < query.max_results:
                 return
+            before = len(seen)
+            seen.update(r.id for r in answer.page.records)
+            seen.update(bad.raw for bad in answer.page.unreadable)
+            if len(seen) == before:
+                raise TransientFault(
+                    f"{span}: position {position} is answered with rows that came before", status=200, tid=answer.tid
+                )
             position += answer.page.rows
 
     def sized(self, query: Query, position: int = 1) -> Query:
