@@ -27,12 +27,8 @@ User = typer.Option("qbo_owner", "--user", help="The role that owns it; see sql/
 PasswordFile = typer.Option(..., "--password-file", metavar="FILE", help="That role's password: the file's first line.")
 SslMode = typer.Option("prefer", "--sslmode", envvar="PGSSLMODE", help="As POSTGRES_SSLMODE.")
 SslRootCert = typer.Option("", "--sslrootcert", envvar="PGSSLROOTCERT", metavar="FILE", help="As POSTGRES_SSLROOTCERT.")
+PRUNED = {"events": "prune_events", "failed tries": "prune_attempts", "daily volumes": "prune_daily_volume"}
 Profile = typer.Option("", "--profile", help="The company, when there are several: acme has schema raw_acme.")
-
-
-@app.callback()
-def warehouse() -> None:
-    """Keeps `migrate` a command of its own name while it is the only one."""
 
 
 @app.command()
@@ -64,6 +60,51 @@ def migrate(
             f"note: {', '.join(open_locks)} may take advisory locks there and so stop runs; "
             "run sql/roles.sql in this database as a superuser"
         )
+
+
+@app.command()
+def prune(
+    host: str = Host,
+    port: int = Port,
+    database: str = Database,
+    user: str = User,
+    password_file: Path = PasswordFile,
+    sslmode: str = SslMode,
+    sslrootcert: str = SslRootCert,
+    keep: str = typer.Option("P90D", "--keep", metavar="DURATION", help="Of runs that ended within it all stays."),
+    delete: bool = typer.Option(False, "--delete", help="Remove it; without this it is only counted."),
+) -> None:
+    """Count or remove what old runs left in ops that nothing rests on: events, failed tries, daily volumes.
+
+    Runs, chunks, checks and quarantine stay. The reports of these runs can still be made, without their events.
+    """
+    if not re.fullmatch(r"P[1-9]\d{0,3}[DWMY]", keep):
+        raise RequestError(f"--keep {keep!r}: a duration such as P90D, P12W, P6M or P2Y")
+    address = Address(
+        checked_host(host), port, database, user, _first_line(password_file), sslmode=sslmode, sslrootcert=sslrootcert
+    )
+    removed = asyncio.run(_prune(address, keep, delete=delete))
+    found = ", ".join(f"{rows:,} {what}" for what, rows in removed.items())
+    typer.echo(f"{address}: {found} of runs that ended more than {keep} ago {'removed' if delete else 'can go'}.")
+    if not delete and any(removed.values()):
+        typer.echo("Nothing was removed; --delete does it.")
+
+
+async def _prune(address: Address, keep: str, *, delete: bool) -> dict[str, int]:
+    connection = await connect_first(address, "check --host, --port, --database, --user, --password-file and --sslmode")
+    try:
+        transaction = connection.transaction()
+        await transaction.start()
+        before = await connection.fetchval(statement("moment_before"), keep)
+        removed = {}
+        for what, name in PRUNED.items():
+            removed[what] = int((await connection.execute(statement(name), before)).split()[-1])
+        await (transaction.commit() if delete else transaction.rollback())
+    except asyncpg.PostgresError as error:
+        raise ConfigurationError(f"{address}: can't be pruned: {told(error)}") from None
+    finally:
+        await connection.close()
+    return removed
 
 
 async def _migrate(address: Address, raw_schema: str) -> tuple[list[str], list[str]]:
