@@ -116,7 +116,7 @@ def _read(body: bytes, tid: str) -> TokenAnswer:
     """Read leniently: were an answer refused for a figure's sake, the rotated token in it would be lost for good."""
     try:
         said: Any = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         said = None
     said = said if isinstance(said, dict) else {}
     answer = TokenAnswer(
