@@ -53,7 +53,12 @@ async def test_the_logs_and_reports_of_all_pipelines_tell_the_pause(database: An
         faults = [{"kind": "throttle", "rate": 1, "after": 8, "times": 1}]
         await simulate(simulator, "faults", {"switches": {"faults": faults}})
         results = await asyncio.gather(
-            *(backfill(secrets, entity, chunk="P1M", limits=True, listeners=[recorders[entity]]) for entity in entities)
+            *(
+                backfill(
+                    secrets, entity, "2024-01-01", "2025-12-31", chunk="P1M", limits=True, listeners=[recorders[entity]]
+                )
+                for entity in entities
+            )
         )
         assert simulator.service.ledger.statuses[429] == 1
     assert [result.status for result in results] == ["done", "done"]
