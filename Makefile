@@ -50,7 +50,7 @@ test-compose: install  ## the Docker stack for real: first start, triggers, rest
 
 coverage: install  ## lines and branches that the tests reach, processes they start included
 	@mkdir -p .state/coverage && $(BIN)/python -m coverage erase --rcfile tests/coverage.ini
-	@$(BIN)/python -m coverage run --rcfile tests/coverage.ini -m pytest -m 'not long' tests/unit tests/simulator tests/integration tests/acceptance
+	@$(BIN)/python -m coverage run --rcfile tests/coverage.ini -m pytest -m 'not long' tests/architecture tests/unit tests/simulator tests/integration tests/acceptance
 	@$(BIN)/python -m coverage combine --quiet --rcfile tests/coverage.ini
 	@$(BIN)/python -m coverage report --rcfile tests/coverage.ini
 

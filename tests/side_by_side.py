@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FIRST = ("unit", "simulator", "integration")
+FIRST = ("architecture", "unit", "simulator", "integration")
 SECOND = ("acceptance", "chaos", "compose")
 # What pytest ends with when the options leave a half without a test.
 NOTHING_SELECTED = 5

@@ -12,6 +12,13 @@ from async_extractor import ConfigurationError
 from async_extractor.warehouse.schema import bring_up_to_date
 from tests.conftest import Database
 
+
+@pytest.fixture
+def database(empty_database: Database) -> Database:
+    """Without the schema: these tests are about making it."""
+    return empty_database
+
+
 MADE_BY_0_1_0 = Path(__file__).with_name("release_0_1_0.sql").read_text(encoding="utf-8")
 
 # Whatever tells two schemas apart, each as a line.
