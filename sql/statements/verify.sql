@@ -137,8 +137,11 @@ SELECT a.chunk_id, a.pages, count(DISTINCT t.page_number) AS found, max(t.page_n
 HAVING max(t.page_number) > max(a.pages) OR count(DISTINCT t.page_number) < max(t.page_number);
 
 -- name: hash_of_window
--- The reprocessing proof: how many rows a window has in raw, and one figure over all that they say.
-SELECT count(*) AS rows, coalesce(sum(ops.row_hash(id, payload, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS hash
+-- The reprocessing proof: how many rows a window has in raw, and figures over all that they say, over that without the
+-- names in references, and over their versions alone.
+SELECT count(*) AS rows, coalesce(sum(ops.row_hash(id, payload, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS hash,
+       coalesce(sum(ops.row_hash(id, to_jsonb(ops.without_reference_names(payload)), last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS nameless,
+       coalesce(sum(ops.row_hash(id, NULL, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS versions
   FROM raw.{table}
  WHERE ops.moment($3, last_updated_utc, payload) >= $1 AND ops.moment($3, last_updated_utc, payload) < $2;
 

@@ -269,7 +269,7 @@ async def test_counted_and_not_given(database: Any) -> None:
         )
         patience = Patience(tries=2, first_pause=0.01)
         assert (await run(secrets, patience=patience)).status == "incomplete"
-        await simulate(simulator, "faults", {"switches": {"faults": []}})
+        simulator.service.adopt({})
         again = await run(secrets)
         assert again.status == "done", again.error
         assert await in_raw(database, "items") == await truth(simulator, "items")
@@ -284,3 +284,34 @@ async def test_record_without_id(database: Any) -> None:
         assert (await run(secrets)).status == "incomplete"
         assert (await verify(secrets)).status == "different"
         assert (await verify(secrets, deep=True)).status == "different"
+
+
+# E3: names inside references, which change without a version
+
+
+@pytest.mark.parametrize(
+    ("change", "severity", "kind", "says"),
+    [
+        ("renamed", "notice", "renamed", "other names inside references, and nothing else"),
+        ("altered", "warning", "altered", "changed here by another hand"),
+    ],
+)
+async def test_same_version_says_otherwise(database: Any, change: str, severity: str, kind: str, says: str) -> None:
+    """Other names in references are worth knowing and reprocess brings them; anything else under the same version is
+    told as what it may be."""
+    reference = '"ParentRef":{"value":"9","name":"Old"},'
+    later = {"renamed": reference.replace("Old", "New"), "altered": reference + '"UnitPrice":7,'}[change]
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1, more=reference), item(2))
+        assert (await run(secrets)).status == "done"
+        await plant(simulator, item(1, more=later), item(2))
+        deep = await verify(secrets, deep=True)
+        assert [one.id for one in deep.found.of(kind)] == ["1"]  # type: ignore[arg-type]
+        assert deep.status == ("equal" if change == "renamed" else "different")
+        again = await run(secrets, mode="reprocess")
+        assert again.status == "done"
+        assert (check(again, "reprocess").severity, check(again, "reprocess").figures["rows_after"]) == (severity, 2)
+        assert says in check(again, "reprocess").message
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+        assert check(await run(secrets, mode="reprocess"), "reprocess").severity == "ok"

@@ -70,3 +70,23 @@ async def test_changed_file_is_refused(database: Database) -> None:
             await bring_up_to_date(connection)
     finally:
         await connection.close()
+
+
+async def test_window_counts_from_its_attempt(database: Database) -> None:
+    """A window that was read before the upgrade counts from its attempt's start; nothing is known of it after that."""
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        await connection.execute(MADE_BY_0_1_0)
+        # The later of the two moments isn't when the window was read: a planning long ago, an attempt since.
+        await connection.execute("UPDATE ops.chunks SET planned_at = '2026-01-01 00:00:10Z' WHERE chunk_id < 3")
+        await bring_up_to_date(connection)
+        rows = await connection.fetch(
+            """SELECT c.as_of, coalesce(a.started_at, c.planned_at) AS begun, c.edits_known_until, c.deletions_known_until
+                 FROM ops.chunks c LEFT JOIN ops.attempts a USING (chunk_id) WHERE c.kind = 'window' AND c.status = 'done'"""
+        )
+        assert len(rows) == 2
+        for row in rows:
+            assert row["as_of"] <= row["begun"]
+            assert (row["edits_known_until"], row["deletions_known_until"]) == (None, None)
+    finally:
+        await connection.close()
