@@ -146,7 +146,7 @@ class Backfill:
                 whole=False,
                 repair=repair,
                 # A change that moves no time is none that a backfill can know of (docs/decisions/10-completeness.md).
-                harmless={"unmoved", "altered"},
+                harmless={"unmoved", "altered", "unheld"},
             )
             await validator.write(run_id, [source])
             checks = [

@@ -158,6 +158,11 @@ MESSAGES: dict[str, Phrase] = {
         "{outdated} older in raw than at QuickBooks ({ids[outdated]:of outdated})",
         "{outdated} con una versión anterior en raw ({ids[outdated]:of outdated})",
     ),
+    "source_rows.unheld": (
+        "{unheld} with a version that raw can't hold and no run has set aside ({ids[unheld]:of unheld})",
+        "{unheld} con una versión que raw no puede guardar y que ninguna ejecución ha apartado "
+        "({ids[unheld]:of unheld})",
+    ),
     "source_rows.unmoved": (
         "{unmoved} changed at QuickBooks without a new LastUpdatedTime, which only `reprocess` or a repair brings "
         "({ids[unmoved]:of unmoved})",

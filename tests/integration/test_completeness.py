@@ -315,3 +315,89 @@ async def test_same_version_says_otherwise(database: Any, change: str, severity:
         assert says in check(again, "reprocess").message
         assert await in_raw(database, "items") == await truth(simulator, "items")
         assert check(await run(secrets, mode="reprocess"), "reprocess").severity == "ok"
+
+
+# What adds up and isn't equal
+
+
+@pytest.mark.parametrize("field", ["last_updated", "created"])
+async def test_deletion_beside_quarantine(database: Any, field: str) -> None:
+    """A record in quarantine and a deletion leave the counts equal: the deletion is found all the same."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        spoilt = item(3, more='"Note":"a\\u0000b",')
+        await plant(simulator, item(1), item(2), spoilt)
+        assert (await run(secrets, filter_field=field)).status == "done"
+        await plant(simulator, item(2), spoilt)  # a merged-away name is in no list of changes
+        assert (await verify(secrets, field=field)).status == "different"
+        assert (await run(secrets, filter_field=field)).status == "done"
+    assert execute(database, "SELECT id FROM raw.qb_items WHERE deleted_at_utc IS NOT NULL") == [("1",)]
+
+
+@pytest.mark.parametrize("field", ["last_updated", "created"])
+async def test_verify_of_what_raw_cannot_hold(database: Any, field: str) -> None:
+    """A newer version that raw can't hold, and that no run has set aside, is no reason to call raw equal."""
+    now = datetime.now(timezone.utc)
+    edited = (now - timedelta(minutes=10)).isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        await move_clock(simulator, -3600)
+        assert (await run(secrets, end=now.date().isoformat(), filter_field=field)).status == "done"
+        await move_clock(simulator, 0)
+        await plant(simulator, item(1, edited, "1", more='"Note":"a\\u0000b",'), item(2))
+        assert (await verify(secrets, end=now.date().isoformat(), field=field)).status == "different"
+        repaired = await verify(secrets, end=now.date().isoformat(), field=field, repair=True)
+        assert repaired.status == "repaired"
+        assert check(repaired, "source_rows").severity == "warning"
+    assert execute(database, "SELECT record_id FROM ops.quarantine WHERE resolved_at IS NULL") == [("1",)]
+
+
+@pytest.mark.parametrize("field", ["last_updated", "created"])
+async def test_repair_closes_no_window_of_the_present(database: Any, field: str) -> None:
+    """Windows that verify --repair reads end some minutes ago as all others do: what comes late is still read."""
+    now = datetime.now(timezone.utc)
+    end, lately = now.date().isoformat(), (now - timedelta(minutes=20)).isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2, lately, created=lately))
+        assert (await run(secrets, end=end, filter_field=field)).status == "done"
+        execute(database, "DELETE FROM raw.qb_items WHERE id = '2'")
+        assert (await verify(secrets, end=end, field=field, repair=True)).status == "repaired"
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+    late = "SELECT count(*) FROM ops.chunks WHERE kind = 'window' AND window_end > as_of - ops.settling_time() + interval '3 s'"
+    assert execute(database, late) == [(0,)]
+
+
+async def test_edit_in_a_long_repair(database: Any) -> None:
+    """A record that is edited long after verify began, and before its repair reads, is read by the repair."""
+    now = datetime.now(timezone.utc)
+    end = now.date().isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        assert (await run(secrets, end=end)).status == "done"
+        execute(database, "DELETE FROM raw.qb_items WHERE id = '2'")
+        asked = 0
+
+        async with Verification(BackfillRequest.parse("items", RANGE[0], end), secrets, limits=False) as verification:
+            work = verification._run.planner.work
+
+            async def later(**given: Any) -> Any:
+                """An hour has passed when the repair is planned, and the record was edited in its middle."""
+                nonlocal asked
+                asked += 1
+                edited = (datetime.now(timezone.utc) + timedelta(minutes=30)).isoformat()
+                await plant(simulator, item(1), item(2, edited, "1"))
+                await move_clock(simulator, 3600)
+                return await work(**given)
+
+            verification._run.planner.work = later  # type: ignore[method-assign]
+            result = await verification.verify(repair=True)
+        assert (asked, result.status) == (1, "repaired")
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+async def move_clock(simulator: Any, seconds: float) -> None:
+    """QuickBooks' clock, from the machine's."""
+    await simulate(simulator, "clock", {"offset_seconds": seconds})
