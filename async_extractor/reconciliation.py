@@ -58,7 +58,7 @@ class Task:
 class Counts:
     """QuickBooks' count of a range and raw's, and the Ids in it that stand in quarantine.
 
-    Where the two differ is looked for without these: a record that raw can't hold would hide one that it holds too much.
+    Where the two differ is looked for without these: a record that raw can't hold would hide one that it has too much.
     """
 
     at_source: int
@@ -208,8 +208,7 @@ class Reconciliation:
             return []
 
         async def count_others(window: Window) -> int:
-            aside = await self.count(window, counts.aside) if counts.aside else 0
-            return await self.count(window) - aside
+            return await self.count(window) - await self._count_of(counts.aside, window)
 
         hours = await self.hours(verified, counts.aside)
         places = await differing(verified, at_source, count_others, hours, MOST_ROWS, self.field.granularity)
@@ -229,7 +228,7 @@ class Reconciliation:
 
     async def _in_range(self, verified: Window, ids: Sequence[str]) -> list[str]:
         """Which of these Ids QuickBooks has in the range, by counts: halved until all of them are, or none."""
-        there = await self.count(verified, ids) if ids else 0
+        there = await self._count_of(ids, verified)
         if there in (0, len(ids)):
             return list(ids) if there else []
         middle = len(ids) // 2
@@ -302,14 +301,19 @@ class Reconciliation:
             raise IncompleteError(f"{stopped()} before all was compared; run the same again")
         return total, clean
 
-    async def count(self, window: Window, ids: Sequence[str] = ()) -> int:
-        """QuickBooks' COUNT(*) of a window, or of these Ids in it."""
-        query = self._query_of(window)
-        if ids:
-            query = replace(query, conditions=(*query.conditions, has_id(ids)))
+    async def count(self, window: Window) -> int:
+        """QuickBooks' COUNT(*) of a window."""
+        return await self._count(self._query_of(window))
+
+    async def _count(self, query: Query) -> int:
         with endings(self._settings, planning=True):
-            counted = await count(self._client, query, self._spent, PLANNING)
-        return counted.rows
+            return (await count(self._client, query, self._spent, PLANNING)).rows
+
+    async def _count_of(self, ids: Sequence[str], window: Window) -> int:
+        """How many of these Ids QuickBooks has in a window."""
+        query, parts = self._query_of(window), range(0, len(ids), IDS_A_LOOKUP)
+        conditions = [(*query.conditions, has_id(ids[start : start + IDS_A_LOOKUP])) for start in parts]
+        return sum([await self._count(replace(query, conditions=these)) for these in conditions])
 
     async def hours(self, window: Window, without: Sequence[str] = ()) -> CountsByHour:
         """Raw's rows of a window, by the hour."""

@@ -297,16 +297,16 @@ MESSAGES: dict[str, Phrase] = {
         "editaron en QuickBooks, o se cambiaron aquí, desde la primera lectura",
     ),
     "reprocess.renamed": (
-        "reading the range again brought other names inside references, and nothing else: QuickBooks fills these in when "
-        "it answers, without a new version",
+        "reading the range again brought other names inside references, and nothing else: QuickBooks fills these in "
+        "when it answers, without a new version",
         "leer otra vez el rango trajo otros nombres dentro de referencias y nada más: QuickBooks los completa al "
         "responder, sin una nueva versión",
     ),
     "reprocess.warning": (
-        "reading the range again changed what {rows_after:its row says|its # rows say} under the same versions, and not "
-        "only names inside references: changed here by another hand, or at QuickBooks without a new version",
-        "leer otra vez el rango cambió lo que {rows_after:dice su fila|dicen sus # filas} con las mismas versiones, y no "
-        "solo nombres dentro de referencias: otra mano lo cambió aquí, o QuickBooks sin una nueva versión",
+        "reading the range again changed what {rows_after:its row says|its # rows say} under the same versions, and "
+        "not only names inside references: changed here by another hand, or at QuickBooks without a new version",
+        "leer otra vez el rango cambió lo que {rows_after:dice su fila|dicen sus # filas} con las mismas versiones, y "
+        "no solo nombres dentro de referencias: otra mano lo cambió aquí, o QuickBooks sin una nueva versión",
     ),
 }
 

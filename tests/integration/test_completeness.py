@@ -7,7 +7,7 @@ take kills or several commands at once are kept walks in tests/chaos/walks/kept.
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -32,10 +32,10 @@ RANGE = ("2024-12-01", "2026-01-31")
 DAY = "2025-06-01T10:00:00-07:00"
 
 
-def item(number: int, updated: str = DAY, token: str = "0", created: str = DAY, more: str = "") -> dict[str, str]:
+def item(number: int, updated: str = DAY, version: str = "0", created: str = DAY, more: str = "") -> dict[str, str]:
     """A record to be planted."""
     times = f'"MetaData":{{"CreateTime":"{created}","LastUpdatedTime":"{updated}"}}'
-    return {"payload": f'{{"Id":"{number}","SyncToken":"{token}","Name":"Item {number}",{more}{times}}}'}
+    return {"payload": f'{{"Id":"{number}","SyncToken":"{version}","Name":"Item {number}",{more}{times}}}'}
 
 
 async def plant(simulator: Any, *records: dict[str, str]) -> None:
@@ -49,12 +49,12 @@ async def run(
     return await backfilling.backfill(secrets, entity, start, end, **more)
 
 
-async def verify(secrets: Any, entity: str = "items", *, start: str = RANGE[0], end: str = RANGE[1], field: str = "last_updated",
-                 **how: bool) -> VerificationResult:  # fmt: skip
-    async with Verification(
-        BackfillRequest.parse(entity, start, end, filter_field=field), secrets, limits=False
-    ) as one:
-        return await one.verify(**how)
+async def verify(
+    secrets: Any, *, end: str = RANGE[1], field: str = "last_updated", deep: bool = False, repair: bool = False
+) -> VerificationResult:
+    request = BackfillRequest.parse("items", RANGE[0], end, filter_field=field)
+    async with Verification(request, secrets, limits=False) as verification:
+        return await verification.verify(deep=deep, repair=repair)
 
 
 def check(result: BackfillResult | VerificationResult, name: str) -> CheckResult:
@@ -106,14 +106,14 @@ async def test_own_catch_up(database: Any) -> None:
 # A4: a record that can't be read is no deleted one
 
 
-@pytest.mark.parametrize("version", [{"token": "x1"}, {"token": "1", "updated": "2025-06-02T10:00:00"}])
-async def test_unreadable_version_is_no_deletion(database: Any, version: dict[str, str]) -> None:
-    """verify --repair of a living record whose newest version can't be read: raw keeps the old one, quarantine has the new."""
+@pytest.mark.parametrize("newest", [{"version": "x1"}, {"version": "1", "updated": "2025-06-02T10:00:00"}])
+async def test_unreadable_version_is_no_deletion(database: Any, newest: dict[str, str]) -> None:
+    """verify --repair marks nothing that lives: the newest version of this one can't be read, raw has the one before."""
     async with Simulator(SMALL) as simulator:
         secrets = secrets_for(simulator, database)
         await plant(simulator, item(1), item(2))
         assert (await run(secrets)).status == "done"
-        await plant(simulator, item(1, **version), item(2))
+        await plant(simulator, item(1, **newest), item(2))
         result = await verify(secrets, repair=True)
         again = await run(secrets)
     assert result.marked_deleted == 0
@@ -157,10 +157,8 @@ async def test_check_that_cannot_be_made(database: Any, damage: str) -> None:
             run_id = await backfill.plan()
             await backfill.extract(run_id)
             execute(database, damage)
-            try:
+            with contextlib.suppress(Exception):  # whatever it raises, the run is what counts
                 await backfill.validate(run_id)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the run is what counts
-                assert str(error)
             assert (await backfill.report(run_id)).status in ("incomplete", "failed")
 
 
@@ -226,7 +224,10 @@ async def test_superseded_by_a_run_that_reads_nothing(database: Any) -> None:
 )
 async def test_table_that_refuses_every_row(database: Any, change: str) -> None:
     """It is the table's fault: the run needs a person, and no record is set aside."""
-    refuse = "CREATE FUNCTION raw.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE data_exception USING MESSAGE = 'no'; END $$"
+    refuse = (
+        "CREATE FUNCTION raw.refuse() RETURNS trigger LANGUAGE plpgsql "
+        "AS $$ BEGIN RAISE data_exception USING MESSAGE = 'no'; END $$"
+    )
     async with Simulator(SMALL) as simulator:
         secrets = secrets_for(simulator, database)
         assert (await run(secrets, end="2024-12-01")).status == "done"  # makes the tables
@@ -261,7 +262,7 @@ async def test_second_run_tells_the_same(database: Any) -> None:
 
 
 async def test_counted_and_not_given(database: Any) -> None:
-    """COUNT(*) says that there are rows, the pages have none: neither run nor verify is content, and later all is read."""
+    """COUNT(*) says that there are rows and the pages have none: the run isn't done, and a later one reads all."""
     async with Simulator(SMALL) as simulator:
         secrets = secrets_for(simulator, database)
         await simulate(
@@ -365,8 +366,8 @@ async def test_repair_closes_no_window_of_the_present(database: Any, field: str)
         execute(database, "DELETE FROM raw.qb_items WHERE id = '2'")
         assert (await verify(secrets, end=end, field=field, repair=True)).status == "repaired"
         assert await in_raw(database, "items") == await truth(simulator, "items")
-    late = "SELECT count(*) FROM ops.chunks WHERE kind = 'window' AND window_end > as_of - ops.settling_time() + interval '3 s'"
-    assert execute(database, late) == [(0,)]
+    late = "kind = 'window' AND window_end > as_of - ops.settling_time() + interval '3 s'"
+    assert execute(database, f"SELECT count(*) FROM ops.chunks WHERE {late}") == [(0,)]
 
 
 async def test_edit_in_a_long_repair(database: Any) -> None:

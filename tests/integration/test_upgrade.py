@@ -76,7 +76,7 @@ async def test_changed_file_is_refused(database: Database) -> None:
 
 
 async def test_window_counts_from_its_attempt(database: Database) -> None:
-    """A window that was read before the upgrade counts from its attempt's start: the next run reads what was edited since."""
+    """A window read before the upgrade counts from its attempt's start: the next run reads what was edited since."""
     connection = await asyncpg.connect(database.dsn)
     try:
         await connection.execute(MADE_BY_0_1_0)
