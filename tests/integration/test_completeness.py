@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from async_extractor import ConfigurationError
+from async_extractor import ConfigurationError, IncompleteError
 from async_extractor.backfill import Backfill
 from async_extractor.checks import CheckResult
 from async_extractor.checks.verification_result import VerificationResult
@@ -62,20 +61,6 @@ def check(result: BackfillResult | VerificationResult, name: str) -> CheckResult
     return {one.name: one for one in checks}[name]
 
 
-def before_request(simulator: Simulator, asked: str, act: Callable[[], object]) -> None:
-    """Does something once, before the first query that says so is answered."""
-    service: Any = simulator.service
-    query = service.query
-
-    def turn(statement: str, **more: Any) -> Any:
-        if asked in statement:
-            service.query = query
-            act()
-        return query(statement, **more)
-
-    service.query = turn
-
-
 # A1: everybody who reads has a catch-up
 
 
@@ -108,7 +93,7 @@ async def test_own_catch_up(database: Any) -> None:
 
 @pytest.mark.parametrize("newest", [{"version": "x1"}, {"version": "1", "updated": "2025-06-02T10:00:00"}])
 async def test_unreadable_version_is_no_deletion(database: Any, newest: dict[str, str]) -> None:
-    """verify --repair marks nothing that lives: the newest version of this one can't be read, raw has the one before."""
+    """verify --repair marks nothing that lives: raw has the version before one that can't be read."""
     async with Simulator(SMALL) as simulator:
         secrets = secrets_for(simulator, database)
         await plant(simulator, item(1), item(2))
@@ -402,3 +387,39 @@ async def test_edit_in_a_long_repair(database: Any) -> None:
 async def move_clock(simulator: Any, seconds: float) -> None:
     """QuickBooks' clock, from the machine's."""
     await simulate(simulator, "clock", {"offset_seconds": seconds})
+
+
+async def test_repair_that_is_cut_off_forgets_nothing(database: Any) -> None:
+    """A repair that ends before its plan is written leaves raw's versions as they are."""
+    versions = "SELECT id, last_updated_utc IS NULL FROM raw.qb_items ORDER BY id"
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        assert (await run(secrets)).status == "done"
+        execute(database, "UPDATE raw.qb_items SET payload = payload || '{\"UnitPrice\": 7}' WHERE id = '2'")
+        async with Verification(BackfillRequest.parse("items", *RANGE), secrets, limits=False) as verification:
+
+            async def cut_off(*_: Any, **__: Any) -> Any:
+                raise IncompleteError("the process is killed here")
+
+            verification._run.planner.write = cut_off  # type: ignore[method-assign]
+            with pytest.raises(IncompleteError, match="killed here"):
+                await verification.verify(repair=True)
+    assert execute(database, versions) == [("1", False), ("2", False)]
+
+
+async def test_checks_are_kept_all_or_none(database: Any) -> None:
+    """A process that is killed while it checks leaves no check behind that would be taken for all of them."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        async with Backfill(BackfillRequest.parse("items", *RANGE), secrets, limits=False) as backfill:
+            run_id = await backfill.plan()
+            await backfill.extract(run_id)
+            execute(
+                database,
+                "ALTER TABLE ops.validations ADD CHECK (name <> 'source_count')",  # where it is cut off
+            )
+            with contextlib.suppress(Exception):
+                await backfill.validate(run_id)
+            execute(database, "UPDATE ops.runs SET finished_at = NULL, status = 'running'")
+            assert (await backfill.report(run_id)).error == "the checks were not made"
