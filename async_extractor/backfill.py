@@ -146,19 +146,14 @@ class Backfill:
                 whole=False,
                 repair=repair,
                 # A change that moves no time is none that a backfill can know of (docs/decisions/10-completeness.md).
-                harmless={"unmoved", "altered"},
+                harmless={"unmoved", "altered", "unheld"},
             )
-            await validator.write(run_id, [source])
-            checks = [
-                source,
-                *await validator.check(
-                    run_id,
-                    self.request.filter_field,
-                    self.request.window,
-                    reconciled,
-                    sound=source.severity != "error",
-                ),
-            ]
+            sound = source.severity != "error"
+            made = await validator.check(
+                run_id, self.request.filter_field, self.request.window, reconciled, sound=sound
+            )
+            checks = [source, *made]
+            await validator.write(run_id, checks)
         await run.count_requests(run_id)
         run.tell(checks)
         return checks

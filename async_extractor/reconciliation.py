@@ -55,6 +55,24 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Counts:
+    """QuickBooks' count of a range and raw's, and the Ids in it that stand in quarantine.
+
+    Where the two differ is looked for without these: a record that raw can't hold would hide one that it has too much.
+    """
+
+    at_source: int
+    in_raw: int
+    aside: Sequence[str] = ()
+    aside_in_raw: int = 0
+
+    @property
+    def of_others(self) -> tuple[int, int]:
+        """Both counts without what stands in quarantine."""
+        return self.at_source - len(self.aside), self.in_raw - self.aside_in_raw
+
+
+@dataclass(frozen=True)
 class Listed:
     """What change data capture gave: how many rows were newly marked, and whether the list was whole."""
 
@@ -166,14 +184,68 @@ class Reconciliation:
         if verified is None:
             return Reconciled(0, 0, Compared(), 0)
         for _ in range(MOST_LOOKS):
-            counted, hours = await self.count(verified), await self.hours(verified)
-            in_raw = await hours(verified)
-            places = await differing(verified, counted, self.count, hours, MOST_ROWS, self.field.granularity)
-            compared, _ = await self.compare([Task(self.field, place.window) for place in places], verified, read_until)
-            result = Reconciled(counted, in_raw, compared, unexplained(compared, counted, in_raw))
+            counts = await self.counts(verified)
+            tasks = await self.differing(verified, counts)
+            compared, _ = await self.compare(tasks, verified, read_until)
+            left_over = await self.unexplained(verified, counts, compared)
+            result = Reconciled(counts.at_source, counts.in_raw, compared, left_over)
             if result.whole:
                 break
         return result
+
+    async def counts(self, verified: Window) -> Counts:
+        """QuickBooks' count of the range and raw's."""
+        ids = [i for i in await self._quarantined() if i.isascii() and i.isdigit()]
+        aside = await self._in_range(verified, ids)
+        there = await self._counted_in_raw(verified, aside)
+        hours = await self.hours(verified)
+        return Counts(await self.count(verified), await hours(verified), aside, there)
+
+    async def differing(self, verified: Window, counts: Counts) -> list[Task]:
+        """The windows in which the counts differ."""
+        at_source, in_raw = counts.of_others
+        if at_source == in_raw:
+            return []
+
+        async def count_others(window: Window) -> int:
+            return await self.count(window) - await self._count_of(counts.aside, window)
+
+        hours = await self.hours(verified, counts.aside)
+        places = await differing(verified, at_source, count_others, hours, MOST_ROWS, self.field.granularity)
+        return [Task(self.field, place.window) for place in places]
+
+    async def unexplained(self, verified: Window, counts: Counts, compared: Compared) -> int:
+        """How many records QuickBooks counts beyond raw's and beyond those that are known to be missing there.
+
+        What stands in quarantine is a finding from here on, whether or not it was met.
+        """
+        for i in counts.aside:
+            if i not in compared.findings:
+                compared.add(Finding(i, "quarantined"))
+        known = [f.id for f in compared.of("missing", "outdated", "unmoved", "quarantined", "unheld", "unread")]
+        missing = len(known) - await self._counted_in_raw(verified, known)
+        return max(0, counts.at_source - counts.in_raw - missing)
+
+    async def _in_range(self, verified: Window, ids: Sequence[str]) -> list[str]:
+        """Which of these Ids QuickBooks has in the range, by counts: halved until all of them are, or none."""
+        there = await self._count_of(ids, verified)
+        if there in (0, len(ids)):
+            return list(ids) if there else []
+        middle = len(ids) // 2
+        return [*await self._in_range(verified, ids[:middle]), *await self._in_range(verified, ids[middle:])]
+
+    async def _counted_in_raw(self, verified: Window, ids: Sequence[str]) -> int:
+        query, field = statement("counted_in_raw", **self._table), self._request.filter_field
+        found = await self._session.do(lambda c: c.fetchval(query, verified.start, verified.end, field, list(ids)))
+        return int(found)
+
+    async def _quarantined(self) -> list[str]:
+        """The Ids that stand in quarantine."""
+        entity = self._request.entity.name
+        rows = await self._session.do(
+            lambda c: c.fetch(statement("standing_quarantine"), self._settings.realm_id, entity)
+        )
+        return [row["record_id"] for row in rows]
 
     async def compare(
         self,
@@ -184,12 +256,12 @@ class Reconciliation:
     ) -> tuple[Compared, list[Window]]:
         """The windows against raw, several at once; and those of CreateTime of which all was compared and equal."""
         entity = self._request.entity
-        rows = await self._session.do(
-            lambda c: c.fetch(statement("standing_quarantine"), self._settings.realm_id, entity.name)
-        )
-        quarantined = {row["record_id"] for row in rows if row["record_id"] is not None}
+        quarantined = set(await self._quarantined())
         total, clean = Compared(), list[Window]()
         waiting = list(reversed(tasks))
+
+        async def look_up(ids: Sequence[str]) -> LookedUp:
+            return await self._look_up(ids, verified)
 
         async def work() -> None:
             connection = await connect(self._settings.warehouse)
@@ -202,7 +274,7 @@ class Reconciliation:
                     verified,
                     read_until,
                     quarantined,
-                    self._look_up,
+                    look_up,
                 )
                 while waiting and not stopped():
                     task = waiting.pop()
@@ -231,17 +303,22 @@ class Reconciliation:
 
     async def count(self, window: Window) -> int:
         """QuickBooks' COUNT(*) of a window."""
-        with endings(self._settings, planning=True):
-            counted = await count(self._client, self._query_of(window), self._spent, PLANNING)
-        return counted.rows
+        return await self._count(self._query_of(window))
 
-    async def hours(self, window: Window) -> CountsByHour:
+    async def _count(self, query: Query) -> int:
+        with endings(self._settings, planning=True):
+            return (await count(self._client, query, self._spent, PLANNING)).rows
+
+    async def _count_of(self, ids: Sequence[str], window: Window) -> int:
+        """How many of these Ids QuickBooks has in a window."""
+        query, parts = self._query_of(window), range(0, len(ids), IDS_A_LOOKUP)
+        conditions = [(*query.conditions, has_id(ids[start : start + IDS_A_LOOKUP])) for start in parts]
+        return sum([await self._count(replace(query, conditions=these)) for these in conditions])
+
+    async def hours(self, window: Window, without: Sequence[str] = ()) -> CountsByHour:
         """Raw's rows of a window, by the hour."""
-        rows = await self._session.do(
-            lambda c: c.fetch(
-                statement("hours_in_raw", **self._table), window.start, window.end, self._request.filter_field
-            )
-        )
+        query, field = statement("hours_in_raw", **self._table), self._request.filter_field
+        rows = await self._session.do(lambda c: c.fetch(query, window.start, window.end, field, list(without)))
         return CountsByHour((row["hour"], row["rows"]) for row in rows)
 
     async def misplaced(self, verified: Window, compared: Compared) -> list[tuple[str, str]]:
@@ -261,7 +338,7 @@ class Reconciliation:
                 compared.add(Finding(row["id"], "misplaced", row["moment"], row["reason"]))
         return [(row["id"], row["reason"]) for row in rows]
 
-    async def _look_up(self, ids: Sequence[str]) -> LookedUp:
+    async def _look_up(self, ids: Sequence[str], verified: Window) -> LookedUp:
         """What QuickBooks has now of these Ids, whatever their dates; a page that it can't serve is halved.
 
         An Id is absent only where COUNT(*) says so too: a record that can't be read is not a deleted one.
@@ -286,13 +363,8 @@ class Reconciliation:
             else:
                 middle = (len(absent) + 1) // 2
                 waiting += [part for part in (absent[:middle], absent[middle:]) if part]
-        return LookedUp(records, frozenset(unserved))
-
-
-def unexplained(compared: Compared, at_source: int, in_raw: int) -> int:
-    """How many records QuickBooks counts beyond raw's and beyond those that are known to be missing there."""
-    known = len(compared.of("missing", "outdated", "unmoved", "quarantined", "unread"))
-    return max(0, at_source - in_raw - known)
+        inside = await self._in_range(verified, sorted(unserved))
+        return LookedUp(records, frozenset(unserved), frozenset(inside))
 
 
 def _charge(account: Spent, cost: Spent) -> None:

@@ -141,16 +141,16 @@ class Run:
 
         The ledger then says until when deletions are known. Raises as `extract` does.
         """
-        since, as_of, now = await self.ledger.deletions_owed(run_id)
+        since, as_of, now, asked = await self.ledger.deletions_owed(run_id)
         listed = await self.reconciliation.mark_reported(since, now)
         reconciled = await self.reconciliation.reconcile(self.reconciliation.verified(as_of), as_of)
         marked = await self.reconciliation.mark_deleted(reconciled.surplus)
         reconciled = reconciled.without_surplus()
         if listed.complete:
-            await self.ledger.know_deletions(run_id, since, whole=True)
+            await self.ledger.know_deletions(run_id, since, asked, whole=True)
         elif reconciled.whole:
             # Counts that agree, and records compared where they did not: nothing is left that QuickBooks hasn't.
-            await self.ledger.know_deletions(run_id, since, whole=False)
+            await self.ledger.know_deletions(run_id, since, asked, whole=False)
         if listed.marked + marked:
             self.events.emit(
                 "marked_deleted",

@@ -16,7 +16,6 @@ from types import TracebackType
 
 from async_extractor.checks import CheckResult, Validator, findings, latest, suggested_commands, worst
 from async_extractor.checks.after_run import ledger_result
-from async_extractor.checks.bisection import differing
 from async_extractor.checks.comparison import Compared, days_to_read
 from async_extractor.checks.coverage import Coverage, coverage
 from async_extractor.checks.day_checksums import BrokenSeal, Seals, windows_to_read
@@ -24,7 +23,7 @@ from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.events import Listener
 from async_extractor.planning.chunking import cut_into_pieces
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS
-from async_extractor.reconciliation import MOST_LOOKS, Task, unexplained
+from async_extractor.reconciliation import MOST_LOOKS, Task
 from async_extractor.request import BackfillRequest
 from async_extractor.run import Run
 from async_extractor.settings import Secrets
@@ -93,7 +92,7 @@ class Verification:
         windows: list[Window] = []
         marked = 0
         if repair and _needs_repair(first):
-            windows, marked = await self._repair(run_id, first)
+            windows, marked = await self._repair(run_id, as_of, first)
             again = [Task(run.reconciliation.field, window) for window in windows]
             connection = await run.session.live()
             await Seals(connection, self.request.entity, self.settings.raw_schema).seal_run(run_id)
@@ -141,22 +140,20 @@ class Verification:
         broken = [seal for seal in await seals.broken() if _concerns(seal, verified, field_name)] if sealed else []
         granularity = reconciliation.field.granularity
         for _ in range(MOST_LOOKS):
-            counted, hours = await reconciliation.count(verified), await reconciliation.hours(verified)
-            in_raw = await hours(verified)
+            counts = await reconciliation.counts(verified)
             tasks, whole = [*also, *await self._edited_since(as_of)], deep
             if not whole:
-                places = await differing(verified, counted, reconciliation.count, hours, MOST_ROWS, granularity)
-                tasks += [Task(reconciliation.field, place.window) for place in places]
+                tasks += await reconciliation.differing(verified, counts)
                 tasks += [Task(CREATED, window) for window in windows_to_read(broken, MOST_ROWS)]
                 # So many places that reading all of it costs no more.
-                whole = len(tasks) > max(10, math.ceil(counted / MOST_ROWS) + 2)
+                whole = len(tasks) > max(10, math.ceil(counts.at_source / MOST_ROWS) + 2)
             if whole:
                 pieces, _ = await cut_into_pieces(
                     [verified], None, reconciliation.count, request.concurrency, granularity
                 )
                 tasks = [Task(reconciliation.field, piece.window) for piece in pieces]
             compared, clean = await reconciliation.compare(tasks, verified, as_of, lambda: run.stopped_for)
-            left_over = unexplained(compared, counted, in_raw)
+            left_over = await reconciliation.unexplained(verified, counts, compared)
             if not left_over:
                 break
         # Days of which QuickBooks confirms every row are as they should be, whoever wrote them.
@@ -164,7 +161,9 @@ class Verification:
         await seals.seal(run_id, [seal.day for seal in confirmed])
         misplaced = await reconciliation.misplaced(verified, compared)
         repair = suggested_commands.verify(entity.name, request.window, field_name, repair=True)
-        source = findings.source_rows(compared, counted, in_raw, unexplained=left_over, whole=whole, repair=repair)
+        source = findings.source_rows(
+            compared, counts.at_source, counts.in_raw, unexplained=left_over, whole=whole, repair=repair
+        )
         volume = await validator.volume(
             run_id,
             self.settings.realm_id,
@@ -196,7 +195,7 @@ class Verification:
             return []
         return [Task(LAST_UPDATED, Window(since - SETTLING, as_of))]
 
-    async def _repair(self, run_id: int, examined: Examined) -> tuple[list[Window], int]:
+    async def _repair(self, run_id: int, as_of: datetime, examined: Examined) -> tuple[list[Window], int]:
         """Reads again what differs, through the ledger; marks deleted what QuickBooks has no more."""
         run, covered = self._run, examined.covered
         table = {"table": self.request.entity.table, "raw_schema": self.settings.raw_schema}
@@ -215,12 +214,13 @@ class Verification:
             run_id=run_id,
             windows=[str(window) for window in windows],
         )
-        # The next read of these wins, whatever version raw pretends to have.
         again = [f.id for f in examined.compared.of("altered", "misplaced")]
+        hollow = {chunk.chunk_id for chunk in covered.hollow}
         async with run.alone():
-            work = await run.planner.work(again=windows, hollow={chunk.chunk_id for chunk in covered.hollow})
-            await run.session.do(lambda c: c.execute(statement("forget_versions", **table), again))
+            work = await run.planner.work(again=windows, hollow=hollow, since=as_of)
             await run.planner.write(work, run_id=run_id)
+            # The next read of these wins, whatever version raw pretends to have. Whoever is killed here has planned it.
+            await run.session.do(lambda c: c.execute(statement("forget_versions", **table), again))
         await run.extract(run_id, self.request.concurrency)
         return windows, await run.reconciliation.mark_deleted(surplus)
 

@@ -48,7 +48,7 @@ class Validator:
     async def check(
         self, run_id: int, filter_field: str, window: Window, source: Source, *, sound: bool
     ) -> list[CheckResult]:
-        """All checks, written to ops.validations. None is ever left out: one that can't be made says so.
+        """All checks. None is ever left out: one that can't be made says so.
 
         `sound`: each difference between the counts is known by its record, and none is an error.
         """
@@ -70,15 +70,12 @@ class Validator:
         # What is in quarantine is known to be missing, and no doubt about the rest.
         same = counted.severity == "ok" or counted.says == ("source_count.explained",)
         volume = self.volume(run_id, realm_id, filter_field, window, same_as_source=same)
-        checks += [await made("volume", volume), await made("seals", self._seal(run_id))]
-        await self.write(run_id, checks)
-        return checks
+        return [*checks, await made("volume", volume), await made("seals", self._seal(run_id))]
 
     async def write(self, run_id: int, checks: Iterable[CheckResult]) -> None:
-        """Keeps the results in ops.validations."""
-        for check in checks:
-            values = (check.name, check.severity, check.message, check.stored, check.advice)
-            await self._connection.execute(statement("insert_validation"), run_id, *values)
+        """Keeps the results in ops.validations: all of them or none, since some alone would look like all."""
+        values = [(run_id, c.name, c.severity, c.message, c.stored, c.advice) for c in checks]
+        await self._connection.executemany(statement("insert_validation"), values)
 
     async def ledger(self, realm_id: str, filter_field: str, window: Window) -> CheckResult:
         """Whether the chunks that are marked done were read, and whether they cover the range without holes."""

@@ -16,13 +16,24 @@ from async_extractor.warehouse.statements import statement
 from async_extractor.windows import DAY, UTC, Window
 
 Kind = Literal[
-    "missing", "outdated", "unmoved", "altered", "renamed", "surplus", "misplaced", "quarantined", "unread", "moved"
+    "missing",
+    "outdated",
+    "unheld",
+    "unmoved",
+    "altered",
+    "renamed",
+    "surplus",
+    "misplaced",
+    "quarantined",
+    "unread",
+    "moved",
 ]
 
 # What each means, in the order of how much it matters.
 KINDS: dict[Kind, str] = {
     "missing": "QuickBooks has it, raw doesn't",
     "outdated": "raw has an older version, though the newer one was there when the range was read",
+    "unheld": "QuickBooks has a version that raw can't hold, and no run has set it aside",
     "unmoved": "QuickBooks has a newer version with the same LastUpdatedTime, which no window or catch-up shows",
     "renamed": "names inside its references differ, which QuickBooks fills in when it answers, without a new version",
     "altered": "raw has other contents under the same version, or a version that QuickBooks never had",
@@ -34,9 +45,9 @@ KINDS: dict[Kind, str] = {
 }
 
 # What a repair reads again. A surplus one is marked deleted; one in quarantine or moved is left.
-READ_AGAIN: frozenset[Kind] = frozenset(("missing", "outdated", "unmoved", "altered", "misplaced", "unread"))
+READ_AGAIN: frozenset[Kind] = frozenset(("missing", "outdated", "unheld", "unmoved", "altered", "misplaced", "unread"))
 # What makes raw wrong; the others are worth knowing.
-WRONG: frozenset[Kind] = frozenset(("missing", "outdated", "unmoved", "altered", "surplus", "misplaced"))
+WRONG: frozenset[Kind] = frozenset(("missing", "outdated", "unheld", "unmoved", "altered", "surplus", "misplaced"))
 
 
 class SourceRecord(Protocol):
@@ -67,10 +78,14 @@ class SourcePage(Protocol):
 
 @dataclass(frozen=True)
 class LookedUp:
-    """Records that QuickBooks has of the Ids asked for, and the Ids that it has but can't serve."""
+    """Records that QuickBooks has of the Ids asked for, and the Ids that it has but can't serve, or nobody can read.
+
+    `inside`: those of the latter that are in the verified range.
+    """
 
     records: dict[str, Any]
     unserved: frozenset[str] = frozenset()
+    inside: frozenset[str] = frozenset()
 
 
 LookUp = Callable[[Sequence[str]], Awaitable[LookedUp]]
@@ -156,7 +171,7 @@ class Comparison:
                 if bad.id is None:
                     compared.unreadable += 1
                 else:
-                    compared.add(Finding(bad.id, "quarantined"))
+                    compared.add(Finding(bad.id, "quarantined" if bad.id in self._quarantined else "unheld"))
             if page.records:
                 await self._page(page, compared)
         rows = await self._connection.fetch(
@@ -194,9 +209,8 @@ class Comparison:
             if not refuses_the_data(error):
                 raise
         if len(records) == 1:
-            moment = moment_of(records[0], self._filter_field)
-            if self._is_verified(moment):
-                compared.add(Finding(records[0].id, "quarantined", moment))
+            if self._is_verified(moment_of(records[0], self._filter_field)):
+                compared.add(self._finding(records[0], "unheld"))
             return []
         middle = len(records) // 2
         return [
@@ -206,7 +220,7 @@ class Comparison:
 
     def _finding(self, record: SourceRecord, kind: Kind) -> Finding:
         moment = moment_of(record, self._filter_field)
-        if kind in ("missing", "outdated", "unmoved"):
+        if kind in ("missing", "outdated", "unmoved", "unheld"):
             if record.id in self._quarantined:
                 kind = "quarantined"
             elif record.last_updated is not None and record.last_updated >= self._read_until:
@@ -220,7 +234,9 @@ class Comparison:
         for row in rows:
             record = looked_up.records.get(row["id"])
             if row["id"] in looked_up.unserved:
-                compared.add(Finding(row["id"], "quarantined", row["moment"]))
+                set_aside = row["id"] in self._quarantined
+                kind: Kind = "quarantined" if set_aside else "unheld" if row["id"] in looked_up.inside else "moved"
+                compared.add(Finding(row["id"], kind, row["moment"]))
             elif record is None:
                 compared.add(Finding(row["id"], "surplus", row["moment"]))
             elif _version(record.last_updated, record.sync_token) <= _version(

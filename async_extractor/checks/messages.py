@@ -158,6 +158,11 @@ MESSAGES: dict[str, Phrase] = {
         "{outdated} older in raw than at QuickBooks ({ids[outdated]:of outdated})",
         "{outdated} con una versión anterior en raw ({ids[outdated]:of outdated})",
     ),
+    "source_rows.unheld": (
+        "{unheld} with a version that raw can't hold and no run has set aside ({ids[unheld]:of unheld})",
+        "{unheld} con una versión que raw no puede guardar y que ninguna ejecución ha apartado "
+        "({ids[unheld]:of unheld})",
+    ),
     "source_rows.unmoved": (
         "{unmoved} changed at QuickBooks without a new LastUpdatedTime, which only `reprocess` or a repair brings "
         "({ids[unmoved]:of unmoved})",
@@ -290,6 +295,18 @@ MESSAGES: dict[str, Phrase] = {
         "edited at QuickBooks, or changed here, since they were first read",
         "leer otra vez el rango lo cambió, de {rows_before:# fila|# filas} a {rows_after} o en lo que dicen: se "
         "editaron en QuickBooks, o se cambiaron aquí, desde la primera lectura",
+    ),
+    "reprocess.renamed": (
+        "reading the range again brought other names inside references, and nothing else: QuickBooks fills these in "
+        "when it answers, without a new version",
+        "leer otra vez el rango trajo otros nombres dentro de referencias y nada más: QuickBooks los completa al "
+        "responder, sin una nueva versión",
+    ),
+    "reprocess.warning": (
+        "reading the range again changed what {rows_after:its row says|its # rows say} under the same versions, and "
+        "not only names inside references: changed here by another hand, or at QuickBooks without a new version",
+        "leer otra vez el rango cambió lo que {rows_after:dice su fila|dicen sus # filas} con las mismas versiones, y "
+        "no solo nombres dentro de referencias: otra mano lo cambió aquí, o QuickBooks sin una nueva versión",
     ),
 }
 

@@ -15,25 +15,36 @@ from async_extractor.windows import Window
 async def hash_of(
     connection: Connection, entity: Entity, raw_schema: str, window: Window, filter_field: str
 ) -> dict[str, Any]:
-    """`rows_before` and `hash_before`: the rows of a window, and the sum of their hashes. For a run's settings."""
+    """The rows of a window, and the sums of their hashes: whole, without names in references, of the versions alone.
+
+    For a run's settings.
+    """
     row = await connection.fetchrow(
         statement("hash_of_window", table=entity.table, raw_schema=raw_schema), window.start, window.end, filter_field
     )
-    return {"rows_before": row["rows"], "hash_before": row["hash"]}
+    return {f"{name}_before": row[name] for name in ("rows", "hash", "nameless", "versions")}
 
 
 async def proof(
     connection: Connection, run_id: int, entity: Entity, raw_schema: str, window: Window, filter_field: str
 ) -> CheckResult:
-    """The rows of the window now against those before a run that reprocessed it."""
+    """The rows of the window now against those before a run that reprocessed it.
+
+    Names in references change without a version, because QuickBooks fills them in when it answers: a notice. Anything
+    else that the same versions say otherwise is a warning.
+    """
     run = await connection.fetchrow(statement("select_run"), run_id)
     before = json.loads(run["settings"])
     now = await hash_of(connection, entity, raw_schema, window, filter_field)
+    equal = {name for name, value in now.items() if before.get(name) == value}
     found = {
         "rows_before": before["rows_before"],
         "rows_after": now["rows_before"],
         "hash_before": before["hash_before"],
         "hash_after": now["hash_before"],
     }
-    same = (found["rows_before"], found["hash_before"]) == (found["rows_after"], found["hash_after"])
-    return CheckResult("reprocess", "ok" if same else "notice", found)
+    if "hash_before" in equal:
+        return CheckResult("reprocess", "ok", found)
+    if "nameless_before" in equal:
+        return CheckResult("reprocess", "notice", found, says=("reprocess.renamed",))
+    return CheckResult("reprocess", "warning" if "versions_before" in equal else "notice", found)

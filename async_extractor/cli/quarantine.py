@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -13,10 +14,11 @@ from async_extractor.checks import suggested_commands
 from async_extractor.cli.reading import as_json, read
 from async_extractor.cli.resume import DRY_RUN
 from async_extractor.cli.retry import request_for
-from async_extractor.cli.run import NO_LIMITS, PROFILE, run_request
+from async_extractor.cli.run import NO_LIMITS, PROFILE, run_requests
 from async_extractor.cli.screen import screen
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
+from async_extractor.request import BackfillRequest
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import UTC, Window
@@ -128,20 +130,19 @@ def retry(
     if not chunks:
         print(as_json({"retried": 0}) if json_lines else "Nothing to retry: nothing is in quarantine.", flush=True)
         return 0
-    code = 0
-    for chunk in chunks.values():
-        window = Window(chunk["window_start"], chunk["window_end"])
-        ids = [entry["quarantine_id"] for entry in entries if entry["chunk_id"] == chunk["chunk_id"]]
-        what = f"{len(ids)} entries: {chunk['entity']} by {chunk['filter_field']} in {window}"
-        if dry_run:
-            print(
-                as_json({"entries": ids, "window": str(window), "dry_run": True})
-                if json_lines
-                else f"Would read {what}."
-            )
-            continue
-        if not json_lines:
-            again = suggested_commands.run(chunk["entity"], window, chunk["filter_field"], "reprocess")
-            print(f"Reading again for {what} ({again}).")
-        code = run_request(request_for(chunk), as_json=json_lines, limits=not no_limits, profile=profile)
-    return code
+
+    def requests() -> Iterator[BackfillRequest]:
+        for chunk in chunks.values():
+            window = Window(chunk["window_start"], chunk["window_end"])
+            ids = [entry["quarantine_id"] for entry in entries if entry["chunk_id"] == chunk["chunk_id"]]
+            what = f"{len(ids)} entries: {chunk['entity']} by {chunk['filter_field']} in {window}"
+            if dry_run:
+                told = {"entries": ids, "window": str(window), "dry_run": True}
+                print(as_json(told) if json_lines else f"Would read {what}.")
+                continue
+            if not json_lines:
+                again = suggested_commands.run(chunk["entity"], window, chunk["filter_field"], "reprocess")
+                print(f"Reading again for {what} ({again}).")
+            yield request_for(chunk)
+
+    return run_requests(requests(), as_json=json_lines, limits=not no_limits, profile=profile)

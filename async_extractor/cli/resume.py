@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import typer
 
 from async_extractor.cli.reading import as_json, read
-from async_extractor.cli.run import EVENTS, NO_LIMITS, PROFILE, run_request
+from async_extractor.cli.run import EVENTS, NO_LIMITS, PROFILE, run_requests
 from async_extractor.errors import RequestError
 from async_extractor.request import BackfillRequest
 from async_extractor.warehouse.connection import Connection
@@ -36,29 +37,30 @@ def resume(
         told = "Nothing to resume: every chunk that a run set out to do is done."
         print(as_json({"resumed": 0}) if json_lines else told, flush=True)
         return 0
-    code = 0
-    for left in runs:
-        window = Window(left["range_start"], left["range_end"])
-        what = (
-            f"run {left['run_id']}: {left['entity']} by {left['filter_field']} in {window}: "
-            f"{left['left']} of {left['planned']} chunks are left"
-        )
-        if dry_run:
-            print(as_json({**left, "dry_run": True}) if json_lines else f"Would resume {what}.", flush=True)
-            continue
-        if not json_lines:
-            print(f"Resuming {what}. What is done is not asked again.", flush=True)
-        request = BackfillRequest.parse(
-            left["entity"],
-            iso(window.start),
-            iso(window.end),
-            left["chunk"],
-            left["concurrency"],
-            left["filter_field"],
-            "resume",
-        )
-        code = run_request(request, as_json=json_lines, limits=not no_limits, profile=profile, events=events)
-    return code
+
+    def requests() -> Iterator[BackfillRequest]:
+        for left in runs:
+            window = Window(left["range_start"], left["range_end"])
+            what = (
+                f"run {left['run_id']}: {left['entity']} by {left['filter_field']} in {window}: "
+                f"{left['left']} of {left['planned']} chunks are left"
+            )
+            if dry_run:
+                print(as_json({**left, "dry_run": True}) if json_lines else f"Would resume {what}.", flush=True)
+                continue
+            if not json_lines:
+                print(f"Resuming {what}. What is done is not asked again.", flush=True)
+            yield BackfillRequest.parse(
+                left["entity"],
+                iso(window.start),
+                iso(window.end),
+                left["chunk"],
+                left["concurrency"],
+                left["filter_field"],
+                "resume",
+            )
+
+    return run_requests(requests(), as_json=json_lines, limits=not no_limits, profile=profile, events=events)
 
 
 async def _unfinished(connection: Connection, realm_id: str, run: int | None) -> list[dict[str, Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import typer
 
 from async_extractor.cli.reading import as_json, day_or_moment, read
 from async_extractor.cli.resume import DRY_RUN
-from async_extractor.cli.run import EVENTS, FILTER_FIELD, NO_LIMITS, PROFILE, run_request
+from async_extractor.cli.run import EVENTS, FILTER_FIELD, NO_LIMITS, PROFILE, run_requests
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
 from async_extractor.request import FILTER_FIELDS, BackfillRequest
@@ -46,16 +47,23 @@ def retry(
     if not requests:
         print(as_json({"retried": 0}) if json_lines else "Nothing to retry: no chunk has failed.", flush=True)
         return 0
-    code = 0
-    for what, request in requests:
-        if dry_run:
-            told = {"entity": request.entity.name, "window": str(request.window), "mode": request.mode, "dry_run": True}
-            print(as_json(told) if json_lines else f"Would read {what}.", flush=True)
-            continue
-        if not json_lines:
-            print(f"Reading {what}.", flush=True)
-        code = run_request(request, as_json=json_lines, limits=not no_limits, profile=profile, events=events)
-    return code
+
+    def chosen() -> Iterator[BackfillRequest]:
+        for what, request in requests:
+            if dry_run:
+                told = {
+                    "entity": request.entity.name,
+                    "window": str(request.window),
+                    "mode": request.mode,
+                    "dry_run": True,
+                }
+                print(as_json(told) if json_lines else f"Would read {what}.", flush=True)
+                continue
+            if not json_lines:
+                print(f"Reading {what}.", flush=True)
+            yield request
+
+    return run_requests(chosen(), as_json=json_lines, limits=not no_limits, profile=profile, events=events)
 
 
 def request_for(chunk: dict[str, Any]) -> BackfillRequest:

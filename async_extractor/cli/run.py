@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import typer
@@ -91,6 +92,23 @@ def run_request(request: BackfillRequest, *, as_json: bool, limits: bool, profil
         print(json.dumps(result.as_dict()), flush=True)
     if result.status != "done":
         raise IncompleteError(result.error or "chunks are left; run the same again to resume")
+    return 0
+
+
+def run_requests(
+    requests: Iterable[BackfillRequest], *, as_json: bool, limits: bool, profile: str, events: str = ""
+) -> int:
+    """One after the other; what one of them leaves incomplete keeps none of the others from being read."""
+    incomplete: list[tuple[str, str]] = []
+    for request in requests:
+        try:
+            run_request(request, as_json=as_json, limits=limits, profile=profile, events=events)
+        except IncompleteError as error:
+            incomplete.append((request.entity.name, str(error)))
+    if len(incomplete) == 1:
+        raise IncompleteError(incomplete[0][1])
+    if incomplete:
+        raise IncompleteError(". ".join(f"{name}: {why}" for name, why in incomplete))
     return 0
 
 

@@ -59,10 +59,13 @@ class Planner:
         self._spent = spent
         self._field = DATE_FIELDS[request.filter_field]
 
-    async def work(self, again: Sequence[Window] = (), hollow: Collection[int] = ()) -> Work:
+    async def work(
+        self, again: Sequence[Window] = (), hollow: Collection[int] = (), since: datetime | None = None
+    ) -> Work:
         """What of the range is to be done: chunks of the ledger, and what no chunk covers, cut into pieces.
 
-        A repair names windows to be read `again` whatever is done, and `hollow` chunks, which nobody has read.
+        A repair names windows to be read `again` whatever is done, `hollow` chunks, which nobody has read, and `since`
+        when it has been looking for differences: what is edited meanwhile is the catch-up's.
         ConfigurationError or IncompleteError when QuickBooks can't be asked.
         """
         request = self._request
@@ -71,14 +74,15 @@ class Planner:
         inside = [c for c in known if request.window.contains(c.window)]
         adopted, superseded, left = self._choose(known, inside)
         if again or hollow:
-            read_again = set(again)
+            left = []
+        pieces, as_of, source_count = await self._cut(left)
+        pieces = self._settled([*pieces, *(Piece(window, None) for window in again)], as_of)
+        if again or hollow:
+            read_again = {piece.window for piece in pieces}
             superseded = [c for c in inside if not c.held and (c.chunk_id in hollow or c.window in read_again)]
             gone = {c.chunk_id for c in superseded}
             adopted = [c for c in inside if c.status != "done" and c.chunk_id not in gone]
-            left = []
-        pieces, as_of, source_count = await self._cut(left)
-        pieces = [*pieces, *(Piece(window, None) for window in again)]
-        edits_from = min(as_of, owed.edits or as_of)
+        edits_from = min(as_of, owed.edits or as_of, since or as_of)
         return Work(
             plan=Plan(
                 pieces=[(piece.window, piece.rows) for piece in pieces],
@@ -87,7 +91,7 @@ class Planner:
                 as_of=as_of,
                 edits_from=edits_from,
                 deletions_from=owed.deletions if superseded else None,
-                catch_up_from=edits_from - SETTLING if self._catches_up(owed.edits, pieces, as_of) else None,
+                catch_up_from=edits_from - SETTLING if self._catches_up(since or owed.edits, pieces, as_of) else None,
                 source_count=source_count if left else None,
             ),
             done=sum(c.status == "done" for c in inside),
@@ -178,18 +182,21 @@ class Planner:
             )
             if not left:
                 total = await rows(self._request.window)
-        as_of = min(clock)
-        if self._request.filter_field != "txn_date":
-            # Rows may still come to the last minutes; the catch-up has them, and a later run begins here.
-            settled = as_of - SETTLING
-            pieces = [
-                piece
-                if piece.window.end <= settled
-                else Piece(Window(piece.window.start, settled), 0 if piece.rows == 0 else None)
-                for piece in pieces
-                if piece.window.start < settled
-            ]
-        return pieces, as_of, total
+        return pieces, min(clock), total
+
+    def _settled(self, pieces: Sequence[Piece], as_of: datetime) -> list[Piece]:
+        """The pieces as far as no rows come to them any more; the catch-up has the last minutes, and a later run
+        begins there. To a TxnDate rows come at any time."""
+        if self._request.filter_field == "txn_date":
+            return list(pieces)
+        settled = as_of - SETTLING
+        return [
+            piece
+            if piece.window.end <= settled
+            else Piece(Window(piece.window.start, settled), 0 if piece.rows == 0 else None)
+            for piece in pieces
+            if piece.window.start < settled
+        ]
 
     async def _before_reprocessing(self) -> dict[str, Any]:
         """What the rows of the range say before they are read again, for the proof that it changed nothing."""

@@ -235,14 +235,18 @@ class Ledger:
         rows = await self._rows("close_gone_runs", realm_id, GONE)
         return [row["run_id"] for row in rows]
 
-    async def deletions_owed(self, run_id: int) -> tuple[datetime, datetime, datetime]:
-        """From when on deletions are to be asked for, the run's beginning, and now, all by QuickBooks' clock."""
+    async def deletions_owed(self, run_id: int) -> tuple[datetime, datetime, datetime, datetime]:
+        """From when on deletions are to be asked for, the run's beginning, and now, all by QuickBooks' clock; and now,
+        by Postgres' clock."""
         row = await self._row("deletions_owed", run_id)
-        return row["since"], row["as_of"], row["now"]
+        return row["since"], row["as_of"], row["now"], row["asked"]
 
-    async def know_deletions(self, run_id: int, since: datetime, *, whole: bool) -> None:
-        """Deletions since a moment are marked: of the whole entity, or only of the run's range."""
-        await self._execute("know_deletions", run_id, since, whole)
+    async def know_deletions(self, run_id: int, since: datetime, asked: datetime, *, whole: bool) -> None:
+        """Deletions since a moment are marked: of the whole entity, or only of the run's range.
+
+        Only for windows that were done by then: `asked` is when they were asked for, by Postgres' clock.
+        """
+        await self._execute("know_deletions", run_id, since, whole, asked)
 
     async def owed(self, run_id: int) -> list[tuple[str, str]]:
         """What is missing for the run to be done: (unread, edits, deletions or checks; a sentence)."""

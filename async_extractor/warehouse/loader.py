@@ -277,7 +277,8 @@ class WorkerSession:
                 )
                 quarantined += int(tag.rpartition(" ")[2])
             arrived = [row[0] for row in page.rows]
-            await connection.execute(statement("resolve_arrived"), self.realm_id, self.entity, arrived)
+            ours = (chunk.chunk_id, chunk.attempt)
+            await connection.execute(statement("resolve_arrived"), self.realm_id, self.entity, arrived, *ours)
             loaded = replace(merged, quarantined=len(page.refused), copy_seconds=copied)
             # The commit itself is missing from this figure; without waiting for the disk it is microseconds.
             loaded = replace(loaded, merge_seconds=time.perf_counter() - began - copied)

@@ -65,24 +65,24 @@ UPDATE ops.chunks w SET edits_known_until = greatest(w.edits_known_until, k.as_o
 
 -- name: deletions_owed
 -- From when on deletions are to be asked for, for a run; its beginning; and now: all by QuickBooks' clock, of which
--- this server's only measures how much time has passed.
+-- this server's only measures how much time has passed. `asked`: this server's, to tell which windows were done before.
 SELECT coalesce(min(coalesce(c.deletions_known_until, c.as_of)), min(r.as_of)) AS since, min(r.as_of) AS as_of,
-       min(r.as_of) + (clock_timestamp() - min(r.started_at)) AS now
+       min(r.as_of) + (clock_timestamp() - min(r.started_at)) AS now, clock_timestamp() AS asked
   FROM ops.runs r LEFT JOIN ops.chunks c
     ON (c.realm_id, c.entity, c.filter_field) = (r.realm_id, r.entity, r.filter_field) AND c.kind = 'window'
    AND c.status = 'done' AND c.window_start < r.range_end AND c.window_end > r.range_start
  WHERE r.run_id = $1;
 
 -- name: know_deletions
--- Deletions since $2 are marked. `whole`: of the whole entity, as change data capture lists them; otherwise only those
--- of the range were looked for.
+-- Deletions since $2 are marked. $3: of the whole entity, as change data capture lists them; otherwise only those of the
+-- range were looked for. A window that was done after they were asked for ($4) may have brought one of them since.
 WITH run AS (
     UPDATE ops.runs SET deletions_since = $2 WHERE run_id = $1 RETURNING *
 )
 UPDATE ops.chunks c SET deletions_known_until = greatest(c.deletions_known_until, run.as_of)
   FROM run
  WHERE c.realm_id = run.realm_id AND c.entity = run.entity AND c.kind = 'window' AND c.status = 'done'
-   AND coalesce(c.deletions_known_until, c.as_of) >= $2
+   AND coalesce(c.deletions_known_until, c.as_of) >= $2 AND c.done_at < $4
    AND ($3 OR (c.filter_field = run.filter_field AND c.window_start >= run.range_start AND c.window_end <= run.range_end));
 
 -- name: supersede_chunks

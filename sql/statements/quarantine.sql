@@ -1,7 +1,10 @@
 -- name: resolve_arrived
--- In the transaction in which records arrive in raw: what was set aside of these Ids is no longer in quarantine.
-UPDATE ops.quarantine SET resolved_at = clock_timestamp()
- WHERE realm_id = $1 AND entity = $2 AND resolved_at IS NULL AND record_id = ANY ($3::text[]);
+-- In the transaction in which records arrive in raw: what was set aside of these Ids is no longer in quarantine. What
+-- another chunk has set aside since this attempt ($4, $5) began may be newer than what arrives.
+UPDATE ops.quarantine q SET resolved_at = clock_timestamp()
+  FROM ops.attempts a
+ WHERE q.realm_id = $1 AND q.entity = $2 AND q.resolved_at IS NULL AND q.record_id = ANY ($3::text[])
+   AND a.chunk_id = $4 AND a.attempt = $5 AND (q.last_seen_at < a.started_at OR q.chunk_id = a.chunk_id);
 
 -- name: resolve_not_met
 -- A chunk is done: what was set aside from a window inside it, and was not met when it was read again, is there no more.

@@ -6,11 +6,18 @@ SELECT (moment AT TIME ZONE 'UTC')::date AS day, count(*) AS rows
  GROUP BY 1 ORDER BY 1;
 
 -- name: hours_in_raw
--- The same by the hour, to hold windows of any whole hours against QuickBooks' COUNT(*).
+-- The same by the hour, to hold windows of any whole hours against QuickBooks' COUNT(*); without the Ids $4.
 SELECT date_trunc('hour', moment AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS hour, count(*) AS rows
-  FROM (SELECT ops.moment($3, last_updated_utc, payload) AS moment FROM raw.{table} WHERE deleted_at_utc IS NULL) AS r
+  FROM (SELECT ops.moment($3, last_updated_utc, payload) AS moment FROM raw.{table}
+         WHERE deleted_at_utc IS NULL AND id <> ALL ($4::text[])) AS r
  WHERE moment >= $1 AND moment < $2
  GROUP BY 1 ORDER BY 1;
+
+-- name: counted_in_raw
+-- How many of the Ids $4 raw counts in a range, by the filter field $3.
+SELECT count(*) FROM raw.{table}
+ WHERE id = ANY ($4::text[]) AND deleted_at_utc IS NULL
+   AND ops.moment($3, last_updated_utc, payload) >= $1 AND ops.moment($3, last_updated_utc, payload) < $2;
 
 -- name: create_seen
 -- The Ids that QuickBooks has of a window, while the window is compared.
@@ -57,9 +64,9 @@ SELECT id, last_updated_utc, sync_token, ops.moment($4, last_updated_utc, payloa
  ORDER BY id;
 
 -- name: standing_quarantine
--- The Ids that stand in quarantine, and how many entries have none.
-SELECT record_id, count(*) AS entries
-  FROM ops.quarantine WHERE realm_id = $1 AND entity = $2 AND resolved_at IS NULL GROUP BY record_id;
+-- The Ids that stand in quarantine.
+SELECT DISTINCT record_id FROM ops.quarantine
+ WHERE realm_id = $1 AND entity = $2 AND resolved_at IS NULL AND record_id IS NOT NULL ORDER BY record_id;
 
 -- name: forget_versions
 -- Before a repair: the next read of these Ids wins, whatever version raw pretends to have.
@@ -137,8 +144,11 @@ SELECT a.chunk_id, a.pages, count(DISTINCT t.page_number) AS found, max(t.page_n
 HAVING max(t.page_number) > max(a.pages) OR count(DISTINCT t.page_number) < max(t.page_number);
 
 -- name: hash_of_window
--- The reprocessing proof: how many rows a window has in raw, and one figure over all that they say.
-SELECT count(*) AS rows, coalesce(sum(ops.row_hash(id, payload, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS hash
+-- The reprocessing proof: how many rows a window has in raw, and figures over all that they say, over that without the
+-- names in references, and over their versions alone.
+SELECT count(*) AS rows, coalesce(sum(ops.row_hash(id, payload, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS hash,
+       coalesce(sum(ops.row_hash(id, to_jsonb(ops.without_reference_names(payload)), last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS nameless,
+       coalesce(sum(ops.row_hash(id, NULL, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS versions
   FROM raw.{table}
  WHERE ops.moment($3, last_updated_utc, payload) >= $1 AND ops.moment($3, last_updated_utc, payload) < $2;
 

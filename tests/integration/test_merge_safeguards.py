@@ -212,6 +212,17 @@ async def test_the_same_refused_bytes_stand_once_in_quarantine_and_count_each_ti
     assert await warehouse.watcher.fetch("SELECT reason, page_number FROM ops.quarantine") == [("no good", 1)]
 
 
+async def test_older_page_closes_no_newer_entry(warehouse: Warehouse) -> None:
+    """What another chunk has set aside since this one began may be newer than what this one brings."""
+    first, second = warehouse.workers
+    standing = "SELECT count(*) FROM ops.quarantine WHERE resolved_at IS NULL"
+    await second.load(replace(page(), refused=[Refused("7", "no good", b'{"Id":"7"}')]), Cost())
+    await first.load(page(row("7")), Cost())
+    assert await warehouse.watcher.fetchval(standing) == 1
+    await second.load(page(row("7", sync_token=1)), Cost())
+    assert await warehouse.watcher.fetchval(standing) == 0
+
+
 async def test_a_chunk_that_is_done_takes_no_more_pages(warehouse: Warehouse) -> None:
     await warehouse.watcher.execute("UPDATE ops.chunks SET status = 'done', done_at = now()")
     with pytest.raises(LostChunk):

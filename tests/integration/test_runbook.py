@@ -65,6 +65,22 @@ def test_resume_reads_what_is_left_and_then_has_nothing_to_do(command: CommandLi
     assert (again.code, again.result) == (0, {"resumed": 0})
 
 
+def test_resume_goes_on_after_one_that_is_left_again(command_line: CommandLine, database: Any) -> None:
+    """One run that is incomplete again keeps the others from nothing; the end says which it is."""
+    without_rows = {"kind": "empty-page", "requests": ["query"]}
+    with run_in_thread(SimulatorConfig(invoices=5, customers=5, items=5, years=1, limits=False)) as simulator:
+        store(command_line, simulator, database)
+        simulator.service.adopt({"faults": [without_rows]})
+        for entity in ("items", "customers"):
+            assert command_line.run("run", entity, *RANGE, "--no-limits").code == 3
+        simulator.service.adopt({"faults": [{**without_rows, "containing": "from item"}]})
+        ended = command_line.run("resume", "--json", "--no-limits")
+    assert ended.code == 3
+    assert "counts 5 rows" in ended.stderr.splitlines()[-1]
+    assert execute(database, "SELECT count(*) FROM raw.qb_customers") == [(5,)]
+    assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(0,)]
+
+
 def test_resume_of_a_run_that_never_was_is_one_line(command: CommandLine) -> None:
     ended = command.run("resume", "77")
     assert (ended.code, ended.stdout) == (2, "")

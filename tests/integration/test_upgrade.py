@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 from async_extractor import ConfigurationError
 from async_extractor.warehouse.schema import bring_up_to_date
+from qbo_simulator import Simulator, SimulatorConfig
 from tests.conftest import Database
+from tests.support.backfilling import backfill, secrets_for, simulate
 
 
 @pytest.fixture
@@ -75,5 +78,35 @@ async def test_changed_file_is_refused(database: Database) -> None:
         await connection.execute("UPDATE ops.schema_versions SET sha256 = 'other' WHERE version = 2")
         with pytest.raises(ConfigurationError, match=r"was made from another 002_ledger.sql"):
             await bring_up_to_date(connection)
+    finally:
+        await connection.close()
+
+
+async def test_window_counts_from_its_attempt(database: Database) -> None:
+    """A window read before the upgrade counts from its attempt's start: the next run reads what was edited since."""
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        await connection.execute(MADE_BY_0_1_0)
+        await bring_up_to_date(connection)
+        read = await connection.fetch(
+            """SELECT c.as_of, a.started_at, c.edits_known_until, c.deletions_known_until
+                 FROM ops.chunks c JOIN ops.attempts a USING (chunk_id) WHERE c.kind = 'window' AND c.status = 'done'"""
+        )
+        assert read
+        for row in read:
+            assert row["as_of"] == row["started_at"]
+            assert (row["edits_known_until"], row["deletions_known_until"]) == (None, None)
+        async with Simulator(SimulatorConfig(realm_id="9130347", items=1, limits=False)) as simulator:
+            edited = {
+                "Id": "1",
+                "SyncToken": "1",
+                "Name": "b",
+                "MetaData": {"CreateTime": "2023-01-05T00:00:00Z", "LastUpdatedTime": "2026-01-01T00:00:21Z"},
+            }
+            records = [{"payload": json.dumps(edited)}]
+            await simulate(simulator, "load", {"entity": "Item", "replace": True, "records": records})
+            run = await backfill(secrets_for(simulator, database), "items", "2023-01-01", "2023-12-31")
+        assert run.status == "done", run.error
+        assert await connection.fetchval("SELECT payload ->> 'Name' FROM raw.qb_items WHERE id = '1'") == "b"
     finally:
         await connection.close()

@@ -1,0 +1,425 @@
+"""What has once been called done with a row missing, stale or not marked as deleted: each with its smallest input.
+
+The definition is ops.owed in sql/005_views.sql; docs/decisions/10-completeness.md lists its invariants. Situations that
+take kills or several commands at once are kept walks in tests/chaos/walks/kept.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from async_extractor import ConfigurationError, IncompleteError
+from async_extractor.backfill import Backfill
+from async_extractor.checks import CheckResult
+from async_extractor.checks.verification_result import VerificationResult
+from async_extractor.qbo.client import Patience
+from async_extractor.request import BackfillRequest
+from async_extractor.result import BackfillResult
+from async_extractor.verification import Verification
+from qbo_simulator import Simulator, SimulatorConfig
+from tests.support import backfilling
+from tests.support.backfilling import DictSecrets, in_raw, secrets_for, simulate, truth
+from tests.support.databases import execute
+
+SMALL = SimulatorConfig(invoices=30, customers=10, items=10, years=1, limits=False)
+RANGE = ("2024-12-01", "2026-01-31")
+DAY = "2025-06-01T10:00:00-07:00"
+
+
+def item(number: int, updated: str = DAY, version: str = "0", created: str = DAY, more: str = "") -> dict[str, str]:
+    """A record to be planted."""
+    times = f'"MetaData":{{"CreateTime":"{created}","LastUpdatedTime":"{updated}"}}'
+    return {"payload": f'{{"Id":"{number}","SyncToken":"{version}","Name":"Item {number}",{more}{times}}}'}
+
+
+async def plant(simulator: Any, *records: dict[str, str]) -> None:
+    """These are the company's items from now on."""
+    await simulate(simulator, "load", {"entity": "Item", "replace": True, "records": list(records)})
+
+
+async def run(
+    secrets: Any, entity: str = "items", start: str = RANGE[0], end: str = RANGE[1], **more: Any
+) -> BackfillResult:
+    return await backfilling.backfill(secrets, entity, start, end, **more)
+
+
+async def verify(
+    secrets: Any, *, end: str = RANGE[1], field: str = "last_updated", deep: bool = False, repair: bool = False
+) -> VerificationResult:
+    request = BackfillRequest.parse("items", RANGE[0], end, filter_field=field)
+    async with Verification(request, secrets, limits=False) as verification:
+        return await verification.verify(deep=deep, repair=repair)
+
+
+def check(result: BackfillResult | VerificationResult, name: str) -> CheckResult:
+    checks = result.validations if isinstance(result, BackfillResult) else result.checks
+    return {one.name: one for one in checks}[name]
+
+
+# A1: everybody who reads has a catch-up
+
+
+async def test_own_catch_up(database: Any) -> None:
+    """Two runs of one range share the windows and not the catch-up: what is edited after one's is in the other's."""
+    request = BackfillRequest.parse("invoices", *RANGE, filter_field="created")
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        async with (
+            Backfill(request, secrets, limits=False) as first,
+            Backfill(request, secrets, limits=False) as second,
+        ):
+            runs = [await first.plan(), await second.plan()]
+            catch_ups = execute(
+                database,
+                "SELECT run_id, chunk_id FROM ops.run_chunks JOIN ops.chunks USING (chunk_id) WHERE kind = 'catch_up'",
+            )
+            assert sorted(run_id for run_id, _ in catch_ups) == runs
+            assert len({chunk_id for _, chunk_id in catch_ups}) == 2
+            await first.extract(runs[0])
+            await simulate(simulator, "edit", {"entity": "Invoice", "edit": 5})
+            await second.extract(runs[1])
+            await second.validate(runs[1])
+            assert (await second.report(runs[1])).status == "done"
+        assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+
+
+# A4: a record that can't be read is no deleted one
+
+
+@pytest.mark.parametrize("newest", [{"version": "x1"}, {"version": "1", "updated": "2025-06-02T10:00:00"}])
+async def test_unreadable_version_is_no_deletion(database: Any, newest: dict[str, str]) -> None:
+    """verify --repair marks nothing that lives: raw has the version before one that can't be read."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        assert (await run(secrets)).status == "done"
+        await plant(simulator, item(1, **newest), item(2))
+        result = await verify(secrets, repair=True)
+        again = await run(secrets)
+    assert result.marked_deleted == 0
+    assert execute(database, "SELECT id FROM raw.qb_items WHERE deleted_at_utc IS NOT NULL") == []
+    assert again.status == "done"
+
+
+# A7: one company, one schema
+
+
+async def test_company_in_two_profiles_at_once(database: Any) -> None:
+    """Started for the first time at the same moment one of them is refused, and none is done with an empty schema."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        twin = DictSecrets({**secrets.values, **{f"ACME_{name}": value for name, value in secrets.values.items()}})
+
+        async def first_run(profile: str) -> str:
+            try:
+                async with Backfill(BackfillRequest.parse("items", *RANGE), twin, limits=False, profile=profile):
+                    return "opened"
+            except ConfigurationError as error:
+                return str(error)
+
+        ends = await asyncio.gather(*(first_run(profile) for profile in ("", "acme")))
+    assert sorted(end == "opened" for end in ends) == [False, True], ends
+    assert any("a profile is for another company" in end for end in ends)
+    assert execute(database, "SELECT count(*) FROM ops.company") == [(1,)]
+
+
+# B19: a check that wasn't made
+
+
+@pytest.mark.parametrize(
+    "damage", ["DROP TABLE ops.seals", "ALTER TABLE ops.quarantine RENAME resolved_at TO solved_at"]
+)
+async def test_check_that_cannot_be_made(database: Any, damage: str) -> None:
+    """Whatever keeps a check from being made keeps the run from being done."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        async with Backfill(BackfillRequest.parse("items", *RANGE), secrets, limits=False) as backfill:
+            run_id = await backfill.plan()
+            await backfill.extract(run_id)
+            execute(database, damage)
+            with contextlib.suppress(Exception):  # whatever it raises, the run is what counts
+                await backfill.validate(run_id)
+            assert (await backfill.report(run_id)).status in ("incomplete", "failed")
+
+
+async def test_count_refused_in_the_checks(database: Any) -> None:
+    """QuickBooks can be read and not counted when the checks are made: the run is incomplete and says why."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        async with Backfill(BackfillRequest.parse("items", *RANGE), secrets, limits=False) as backfill:
+            run_id = await backfill.plan()
+            await backfill.extract(run_id)
+            await simulate(
+                simulator,
+                "faults",
+                {"switches": {"faults": [{"kind": "company-status", "requests": ["count"], "rate": 1}]}},
+            )
+            with pytest.raises(ConfigurationError):
+                await backfill.validate(run_id)
+            assert (await backfill.report(run_id)).status == "failed"
+    assert execute(database, "SELECT error FROM ops.runs")[0][0]
+
+
+async def test_offset_that_postgres_refuses(database: Any) -> None:
+    """A CreateTime with the offset +16:00 is set aside; the checks of the table are made all the same."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2, created="2025-06-01T10:00:00+16:00"))
+        result = await run(secrets)
+    assert result.status == "done"
+    assert {one.name for one in result.validations} >= {"source_rows", "source_count", "volume", "seals"}
+    assert check(result, "quarantine").severity == "warning"
+
+
+# B20: a superseded chunk
+
+
+async def test_superseded_by_a_run_that_reads_nothing(database: Any) -> None:
+    """A reprocess takes the windows over and is gone: the run that had planned them isn't done without them."""
+    request = BackfillRequest.parse("items", *RANGE, chunk="P1M", filter_field="created")
+    again = BackfillRequest.parse("items", *RANGE, chunk="P1M", filter_field="created", mode="reprocess")
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        async with Backfill(request, secrets, limits=False) as first, Backfill(again, secrets, limits=False) as second:
+            run_id = await first.plan()
+            await second.plan()
+            with pytest.raises(Exception, match="not done"):
+                await first.extract(run_id)
+            assert (await first.report(run_id)).status == "incomplete"
+        assert await in_raw(database, "items") == {}
+        assert (await run(secrets, filter_field="created")).status == "done"
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+# C1: a table that refuses all of them
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE raw.qb_items ADD COLUMN company text NOT NULL",
+        "ALTER TABLE raw.qb_items ADD CHECK (page_number > 7)",
+        "CREATE TRIGGER mine BEFORE INSERT ON raw.qb_items FOR EACH ROW EXECUTE FUNCTION raw.refuse()",
+    ],
+)
+async def test_table_that_refuses_every_row(database: Any, change: str) -> None:
+    """It is the table's fault: the run needs a person, and no record is set aside."""
+    refuse = (
+        "CREATE FUNCTION raw.refuse() RETURNS trigger LANGUAGE plpgsql "
+        "AS $$ BEGIN RAISE data_exception USING MESSAGE = 'no'; END $$"
+    )
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        assert (await run(secrets, end="2024-12-01")).status == "done"  # makes the tables
+        execute(database, "DELETE FROM raw.qb_items", refuse, change)
+        with pytest.raises(ConfigurationError, match="qb_items") as refused:
+            await run(secrets, mode="reprocess")
+        assert refused.value.exit_code == 4
+    assert execute(database, "SELECT count(*) FROM ops.quarantine") == [(0,)]
+    assert execute(database, "SELECT count(*) FROM ops.runs WHERE status = 'done' AND mode = 'reprocess'") == [(0,)]
+
+
+# D3, D11: a run that finds nothing to read
+
+
+async def test_second_run_tells_the_same(database: Any) -> None:
+    """A run that has nothing to read asks and judges as the first one did: same counts, no check graver than before."""
+    grave = ("ok", "notice", "warning", "error")
+    async with Simulator(SimulatorConfig(invoices=30, items=200, years=3, limits=False)) as simulator:
+        secrets = secrets_for(simulator, database)
+        first, second = await run(secrets, start="2023-01-01"), await run(secrets, start="2023-01-01")
+    assert (first.status, second.status, second.rows["read"]) == ("done", "done", 0)
+    for one in second.validations:
+        assert grave.index(one.severity) <= grave.index(check(first, one.name).severity), one
+    counted = check(second, "source_count").figures
+    assert (counted["source"], counted["raw"]) == (200, 200)
+    # What it didn't do it doesn't praise.
+    assert "read no chunk" in check(second, "chunk_counts").message
+    assert "no row" in check(second, "keys").message
+
+
+# E1, E2: what QuickBooks counts and doesn't give
+
+
+async def test_counted_and_not_given(database: Any) -> None:
+    """COUNT(*) says that there are rows and the pages have none: the run isn't done, and a later one reads all."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await simulate(
+            simulator, "faults", {"switches": {"faults": [{"kind": "empty-page", "requests": ["query"], "rate": 1}]}}
+        )
+        patience = Patience(tries=2, first_pause=0.01)
+        assert (await run(secrets, patience=patience)).status == "incomplete"
+        simulator.service.adopt({})
+        again = await run(secrets)
+        assert again.status == "done", again.error
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+async def test_record_without_id(database: Any) -> None:
+    """A record that no Id can name isn't explained by its entry in quarantine: run and verify end as an error."""
+    nameless = {"payload": f'{{"DocNumber":"7","MetaData":{{"CreateTime":"{DAY}","LastUpdatedTime":"{DAY}"}}}}'}
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), nameless)
+        assert (await run(secrets)).status == "incomplete"
+        assert (await verify(secrets)).status == "different"
+        assert (await verify(secrets, deep=True)).status == "different"
+
+
+# E3: names inside references, which change without a version
+
+
+@pytest.mark.parametrize(
+    ("change", "severity", "kind", "says"),
+    [
+        ("renamed", "notice", "renamed", "other names inside references, and nothing else"),
+        ("altered", "warning", "altered", "changed here by another hand"),
+    ],
+)
+async def test_same_version_says_otherwise(database: Any, change: str, severity: str, kind: str, says: str) -> None:
+    """Other names in references are worth knowing and reprocess brings them; anything else under the same version is
+    told as what it may be."""
+    reference = '"ParentRef":{"value":"9","name":"Old"},'
+    later = {"renamed": reference.replace("Old", "New"), "altered": reference + '"UnitPrice":7,'}[change]
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1, more=reference), item(2))
+        assert (await run(secrets)).status == "done"
+        await plant(simulator, item(1, more=later), item(2))
+        deep = await verify(secrets, deep=True)
+        assert [one.id for one in deep.found.of(kind)] == ["1"]  # type: ignore[arg-type]
+        assert deep.status == ("equal" if change == "renamed" else "different")
+        again = await run(secrets, mode="reprocess")
+        assert again.status == "done"
+        assert (check(again, "reprocess").severity, check(again, "reprocess").figures["rows_after"]) == (severity, 2)
+        assert says in check(again, "reprocess").message
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+        assert check(await run(secrets, mode="reprocess"), "reprocess").severity == "ok"
+
+
+# What adds up and isn't equal
+
+
+@pytest.mark.parametrize("field", ["last_updated", "created"])
+async def test_deletion_beside_quarantine(database: Any, field: str) -> None:
+    """A record in quarantine and a deletion leave the counts equal: the deletion is found all the same."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        spoilt = item(3, more='"Note":"a\\u0000b",')
+        await plant(simulator, item(1), item(2), spoilt)
+        assert (await run(secrets, filter_field=field)).status == "done"
+        await plant(simulator, item(2), spoilt)  # a merged-away name is in no list of changes
+        assert (await verify(secrets, field=field)).status == "different"
+        assert (await run(secrets, filter_field=field)).status == "done"
+    assert execute(database, "SELECT id FROM raw.qb_items WHERE deleted_at_utc IS NOT NULL") == [("1",)]
+
+
+@pytest.mark.parametrize("field", ["last_updated", "created"])
+async def test_verify_of_what_raw_cannot_hold(database: Any, field: str) -> None:
+    """A newer version that raw can't hold, and that no run has set aside, is no reason to call raw equal."""
+    now = datetime.now(timezone.utc)
+    edited = (now - timedelta(minutes=10)).isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        await move_clock(simulator, -3600)
+        assert (await run(secrets, end=now.date().isoformat(), filter_field=field)).status == "done"
+        await move_clock(simulator, 0)
+        await plant(simulator, item(1, edited, "1", more='"Note":"a\\u0000b",'), item(2))
+        assert (await verify(secrets, end=now.date().isoformat(), field=field)).status == "different"
+        repaired = await verify(secrets, end=now.date().isoformat(), field=field, repair=True)
+        assert repaired.status == "repaired"
+        assert check(repaired, "source_rows").severity == "warning"
+    assert execute(database, "SELECT record_id FROM ops.quarantine WHERE resolved_at IS NULL") == [("1",)]
+
+
+@pytest.mark.parametrize("field", ["last_updated", "created"])
+async def test_repair_closes_no_window_of_the_present(database: Any, field: str) -> None:
+    """Windows that verify --repair reads end some minutes ago as all others do: what comes late is still read."""
+    now = datetime.now(timezone.utc)
+    end, lately = now.date().isoformat(), (now - timedelta(minutes=20)).isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2, lately, created=lately))
+        assert (await run(secrets, end=end, filter_field=field)).status == "done"
+        execute(database, "DELETE FROM raw.qb_items WHERE id = '2'")
+        assert (await verify(secrets, end=end, field=field, repair=True)).status == "repaired"
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+    late = "kind = 'window' AND window_end > as_of - ops.settling_time() + interval '3 s'"
+    assert execute(database, f"SELECT count(*) FROM ops.chunks WHERE {late}") == [(0,)]
+
+
+async def test_edit_in_a_long_repair(database: Any) -> None:
+    """A record that is edited long after verify began, and before its repair reads, is read by the repair."""
+    now = datetime.now(timezone.utc)
+    end = now.date().isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        assert (await run(secrets, end=end)).status == "done"
+        execute(database, "DELETE FROM raw.qb_items WHERE id = '2'")
+        asked = 0
+
+        async with Verification(BackfillRequest.parse("items", RANGE[0], end), secrets, limits=False) as verification:
+            work = verification._run.planner.work
+
+            async def later(**given: Any) -> Any:
+                """An hour has passed when the repair is planned, and the record was edited in its middle."""
+                nonlocal asked
+                asked += 1
+                edited = (datetime.now(timezone.utc) + timedelta(minutes=30)).isoformat()
+                await plant(simulator, item(1), item(2, edited, "1"))
+                await move_clock(simulator, 3600)
+                return await work(**given)
+
+            verification._run.planner.work = later  # type: ignore[method-assign]
+            result = await verification.verify(repair=True)
+        assert (asked, result.status) == (1, "repaired")
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+async def move_clock(simulator: Any, seconds: float) -> None:
+    """QuickBooks' clock, from the machine's."""
+    await simulate(simulator, "clock", {"offset_seconds": seconds})
+
+
+async def test_repair_that_is_cut_off_forgets_nothing(database: Any) -> None:
+    """A repair that ends before its plan is written leaves raw's versions as they are."""
+    versions = "SELECT id, last_updated_utc IS NULL FROM raw.qb_items ORDER BY id"
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        assert (await run(secrets)).status == "done"
+        execute(database, "UPDATE raw.qb_items SET payload = payload || '{\"UnitPrice\": 7}' WHERE id = '2'")
+        async with Verification(BackfillRequest.parse("items", *RANGE), secrets, limits=False) as verification:
+
+            async def cut_off(*_: Any, **__: Any) -> Any:
+                raise IncompleteError("the process is killed here")
+
+            verification._run.planner.write = cut_off  # type: ignore[method-assign]
+            with pytest.raises(IncompleteError, match="killed here"):
+                await verification.verify(repair=True)
+    assert execute(database, versions) == [("1", False), ("2", False)]
+
+
+async def test_checks_are_kept_all_or_none(database: Any) -> None:
+    """A process that is killed while it checks leaves no check behind that would be taken for all of them."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        async with Backfill(BackfillRequest.parse("items", *RANGE), secrets, limits=False) as backfill:
+            run_id = await backfill.plan()
+            await backfill.extract(run_id)
+            execute(
+                database,
+                "ALTER TABLE ops.validations ADD CHECK (name <> 'source_count')",  # where it is cut off
+            )
+            with contextlib.suppress(Exception):
+                await backfill.validate(run_id)
+            execute(database, "UPDATE ops.runs SET finished_at = NULL, status = 'running'")
+            assert (await backfill.report(run_id)).error == "the checks were not made"
