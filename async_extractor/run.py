@@ -168,6 +168,8 @@ class Run:
             yield
         except Exception as error:
             ending = ending_of(error, self.settings)
+            if isinstance(ending, IncompleteError) and self.stopped_for and self.stopped_for not in str(ending):
+                ending = IncompleteError(f"{self.stopped_for}: {ending}; run the same again to resume")
             with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, OSError):
                 await self.end_early(run_id, ending or IncompleteError(f"{type(error).__name__}: {error}"))
             if ending is None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from async_extractor.errors import ConfigurationError
+from async_extractor.events import Events
 from async_extractor.warehouse.connection import Address, connect_first
 from async_extractor.warehouse.shared_connection import CompanyConnection
 from qbo_simulator import Simulator, SimulatorConfig
@@ -182,8 +183,8 @@ async def test_a_pooler_in_session_mode_works(server: Database, options: str) ->
 async def test_behind_a_pooler_the_backend_is_the_one_that_works(server: Database) -> None:
     """A place in the queue is told to a backend by its pid: the one that the pooler makes up is nobody's."""
     with debian.pgbouncer(replace(server, user="pooled"), "session") as pooler:
-        company = CompanyConnection(address(pooler), "4620816365000001234")
-        await company.open()
+        company = CompanyConnection(address(pooler), "4620816365000001234", Events([]))
+        await company.call("moment_before", "P1D")
         try:
             found = execute(server, f"SELECT usename FROM pg_stat_activity WHERE pid = {company.backend}")
             assert found == [("pooled",)]

@@ -147,10 +147,13 @@ class AccessTokens:
         if token := self._at_hand(refused):
             return token
         async with self._lock:
+            await self.close()
             if token := self._at_hand(refused):
                 return token
             # A cancelled task must not leave between Intuit's answer and its storing.
             self._exchanging = asyncio.ensure_future(self._exchange(refused))
+            # Where the caller is gone nobody else asks how it ended, and asyncio would tell that as a traceback.
+            self._exchanging.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             self._current = await asyncio.shield(self._exchanging)
             return self._current.token
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import aiohttp
@@ -131,3 +132,30 @@ async def test_what_is_told_of_a_refresh_holds_no_token(process: Process, intuit
 def test_the_apps_credentials_are_not_in_their_repr() -> None:
     assert repr(Client("client-id", SECRET)) == str(Client("client-id", SECRET)) == "Client(...)"
     assert SECRET not in f"{[Client('client-id', SECRET)]}"
+
+
+@pytest.mark.parametrize(
+    "garbled", [b'{"access_token":"a\x86b"}', b"[" * 10_000, b"\xef\xbb\xbf{}"], ids=["no-utf-8", "deep", "bom"]
+)
+async def test_garbled_answer(process: Process, garbled: bytes) -> None:
+    """An answer that can't be decoded is one without tokens: asked again, and no traceback."""
+    with aioresponses() as endpoint:
+        endpoint.post(URL, body=garbled, repeat=True)
+        with pytest.raises(TransientFault, match="an answer without tokens"):
+            await process().current()
+
+
+async def test_refusal_whose_caller_was_stopped(process: Process, intuit: Intuit) -> None:
+    """It is waited for and told to nobody: asyncio must not print it as a traceback when it is collected."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    intuit.valid_refresh = "another"
+    tokens = process()
+    caller = asyncio.ensure_future(tokens.current())
+    await intuit.reached.wait()
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    await tokens.close()
+    del tokens
+    gc.collect()
+    assert told == []
