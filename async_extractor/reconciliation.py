@@ -20,11 +20,12 @@ from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
 from async_extractor.qbo.client import PLANNING, QueryClient, Spent
 from async_extractor.qbo.counting import count
-from async_extractor.qbo.faults import PageFault
-from async_extractor.qbo.paging.reader import WindowReader
+from async_extractor.qbo.faults import PageFault, QueryRefusedFault
+from async_extractor.qbo.paging.reader import BEGINNING, WindowReader
 from async_extractor.qbo.query import (
     CREATED,
     DATE_FIELDS,
+    LAST_UPDATED,
     LOOK_BACK,
     MOST_CHANGES,
     MOST_ROWS,
@@ -127,13 +128,23 @@ class Reconciliation:
     async def mark_reported(self, since: datetime, now: datetime) -> Listed:
         """Asks change data capture for what was deleted since a moment, and marks it. Both are QuickBooks' clock.
 
-        Not complete where the list is cut off, or reaches back less than asked: then counts have to tell.
+        Not complete where the list is cut off, reaches back less than asked, or hasn't the entity: then counts have to
+        tell.
         """
         earliest = now - LOOK_BACK
         reaches = since - SETTLING > earliest
-        changed = await self._client.changes(
-            ChangesSince(self._request.entity, max(since - SETTLING, earliest)), self._spent
-        )
+        if not self._asks_for_changes:
+            return Listed(0, False)
+        try:
+            changed = await self._client.changes(
+                ChangesSince(self._request.entity, max(since - SETTLING, earliest)), self._spent
+            )
+        except QueryRefusedFault as fault:
+            told = f"change data capture refuses {self._request.entity.query_name} ({fault})"
+            self._events.emit(
+                "changes_cut_off", "extract", f"{told}: what was deleted is looked for by counts", level="warning"
+            )
+            return Listed(0, False)
         complete = reaches and changed.rows < MOST_CHANGES
         if not complete:
             self._events.emit(
@@ -161,15 +172,30 @@ class Reconciliation:
         tag = await self._session.do(lambda c: c.execute(statement("mark_deleted", **self._table), list(ids)))
         return int(tag.rpartition(" ")[2])
 
-    async def reconcile(self, verified: Window | None, read_until: datetime) -> Reconciled:
-        """The counts of the range, and the records that differ where these do. Raises as the client does."""
+    @property
+    def _asks_for_changes(self) -> bool:
+        entity = self._request.entity
+        return entity.in_cdc and entity.leaves not in ("stays", "superseded")
+
+    async def reconcile(self, verified: Window | None, read_until: datetime, *, listed: bool = True) -> Reconciled:
+        """The counts of the range, and the records that differ where these do. Raises as the client does.
+
+        `listed`: change data capture has told what was deleted. Otherwise counts that agree may hide a deleted record
+        behind one in quarantine, so that all is compared then, or where it is a page anyway.
+        """
         if verified is None:
             return Reconciled(0, 0, Compared(), 0)
         for _ in range(MOST_LOOKS):
             counted, hours = await self.count(verified), await self.hours(verified)
             in_raw = await hours(verified)
-            places = await differing(verified, counted, self.count, hours, MOST_ROWS, self.field.granularity)
-            compared, _ = await self.compare([Task(self.field, place.window) for place in places], verified, read_until)
+            one_page = not self._asks_for_changes and max(counted, in_raw) < MOST_ROWS
+            if not listed and (one_page or await self._quarantined()):
+                tasks = [Task(self.field, verified)] if counted or in_raw else []
+            else:
+                places = await differing(verified, counted, self.count, hours, MOST_ROWS, self.field.granularity)
+                tasks = [Task(self.field, place.window) for place in places]
+            compared, _ = await self.compare(tasks, verified, read_until)
+            in_raw -= len(compared.of("superseded"))
             result = Reconciled(counted, in_raw, compared, unexplained(compared, counted, in_raw))
             if result.whole:
                 break
@@ -184,10 +210,7 @@ class Reconciliation:
     ) -> tuple[Compared, list[Window]]:
         """The windows against raw, several at once; and those of CreateTime of which all was compared and equal."""
         entity = self._request.entity
-        rows = await self._session.do(
-            lambda c: c.fetch(statement("standing_quarantine"), self._settings.realm_id, entity.name)
-        )
-        quarantined = {row["record_id"] for row in rows if row["record_id"] is not None}
+        quarantined = {i for i in await self._quarantined() if i is not None}
         total, clean = Compared(), list[Window]()
         waiting = list(reversed(tasks))
 
@@ -229,6 +252,13 @@ class Reconciliation:
             raise IncompleteError(f"{stopped()} before all was compared; run the same again")
         return total, clean
 
+    async def _quarantined(self) -> set[str | None]:
+        """The Ids that stand in quarantine; None for those without one."""
+        rows = await self._session.do(
+            lambda c: c.fetch(statement("standing_quarantine"), self._settings.realm_id, self._request.entity.name)
+        )
+        return {row["record_id"] for row in rows}
+
     async def count(self, window: Window) -> int:
         """QuickBooks' COUNT(*) of a window."""
         with endings(self._settings, planning=True):
@@ -266,6 +296,8 @@ class Reconciliation:
 
         An Id is absent only where COUNT(*) says so too: a record that can't be read is not a deleted one.
         """
+        if ids and not self._request.entity.digits:
+            return await self._look_up_in_all(set(ids))
         records: dict[str, Any] = {}
         unserved: set[str] = set()
         waiting = [list(ids[start : start + IDS_A_LOOKUP]) for start in range(0, len(ids), IDS_A_LOOKUP)]
@@ -287,6 +319,19 @@ class Reconciliation:
                 middle = (len(absent) + 1) // 2
                 waiting += [part for part in (absent[:middle], absent[middle:]) if part]
         return LookedUp(records, frozenset(unserved))
+
+    async def _look_up_in_all(self, ids: set[str]) -> LookedUp:
+        """Of Ids that can't be asked for: all records are read, which are few. One that can't be is nobody's."""
+        reader = WindowReader(self._client, self._request.entity, self._events)
+        records: dict[str, Any] = {}
+        unread = 0
+        try:
+            async for page in reader.pages(LAST_UPDATED, BEGINNING, None):
+                records.update((record.id, record) for record in page.records if record.id in ids)
+                unread += len(page.unreadable) + len(page.poisoned)
+        finally:
+            _charge(self._spent, reader.spent.take())
+        return LookedUp(records, frozenset(ids - records.keys()) if unread else frozenset())
 
 
 def unexplained(compared: Compared, at_source: int, in_raw: int) -> int:

@@ -173,6 +173,8 @@ class BackfillRequest(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> BackfillRequest:
         step = self.step
+        if self.filter_field == "created" and not self.entity.has_create_time:
+            raise ValueError(f"filter_field: {self.entity.query_name} records have no CreateTime; use last_updated")
         if self.filter_field == "txn_date":
             if not self.entity.has_txn_date:
                 raise ValueError(
