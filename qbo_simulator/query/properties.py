@@ -57,7 +57,10 @@ PROPERTIES: dict[str, dict[str, Property]] = {
         reference="ParentRef",
     ),
     "CompanyInfo": _properties(text="CompanyName LegalName Country"),
+    "ExchangeRate": _properties(text="SourceCurrencyCode", day="AsOfDate"),
 }
+# It has no CreateTime.
+del PROPERTIES["ExchangeRate"]["metadata.createtime"]
 
 # These exist but can't be filtered on; integrators met 4001 for them.
 _NOT_QUERYABLE = frozenset(["classref", "customertyperef", "departmentref", "line", "billaddr", "shipaddr"])
