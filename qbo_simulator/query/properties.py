@@ -77,7 +77,7 @@ EMPTY_ENTITIES = [
     "VendorCredit", "CustomerType", "RecurringTransaction", "TaxPayment", "InventoryAdjustment", "ReimburseCharge",
 ]  # fmt: skip
 NAME_LISTS = frozenset([
-    "Account", "Class", "CompanyCurrency", "Customer", "CustomerType", "Department", "Employee", "Item",
+    "Account", "Class", "CompanyCurrency", "Customer", "CustomerType", "Department", "Employee", "Item", "JournalCode",
     "PaymentMethod", "TaxCode", "TaxRate", "Term", "Vendor",
 ])  # fmt: skip
 # Recordings of 2026: pages of these carry totalCount, pages of the others don't.
