@@ -1,5 +1,4 @@
-"""Every entity through what happens to it: read, edited while it is read, reprocessed, deleted or made inactive, verified,
-repaired. And a company's books as a whole."""
+"""Every entity: read, edited, reprocessed, deleted or made inactive, verified, repaired. And the books as a whole."""
 
 from __future__ import annotations
 
