@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
-from async_extractor.entities import ENTITIES, Entity
+from async_extractor.entities import Entity
+from async_extractor.entity_names import entity_named
 from async_extractor.errors import RequestError
 from async_extractor.windows import DAY, UTC, Step, Window, cut, parse_step, whole_second_up
 
@@ -141,7 +142,10 @@ class BackfillRequest(BaseModel):
     def _known_entity(cls, value: object) -> Entity:
         if isinstance(value, Entity):
             return value
-        return ENTITIES[_one_of("entity", value, tuple(ENTITIES))]
+        try:
+            return entity_named(value)
+        except RequestError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("filter_field", "mode", "lang", mode="before")
     @classmethod

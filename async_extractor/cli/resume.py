@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import typer
 
 from async_extractor.cli.reading import as_json, read
 from async_extractor.cli.run import EVENTS, NO_LIMITS, PROFILE, run_request
-from async_extractor.errors import RequestError
+from async_extractor.errors import BackfillError, RequestError
 from async_extractor.request import BackfillRequest
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
@@ -36,7 +37,7 @@ def resume(
         told = "Nothing to resume: every chunk that a run set out to do is done."
         print(as_json({"resumed": 0}) if json_lines else told, flush=True)
         return 0
-    code = 0
+    worst: BackfillError | None = None
     for left in runs:
         window = Window(left["range_start"], left["range_end"])
         what = (
@@ -57,8 +58,15 @@ def resume(
             left["filter_field"],
             "resume",
         )
-        code = run_request(request, as_json=json_lines, limits=not no_limits, profile=profile, events=events)
-    return code
+        try:
+            run_request(request, as_json=json_lines, limits=not no_limits, profile=profile, events=events)
+        except BackfillError as error:
+            if len(runs) > 1:
+                print(f"qbo-backfill: {request.entity.name}: {error}", file=sys.stderr, flush=True)
+            worst = error if worst is None or error.exit_code > worst.exit_code else worst
+    if worst is not None:
+        raise worst
+    return 0
 
 
 async def _unfinished(connection: Connection, realm_id: str, run: int | None) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -11,8 +13,9 @@ from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.entities import ENTITIES, Entity
 from async_extractor.request import BackfillRequest
 from async_extractor.verification import Verification
-from qbo_simulator import Simulator, SimulatorConfig
+from qbo_simulator import Simulator, SimulatorConfig, run_in_thread
 from tests.support.backfilling import backfill, exactly, secrets_for
+from tests.support.commands import store
 
 # To the day before today, so that what is edited now is outside the range and what the catch-up has is inside.
 DATES = ("2015-01-01", "2026-01-31")
@@ -96,3 +99,21 @@ async def test_an_entity_is_read_followed_reprocessed_verified_and_repaired(enti
         assert (await verify(secrets, entity, until)).status == "different"
         assert (await verify(secrets, entity, until, repair=True)).status == "repaired"
         assert await raw_of(database, entity) == truth_of(simulator, entity)
+
+
+def test_all_of_a_companys_books_arrive_row_for_row_by_one_command(command_line: Any, database: Any) -> None:
+    """But for what the company doesn't have, which is told and no failure."""
+    absent = {"queries": {"absent": ["JournalCode"]}}
+    with run_in_thread(replace(SMALL, switches=absent)) as simulator:
+        store(command_line, simulator, database)
+        dates = ("--fecha-inicio", DATES[0], "--fecha-fin", DATES[1], "--no-limits", "--json")
+        process = command_line.run("run", "all", *dates)
+        assert process.code == 0, process.stderr
+        ended = {one["entity"]: one for one in process.result["entities"]}
+        assert {name: one["status"] for name, one in ended.items() if one["status"] != "done"} == {
+            "journal_codes": "not offered"
+        }
+        assert "needs a company in France" in ended["journal_codes"]["error"]
+        for entity in ENTITIES.values():
+            if entity.name != "journal_codes":
+                assert asyncio.run(raw_of(database, entity)) == truth_of(simulator, entity), entity.name

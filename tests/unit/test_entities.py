@@ -14,12 +14,12 @@ def words(text: str) -> set[str]:
 
 # What has Active; what has a TxnDate to filter by; what change data capture leaves out.
 ACTIVE = words("""
-Customer Item Vendor Account Class Department Employee Term PaymentMethod CustomerType CompanyCurrency Budget 
+Customer Item Vendor Account Class Department Employee Term PaymentMethod CustomerType CompanyCurrency Budget
 TaxCode TaxRate JournalCode
 """)
 DATED = words("""
 Invoice Payment CreditMemo SalesReceipt RefundReceipt Estimate Bill BillPayment VendorCredit Purchase
-PurchaseOrder 
+PurchaseOrder
 JournalEntry Deposit Transfer TimeActivity CreditCardPayment InventoryAdjustment
 """)
 NOT_IN_CDC = {"JournalCode", "TimeActivity", "TaxAgency", "TaxCode", "TaxRate", "ExchangeRate"}

@@ -35,8 +35,8 @@ def describe() -> str:
         + "| Needs | Known from | Sources |\n"
         + "|---|---|---|---|---|---|---|---|---|\n"
         + "".join(_row(entity) for entity in ENTITIES.values())
-        + "\n**In bold**: with a pipeline of their own in `mage_project`. What isn't in change data capture is looked for "
-        "by counts, and record by record where the range is a page.\n"
+        + "\n**In bold**: with a pipeline of their own in `mage_project`. What isn't in change data capture is looked "
+        "for by counts, and record by record where the range is a page.\n"
         + "\n## What is odd\n\n| Entity | What |\n|---|---|\n"
         + "".join(f"| `{entity.name}` | {_odd(entity)} |\n" for entity in ENTITIES.values() if _odd(entity))
         + "\n## What can't be queried\n\n| | Why |\n|---|---|\n"
