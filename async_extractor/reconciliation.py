@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from async_extractor.checks.bisection import CountsByHour, differing
 from async_extractor.checks.comparison import Compared, Comparison, Finding, LookedUp
@@ -20,11 +20,12 @@ from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
 from async_extractor.qbo.client import PLANNING, QueryClient, Spent
 from async_extractor.qbo.counting import count
-from async_extractor.qbo.faults import PageFault
-from async_extractor.qbo.paging.reader import WindowReader
+from async_extractor.qbo.faults import PageFault, QueryRefusedFault
+from async_extractor.qbo.paging.reader import BEGINNING, WindowReader
 from async_extractor.qbo.query import (
     CREATED,
     DATE_FIELDS,
+    LAST_UPDATED,
     LOOK_BACK,
     MOST_CHANGES,
     MOST_ROWS,
@@ -70,6 +71,10 @@ class Counts:
     def of_others(self) -> tuple[int, int]:
         """Both counts without what stands in quarantine."""
         return self.at_source - len(self.aside), self.in_raw - self.aside_in_raw
+
+    def without(self, rows: int) -> Counts:
+        """With so many rows fewer in raw."""
+        return replace(self, in_raw=self.in_raw - rows)
 
 
 @dataclass(frozen=True)
@@ -145,13 +150,23 @@ class Reconciliation:
     async def mark_reported(self, since: datetime, now: datetime) -> Listed:
         """Asks change data capture for what was deleted since a moment, and marks it. Both are QuickBooks' clock.
 
-        Not complete where the list is cut off, or reaches back less than asked: then counts have to tell.
+        Not complete where the list is cut off, reaches back less than asked, or hasn't the entity: then counts have to
+        tell.
         """
         earliest = now - LOOK_BACK
         reaches = since - SETTLING > earliest
-        changed = await self._client.changes(
-            ChangesSince(self._request.entity, max(since - SETTLING, earliest)), self._spent
-        )
+        if not self._asks_for_changes:
+            return Listed(0, False)
+        try:
+            changed = await self._client.changes(
+                ChangesSince(self._request.entity, max(since - SETTLING, earliest)), self._spent
+            )
+        except QueryRefusedFault as fault:
+            told = f"change data capture refuses {self._request.entity.query_name} ({fault})"
+            self._events.emit(
+                "changes_cut_off", "extract", f"{told}: what was deleted is looked for by counts", level="warning"
+            )
+            return Listed(0, False)
         complete = reaches and changed.rows < MOST_CHANGES
         if not complete:
             self._events.emit(
@@ -179,14 +194,28 @@ class Reconciliation:
         tag = await self._session.do(lambda c: c.execute(statement("mark_deleted", **self._table), list(ids)))
         return int(tag.rpartition(" ")[2])
 
-    async def reconcile(self, verified: Window | None, read_until: datetime) -> Reconciled:
-        """The counts of the range, and the records that differ where these do. Raises as the client does."""
+    @property
+    def _asks_for_changes(self) -> bool:
+        entity = self._request.entity
+        return entity.in_cdc and entity.leaves not in ("stays", "superseded")
+
+    async def reconcile(self, verified: Window | None, read_until: datetime, *, listed: bool = True) -> Reconciled:
+        """The counts of the range, and the records that differ where these do. Raises as the client does.
+
+        `listed`: change data capture has told what was deleted. Otherwise counts that agree may hide a deleted record
+        behind one in quarantine, so that all is compared then, or where it is a page anyway.
+        """
         if verified is None:
             return Reconciled(0, 0, Compared(), 0)
         for _ in range(MOST_LOOKS):
             counts = await self.counts(verified)
-            tasks = await self.differing(verified, counts)
+            one_page = not self._asks_for_changes and max(counts.at_source, counts.in_raw) < MOST_ROWS
+            if not listed and (one_page or await self._uncountable()):
+                tasks = [Task(self.field, verified)] if counts.at_source or counts.in_raw else []
+            else:
+                tasks = await self.differing(verified, counts)
             compared, _ = await self.compare(tasks, verified, read_until)
+            counts = counts.without(len(compared.of("superseded")))
             left_over = await self.unexplained(verified, counts, compared)
             result = Reconciled(counts.at_source, counts.in_raw, compared, left_over)
             if result.whole:
@@ -195,7 +224,7 @@ class Reconciliation:
 
     async def counts(self, verified: Window) -> Counts:
         """QuickBooks' count of the range and raw's."""
-        ids = [i for i in await self._quarantined() if i.isascii() and i.isdigit()]
+        ids = sorted(filter(_countable, await self._quarantined()))
         aside = await self._in_range(verified, ids)
         there = await self._counted_in_raw(verified, aside)
         hours = await self.hours(verified)
@@ -239,14 +268,6 @@ class Reconciliation:
         found = await self._session.do(lambda c: c.fetchval(query, verified.start, verified.end, field, list(ids)))
         return int(found)
 
-    async def _quarantined(self) -> list[str]:
-        """The Ids that stand in quarantine."""
-        entity = self._request.entity.name
-        rows = await self._session.do(
-            lambda c: c.fetch(statement("standing_quarantine"), self._settings.realm_id, entity)
-        )
-        return [row["record_id"] for row in rows]
-
     async def compare(
         self,
         tasks: Sequence[Task],
@@ -256,7 +277,7 @@ class Reconciliation:
     ) -> tuple[Compared, list[Window]]:
         """The windows against raw, several at once; and those of CreateTime of which all was compared and equal."""
         entity = self._request.entity
-        quarantined = set(await self._quarantined())
+        quarantined = {i for i in await self._quarantined() if i is not None}
         total, clean = Compared(), list[Window]()
         waiting = list(reversed(tasks))
 
@@ -301,6 +322,17 @@ class Reconciliation:
             raise IncompleteError(f"{stopped()} before all was compared; run the same again")
         return total, clean
 
+    async def _uncountable(self) -> bool:
+        """Whether records stand in quarantine that can't be left out of a count."""
+        return not all(map(_countable, await self._quarantined()))
+
+    async def _quarantined(self) -> set[str | None]:
+        """The Ids that stand in quarantine; None for those without one."""
+        rows = await self._session.do(
+            lambda c: c.fetch(statement("standing_quarantine"), self._settings.realm_id, self._request.entity.name)
+        )
+        return {row["record_id"] for row in rows}
+
     async def count(self, window: Window) -> int:
         """QuickBooks' COUNT(*) of a window."""
         return await self._count(self._query_of(window))
@@ -343,6 +375,8 @@ class Reconciliation:
 
         An Id is absent only where COUNT(*) says so too: a record that can't be read is not a deleted one.
         """
+        if ids and not self._request.entity.digits:
+            return await self._look_up_in_all(set(ids))
         records: dict[str, Any] = {}
         unserved: set[str] = set()
         waiting = [list(ids[start : start + IDS_A_LOOKUP]) for start in range(0, len(ids), IDS_A_LOOKUP)]
@@ -365,6 +399,25 @@ class Reconciliation:
                 waiting += [part for part in (absent[:middle], absent[middle:]) if part]
         inside = await self._in_range(verified, sorted(unserved))
         return LookedUp(records, frozenset(unserved), frozenset(inside))
+
+    async def _look_up_in_all(self, ids: set[str]) -> LookedUp:
+        """Of Ids that can't be asked for: all records are read, which are few. One that can't be is nobody's."""
+        reader = WindowReader(self._client, self._request.entity, self._events)
+        records: dict[str, Any] = {}
+        unread = 0
+        try:
+            async for page in reader.pages(LAST_UPDATED, BEGINNING, None):
+                records.update((record.id, record) for record in page.records if record.id in ids)
+                unread += len(page.unreadable) + len(page.poisoned)
+        finally:
+            _charge(self._spent, reader.spent.take())
+        unserved = frozenset(ids - records.keys()) if unread else frozenset()
+        return LookedUp(records, unserved, unserved)
+
+
+def _countable(record_id: str | None) -> TypeGuard[str]:
+    """Whether QuickBooks can be asked to count the record: it has an Id, of digits."""
+    return record_id is not None and record_id.isascii() and record_id.isdigit()
 
 
 def _charge(account: Spent, cost: Spent) -> None:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
-from async_extractor.entities import ENTITIES, Entity
+from async_extractor.entities import Entity
+from async_extractor.entity_names import entity_named
 from async_extractor.errors import RequestError
 from async_extractor.windows import DAY, UTC, Step, Window, cut, parse_step, whole_second_up
 
@@ -141,7 +142,10 @@ class BackfillRequest(BaseModel):
     def _known_entity(cls, value: object) -> Entity:
         if isinstance(value, Entity):
             return value
-        return ENTITIES[_one_of("entity", value, tuple(ENTITIES))]
+        try:
+            return entity_named(value)
+        except RequestError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("filter_field", "mode", "lang", mode="before")
     @classmethod
@@ -173,6 +177,8 @@ class BackfillRequest(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> BackfillRequest:
         step = self.step
+        if self.filter_field == "created" and not self.entity.has_create_time:
+            raise ValueError(f"filter_field: {self.entity.query_name} records have no CreateTime; use last_updated")
         if self.filter_field == "txn_date":
             if not self.entity.has_txn_date:
                 raise ValueError(

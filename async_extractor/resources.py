@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 
 import asyncpg
@@ -38,6 +38,7 @@ async def opened(
     events: Events,
     limits: contextlib.AbstractAsyncContextManager[Limiter],
     patience: Patience | None,
+    entities: Collection[str],
     stop: asyncio.Event | None = None,
 ) -> AsyncIterator[Opened]:
     """All of it, closed again at the end. `limits` is entered only when the warehouse is known to be the company's.
@@ -50,7 +51,7 @@ async def opened(
         connection = await connect_first(address)
         session = Session(address, events, connection=connection)
         stack.push_async_callback(session.close)
-        await bring_up_to_date(connection, settings.raw_schema)
+        await bring_up_to_date(connection, settings.raw_schema, entities)
         await refuse_what_cannot_be_loaded(connection, settings.raw_schema)
         ledger = Ledger(session)
         try:

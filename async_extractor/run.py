@@ -74,7 +74,7 @@ class Run:
 
     async def open(self) -> None:
         """Opens the warehouse and the client. ConfigurationError when the warehouse can't be used."""
-        settings = self.settings
+        settings, request = self.settings, self.request
         limits = (
             shared_limits(settings.warehouse, settings.realm_id, self.events, workers=self._workers)
             if self._limits
@@ -83,16 +83,24 @@ class Run:
         try:
             with endings(settings):
                 parts = await self._closing.enter_async_context(
-                    opened(settings, self._secrets, self.events, limits, self._patience, self.stopping)
+                    opened(
+                        settings,
+                        self._secrets,
+                        self.events,
+                        limits,
+                        self._patience,
+                        (request.entity.name,),
+                        self.stopping,
+                    )
                 )
                 await parts.ledger.close_gone_runs(settings.realm_id)
         except BaseException:
             await self._closing.aclose()
             raise
         self.session, self.ledger, self.client = parts.session, parts.ledger, parts.client
-        self.planner = Planner(parts, settings, self.request, self.series, self.spent)
+        self.planner = Planner(parts, settings, request, self.series, self.spent)
         self.reconciliation = Reconciliation(
-            self.session, self.client, settings, self.request, self.planner.counting, self.events, self.spent
+            self.session, self.client, settings, request, self.planner.counting, self.events, self.spent
         )
 
     async def close(self) -> None:
@@ -143,7 +151,9 @@ class Run:
         """
         since, as_of, now, asked = await self.ledger.deletions_owed(run_id)
         listed = await self.reconciliation.mark_reported(since, now)
-        reconciled = await self.reconciliation.reconcile(self.reconciliation.verified(as_of), as_of)
+        reconciled = await self.reconciliation.reconcile(
+            self.reconciliation.verified(as_of), as_of, listed=listed.complete
+        )
         marked = await self.reconciliation.mark_deleted(reconciled.surplus)
         reconciled = reconciled.without_surplus()
         if listed.complete:

@@ -79,7 +79,7 @@ class Service:
 
     def table(self, entity: str) -> Table:
         """The rows of an entity. ControlError when the company has none of that name."""
-        table = self.company.tables.get(entity)
+        table = self.company.tables.find(entity)
         if table is None:
             raise ControlError(f"no entity {entity!r}; there are {', '.join(self.company.tables)}")
         return table
@@ -103,8 +103,12 @@ class Service:
         try:
             query = parse(statement)
             entity = entity_name(query.entity)
+            if entity in self.how.queries.absent:
+                return self._absent(entity, as_xml)
             if entity not in self.company.tables:
-                return self._other_entity(entity, query, as_xml)
+                return self._answer({"QueryResponse": {"totalCount": 0} if query.count else {}}, as_xml)
+            if entity == "Preferences" and query.limit is not None:
+                raise QueryFault("4001", "QueryValidationError: pagination is not supported for Preferences")
             table = self.company.tables[entity]
             selection = select(query, table, self.how.queries, self.turn)
         except QueryFault as fault:
@@ -207,11 +211,11 @@ class Service:
         return answer
 
     def company_info(self, *, as_xml: bool = False) -> Answer:
-        return self._answer({"CompanyInfo": self._company_info()}, as_xml)
+        return self._answer({"CompanyInfo": msgspec.Raw(self.company.tables["CompanyInfo"].payload(0))}, as_xml)
 
     def read(self, entity: str, identifier: str, *, as_xml: bool = False) -> Answer:
         """One record by its Id."""
-        table = self.company.tables.get(entity)
+        table = self.company.tables.find(entity)
         slot = None if table is None else table.slot_of_id(identifier)
         if slot is None and not identifier.isdecimal() and not as_xml:
             return invalid_id(identifier)
@@ -266,6 +270,16 @@ class Service:
             page["totalCount"] = total
         return self._answer({"QueryResponse": page}, as_xml)
 
+    def _absent(self, entity: str, as_xml: bool) -> Answer:
+        """What a company says of an entity that it doesn't have; Intuit's error-codes page has all three."""
+        code = self.how.queries.absent_says
+        message, detail = {
+            "4001": ("Invalid query", f"QueryValidationError: invalid context declaration: {entity}"),
+            "5020": ("Permission Denied Error", "You do not have permission to access this feature."),
+            "5030": ("Feature Not Supported Error", "Feature Not Supported Error : This feature is not supported."),
+        }[code]
+        return self.fault(400, code, message, detail, "ValidationFault", as_xml=as_xml)
+
     def _poison_answer(self, as_xml: bool) -> Answer:
         poison: Poison = self.how.poison
         if poison.code == "4002":
@@ -273,54 +287,6 @@ class Service:
         return self.fault(500, "10000", "An application error has occurred while processing your request",
                           "System Failure Error: java.lang.IllegalArgumentException", "SystemFault",
                           as_xml=as_xml)  # fmt: skip
-
-    def _other_entity(self, entity: str, query: Query, as_xml: bool) -> Answer:
-        ones = {"CompanyInfo": self._company_info, "Preferences": self._preferences}
-        rows = [ones[entity]()] if entity in ones else []
-        if query.count:
-            return self._answer({"QueryResponse": {"totalCount": len(rows)}}, as_xml)
-        if not rows:
-            return self._answer({"QueryResponse": {}}, as_xml)
-        return self._answer({"QueryResponse": {entity: rows, "startPosition": 1, "maxResults": len(rows)}}, as_xml)
-
-    def _company_info(self) -> dict[str, Any]:
-        created = pacific(self.company.start).decode()
-        address = {"Id": "1", "Line1": "123 Sierra Way", "City": "San Pablo", "CountrySubDivisionCode": "CA"}
-        return {
-            "CompanyName": f"Simulated Company {self.config.seed}",
-            "LegalName": f"Simulated Company {self.config.seed}",
-            "CompanyAddr": address | {"PostalCode": "87999"},
-            "CompanyStartDate": created[:10],
-            "FiscalYearStartMonth": "January",
-            "Country": "US",
-            "Email": {"Address": "company@example.com"},
-            "SupportedLanguages": "en",
-            "NameValue": [{"Name": "NeoEnabled", "Value": "true"}],
-            "domain": "QBO",
-            "sparse": False,
-            "Id": "1",
-            "SyncToken": "4",
-            "MetaData": {"CreateTime": created, "LastUpdatedTime": created},
-        }
-
-    def _preferences(self) -> dict[str, Any]:
-        created = pacific(self.company.start).decode()
-        return {
-            "AccountingInfoPrefs": {
-                "TrackDepartments": True,
-                "ClassTrackingPerTxn": False,
-                "CustomerTerminology": "Customers",
-            },
-            "ProductAndServicesPrefs": {"ForSales": True, "ForPurchase": True, "QuantityOnHand": True},
-            "SalesFormsPrefs": {"CustomTxnNumbers": False, "AllowDeposit": True, "AllowShipping": True},
-            "CurrencyPrefs": {"MultiCurrencyEnabled": True, "HomeCurrency": {"value": "USD"}},
-            "OtherPrefs": {"NameValue": [{"Name": "SalesFormsPrefs.DefaultCustomerMessage", "Value": "Gracias"}]},
-            "domain": "QBO",
-            "sparse": False,
-            "Id": "1",
-            "SyncToken": "2",
-            "MetaData": {"CreateTime": created, "LastUpdatedTime": created},
-        }
 
     def _changes_of(self, entity: str, since: int, room: int) -> list[Any] | None:
         """None when a poisoned record is among them."""

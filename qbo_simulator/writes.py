@@ -35,7 +35,7 @@ class WriteFault(Exception):  # noqa: N818 - QuickBooks' own word
 
 def write(company: Company, entity: str, operation: str, body: Any, now: int) -> bytes:
     """Carry out one write; the record, or the stub, that the answer holds. WriteFault changes nothing."""
-    table = company.tables.get(entity)
+    table = company.tables.find(entity)
     if table is None or entity not in _NEEDED or operation not in ("create", "update", "delete", "void"):
         raise WriteFault("500", "Unsupported Operation", "Operation is not supported")
     if not isinstance(body, dict):

@@ -1,5 +1,5 @@
 -- One entity's table in raw. Applied once for each row of async_extractor/entities.py:
--- {table} is qb_invoices, qb_customers, qb_items; {entity} is Intuit's name, Invoice, Customer, Item.
+-- {table} is qb_invoices, qb_payments and so on; {entity} is Intuit's name, Invoice, Payment; {id} what its id is.
 CREATE TABLE IF NOT EXISTS raw.{table} (
     id                       text        PRIMARY KEY CHECK (id <> ''),
     payload                  jsonb       NOT NULL CHECK (jsonb_typeof(payload) = 'object'),
@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS raw.{table} (
 );
 
 COMMENT ON TABLE  raw.{table} IS 'QuickBooks Online {entity} records, one row an Id, the payload complete and unchanged.';
-COMMENT ON COLUMN raw.{table}.id                       IS 'The {entity}''s Id in QuickBooks, a string of digits, unique within the company.';
+COMMENT ON COLUMN raw.{table}.id                       IS '{id}';
 COMMENT ON COLUMN raw.{table}.payload                  IS 'The whole record as Intuit sent it: every key, every value, number scale kept (639.00 stays 639.00).';
 COMMENT ON COLUMN raw.{table}.ingested_at_utc          IS 'When this version was written here (UTC).';
 COMMENT ON COLUMN raw.{table}.extract_window_start_utc IS 'Start of the window that it was read in (UTC, inclusive).';

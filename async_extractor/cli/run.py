@@ -6,7 +6,8 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import typer
@@ -23,15 +24,17 @@ from rich.table import Table
 
 from async_extractor.backfill import Backfill
 from async_extractor.cli.event_lines import event_lines
+from async_extractor.cli.many import each, tell
 from async_extractor.cli.screen import moment, screen
-from async_extractor.errors import BackfillError, IncompleteError
+from async_extractor.entity_names import entities_named
+from async_extractor.errors import BackfillError, IncompleteError, NotOfferedError
 from async_extractor.events import Event, Listener
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.monitoring.progress import ProgressLines
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
 
-ENTITY = typer.Argument(..., help="invoices, customers or items")
+ENTITY = typer.Argument(..., help="invoices, or several: invoices,payments; or all. docs/entities.md has their names")
 FECHA_INICIO = typer.Option(..., "--fecha-inicio", help="First day (2024-01-01), or a timestamp with an offset or Z")
 FECHA_FIN = typer.Option(
     ..., "--fecha-fin", help="Last day, the whole UTC day included; or a timestamp, which is an exclusive end"
@@ -62,14 +65,38 @@ def run(
     lang: str = LANG,
     events: str = EVENTS,
 ) -> int:
-    """Backfill one entity. Exit 0: all chunks done; 2: bad parameters; 3: chunks left, resumable; 4: configuration."""
+    """Backfill an entity, several or all. Exit 0: all chunks done; 2: bad parameters; 3: chunks left, resumable; 4:
+    configuration; the gravest of several."""
     try:
-        request = BackfillRequest.parse(entity, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, lang)
+        requests = [
+            BackfillRequest.parse(one, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, lang)
+            for one in entities_named(entity)
+        ]
     except BackfillError as error:
         if as_json:
             print(json.dumps(_refused(entity, error)), flush=True)
         raise
-    return run_request(request, as_json=as_json, limits=not no_limits, profile=profile, events=events)
+    if len(requests) > 1:
+        return run_side_by_side(requests, as_json=as_json, limits=not no_limits, profile=profile, events=events)
+    return run_request(requests[0], as_json=as_json, limits=not no_limits, profile=profile, events=events)
+
+
+def run_side_by_side(
+    requests: Sequence[BackfillRequest], *, as_json: bool, limits: bool, profile: str, events: str = ""
+) -> int:
+    """The backfills of several entities, side by side; their table at the end, and the gravest exit code."""
+    secrets = MageSecrets.locate(profile=profile)
+    lines = PlainLines()
+    with lines, event_lines(events) as more:
+
+        async def work(request: BackfillRequest) -> BackfillResult:
+            def told(event: Event) -> None:
+                lines(replace(event, message=f"{request.entity.name}: {event.message}"))
+
+            return await _run(request, secrets, [told, *more], limits=limits, profile=profile)
+
+        outcomes = asyncio.run(each(requests, work))
+    return tell(outcomes, "All entities", as_json=as_json)
 
 
 def run_request(request: BackfillRequest, *, as_json: bool, limits: bool, profile: str, events: str = "") -> int:
@@ -117,8 +144,11 @@ async def _run(
 ) -> BackfillResult:
     async with Backfill(request, secrets, listeners, limits=limits, profile=profile) as backfill:
         loop = asyncio.get_running_loop()
+        _running.add(backfill)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, backfill.stop, f"stopped by {number.name}")
+            loop.add_signal_handler(number, _stop_all, f"stopped by {number.name}")
+        if _stopped:
+            backfill.stop(_stopped[0])
         run_id = await backfill.plan()
         try:
             await backfill.extract(run_id)
@@ -127,7 +157,19 @@ async def _run(
             # The report below says it in full; the line here is for whoever watches.
             for listener in listeners:
                 listener(Event("incomplete", "extract", "warning", str(error)))
+        _running.discard(backfill)
         return await backfill.report(run_id)
+
+
+# The backfills under way in this process: a signal stops them all, and those that would begin after them.
+_running: set[Backfill] = set()
+_stopped: list[str] = []
+
+
+def _stop_all(reason: str) -> None:
+    _stopped.append(reason)
+    for backfill in _running:
+        backfill.stop(reason)
 
 
 def _refused(entity: str, error: BackfillError) -> dict[str, Any]:
@@ -135,7 +177,7 @@ def _refused(entity: str, error: BackfillError) -> dict[str, Any]:
     return {
         "run_id": None,
         "entity": entity,
-        "status": "failed",
+        "status": "not offered" if isinstance(error, NotOfferedError) else "failed",
         "error": str(error),
         "exit_code": error.exit_code,
     }

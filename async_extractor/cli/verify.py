@@ -13,6 +13,7 @@ from rich.table import Table
 
 from async_extractor.checks import CheckResult
 from async_extractor.checks.verification_result import VerificationResult
+from async_extractor.cli.many import each, tell
 from async_extractor.cli.run import (
     CONCURRENCY,
     ENTITY,
@@ -25,6 +26,7 @@ from async_extractor.cli.run import (
     PlainLines,
 )
 from async_extractor.cli.screen import screen
+from async_extractor.entity_names import entities_named
 from async_extractor.errors import BackfillError, IncompleteError
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.request import BackfillRequest
@@ -57,10 +59,25 @@ def verify(
     Exit 0: nothing is missing or wrong (any more); 3: something is; 2: bad parameters; 4: configuration.
     """
     try:
-        request = BackfillRequest.parse(
-            entity, fecha_inicio, fecha_fin, concurrency=concurrency, filter_field=filter_field, lang=lang
-        )
+        requests = [
+            BackfillRequest.parse(
+                one, fecha_inicio, fecha_fin, concurrency=concurrency, filter_field=filter_field, lang=lang
+            )
+            for one in entities_named(entity)
+        ]
         secrets = MageSecrets.locate(profile=profile)
+        if len(requests) > 1:
+
+            async def work(request: BackfillRequest) -> VerificationResult:
+                return await _verify(
+                    Verification(request, secrets, [PlainLines()], limits=not no_limits, profile=profile),
+                    deep=deep,
+                    repair=repair,
+                )
+
+            outcomes = asyncio.run(each(requests, work, good=("equal", "repaired")))
+            return tell(outcomes, "Verification of all entities", as_json=as_json)
+        request = requests[0]
         verification = Verification(request, secrets, [PlainLines()], limits=not no_limits, profile=profile)
         result = asyncio.run(_verify(verification, deep=deep, repair=repair))
     except BackfillError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 import asyncpg
 import typer
 
+from async_extractor.entities import ENTITIES
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.settings import checked_host
 from async_extractor.warehouse.connection import Address, connect_first, told
@@ -110,7 +111,7 @@ async def _prune(address: Address, keep: str, *, delete: bool) -> dict[str, int]
 async def _migrate(address: Address, raw_schema: str) -> tuple[list[str], list[str]]:
     connection = await connect_first(address, "check --host, --port, --database, --user, --password-file and --sslmode")
     try:
-        applied = await bring_up_to_date(connection, raw_schema)
+        applied = await bring_up_to_date(connection, raw_schema, ENTITIES)
         # Also when nothing was to be applied: the roles may be newer than the tables.
         await grant_rights(connection, raw_schema)
         open_locks = list(await connection.fetchval(statement("may_lock")))

@@ -15,17 +15,19 @@ import asyncpg
 
 from async_extractor.checks.reprocessing import hash_of
 from async_extractor.error_mapping import endings
+from async_extractor.errors import IncompleteError, NotOfferedError
 from async_extractor.planning.chunking import Piece, cut_into_pieces
 from async_extractor.planning.estimate import CHECKING, Cost, reading
 from async_extractor.qbo.client import PLANNING, Spent
 from async_extractor.qbo.counting import Counted, count
-from async_extractor.qbo.faults import TransientFault
+from async_extractor.qbo.faults import AuthorizationFault, QueryRefusedFault, TransientFault, says_not_offered
 from async_extractor.qbo.query import DATE_FIELDS, Query
 from async_extractor.request import BackfillRequest
 from async_extractor.resources import Opened
 from async_extractor.settings import Settings
 from async_extractor.warehouse.ledger import KnownChunk, Plan, Series
 from async_extractor.warehouse.limits import requests_this_month
+from async_extractor.warehouse.statements import statement
 from async_extractor.windows import SECOND, SETTLING, UTC, Window, gaps, whole_second_up
 
 
@@ -157,8 +159,23 @@ class Planner:
         """QuickBooks' clock, at the latest that it can be now. Raises as `work` does."""
         with endings(self._settings, planning=True):
             await self._client.authorise()
-            counted = await count(self._client, self.counting(self._request.window), self._spent, PLANNING)
+            counted = await self._count(self._request.window)
             return whole_second_up(_clock_of(counted)) + 2 * SECOND
+
+    async def _count(self, window: Window) -> Counted:
+        """COUNT(*) of a window. NotOfferedError where QuickBooks says that the company has no such entity."""
+        entity = self._request.entity
+        try:
+            return await count(self._client, self.counting(window), self._spent, PLANNING)
+        except (QueryRefusedFault, AuthorizationFault) as fault:
+            if not (entity.needs and says_not_offered(fault)):
+                raise
+            query = statement("count_table", table=entity.table, raw_schema=self._settings.raw_schema)
+            kept = int(await self._session.do(lambda c: c.fetchval(query)))
+            told = f"this company has no {entity.query_name} (it needs {entity.needs}): {fault}"
+            if kept:
+                raise IncompleteError(f"{told}; but {kept:,} rows were read before") from None
+            raise NotOfferedError(told) from None
 
     async def _cut(self, left: Sequence[Window]) -> tuple[list[Piece], datetime, int]:
         """What is left of the range in pieces, QuickBooks' clock before it was counted, and the count.
@@ -169,7 +186,7 @@ class Planner:
 
         async def rows(window: Window) -> int:
             began = asyncio.get_running_loop().time()
-            counted = await count(self._client, self.counting(window), self._spent, PLANNING)
+            counted = await self._count(window)
             # The count is older than the answer's own time by no more than the answer took.
             elapsed = timedelta(seconds=asyncio.get_running_loop().time() - began)
             clock.append((_clock_of(counted) - elapsed - 2 * SECOND).replace(microsecond=0))
