@@ -154,7 +154,7 @@ class Planner:
         with endings(self._settings, planning=True):
             await self._client.authorise()
             counted = await count(self._client, self.counting(self._request.window), self._spent, PLANNING)
-            return whole_second_up(_clock_of(counted)) + 2 * SECOND
+            return whole_second_up(clock_of(counted)) + 2 * SECOND
 
     async def _cut(self, left: Sequence[Window]) -> tuple[list[Piece], datetime, int]:
         """What is left of the range in pieces, QuickBooks' clock before it was counted, and the count.
@@ -168,7 +168,7 @@ class Planner:
             counted = await count(self._client, self.counting(window), self._spent, PLANNING)
             # The count is older than the answer's own time by no more than the answer took.
             elapsed = timedelta(seconds=asyncio.get_running_loop().time() - began)
-            clock.append((_clock_of(counted) - elapsed - 2 * SECOND).replace(microsecond=0))
+            clock.append((clock_of(counted) - elapsed - 2 * SECOND).replace(microsecond=0))
             return counted.rows
 
         with endings(self._settings, planning=True):
@@ -202,7 +202,8 @@ class Planner:
         )
 
 
-def _clock_of(counted: Counted) -> datetime:
+def clock_of(counted: Counted) -> datetime:
+    """QuickBooks' clock at the answer. TransientFault when it told none: a run can't do without."""
     if counted.server_time is None:
         raise TransientFault("QuickBooks' answer carries no usable time: as of when, can't be said", status=200)
     return counted.server_time.astimezone(UTC)
