@@ -67,8 +67,10 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except BackfillError as error:
-        also = "; `qbo-backfill check` looks at all that a run needs" if isinstance(error, ConfigurationError) else ""
-        print(f"qbo-backfill: {str(error).rstrip('.')}{also}", file=sys.stderr)
+        told = str(error)
+        if isinstance(error, ConfigurationError):
+            told = f"{told.rstrip('.')}; `qbo-backfill check` looks at all that a run needs"
+        print(f"qbo-backfill: {told}", file=sys.stderr)
         sys.exit(error.exit_code)
     except click.exceptions.Abort:
         print("qbo-backfill: stopped", file=sys.stderr)
