@@ -10,6 +10,7 @@ import typer
 from async_extractor.cli import (
     auth,
     bench,
+    check,
     mage,
     metrics,
     plan,
@@ -27,7 +28,7 @@ from async_extractor.cli import (
     verify,
     warehouse,
 )
-from async_extractor.errors import BackfillError
+from async_extractor.errors import BackfillError, ConfigurationError
 from async_extractor.mage import core_dumps
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("status")(status.status)
@@ -65,7 +67,10 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except BackfillError as error:
-        print(f"qbo-backfill: {error}", file=sys.stderr)
+        told = str(error)
+        if isinstance(error, ConfigurationError):
+            told = f"{told.rstrip('.')}; `qbo-backfill check` looks at all that a run needs"
+        print(f"qbo-backfill: {told}", file=sys.stderr)
         sys.exit(error.exit_code)
     except click.exceptions.Abort:
         print("qbo-backfill: stopped", file=sys.stderr)

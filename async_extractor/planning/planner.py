@@ -160,7 +160,7 @@ class Planner:
         with endings(self._settings, planning=True):
             await self._client.authorise()
             counted = await self._count(self._request.window)
-            return whole_second_up(_clock_of(counted)) + 2 * SECOND
+            return whole_second_up(clock_of(counted)) + 2 * SECOND
 
     async def _count(self, window: Window) -> Counted:
         """COUNT(*) of a window. NotOfferedError where QuickBooks says that the company has no such entity."""
@@ -189,7 +189,7 @@ class Planner:
             counted = await self._count(window)
             # The count is older than the answer's own time by no more than the answer took.
             elapsed = timedelta(seconds=asyncio.get_running_loop().time() - began)
-            clock.append((_clock_of(counted) - elapsed - 2 * SECOND).replace(microsecond=0))
+            clock.append((clock_of(counted) - elapsed - 2 * SECOND).replace(microsecond=0))
             return counted.rows
 
         with endings(self._settings, planning=True):
@@ -226,7 +226,8 @@ class Planner:
         )
 
 
-def _clock_of(counted: Counted) -> datetime:
+def clock_of(counted: Counted) -> datetime:
+    """QuickBooks' clock at the answer. TransientFault when it told none: a run can't do without."""
     if counted.server_time is None:
         raise TransientFault("QuickBooks' answer carries no usable time: as of when, can't be said", status=200)
     return counted.server_time.astimezone(UTC)

@@ -90,7 +90,8 @@ async def _bring_up_to_date(
             applied = await _migrate(connection, files)
             for entity in needed:
                 await _create_raw_table(connection, entity, raw_schema)
-            await grant_rights(connection, raw_schema)
+            async with connection.transaction():
+                await grant_rights(connection, raw_schema)
         finally:
             if not connection.is_closed():
                 await connection.execute("SELECT pg_advisory_unlock(hashtext($1), 0)", _LOCK)
@@ -119,6 +120,12 @@ async def refuse_what_cannot_be_loaded(connection: Connection, raw_schema: str =
         raise ConfigurationError(
             f"row-level security is on for {table}, and hides rows from the role: "
             f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY, or log in as a role with BYPASSRLS (POSTGRES_USER)"
+        )
+    tables = [entity.table for entity in ENTITIES.values()]
+    lacking = await connection.fetchval(statement("missing_right"), raw_schema, tables)
+    if lacking is not None:
+        raise ConfigurationError(
+            f"the role lacks the right to {lacking}: run `qbo-backfill warehouse migrate` as the owner, or GRANT it"
         )
 
 
@@ -238,7 +245,8 @@ async def _is_current(
 ) -> bool:
     """Whether nothing is to be done, so that a role which may only use the tables can run."""
     try:
-        known = await connection.fetch("SELECT name, sha256 FROM ops.schema_versions ORDER BY version")
+        async with connection.transaction():  # of its own, so that one around it outlives the error
+            known = await connection.fetch("SELECT name, sha256 FROM ops.schema_versions ORDER BY version")
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         return False
     tables = [entity.table for entity in needed]
