@@ -27,14 +27,15 @@ from async_extractor.mage.location import MageData
 from async_extractor.mage.secrets import KNOWN_SECRETS, MageSecrets
 from async_extractor.mage.triggers import known_triggers
 from async_extractor.planning.planner import clock_of
+from async_extractor.probe.answers import ProbingClient
+from async_extractor.probe.questions import Finding, Probe
 from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, REFRESH_TOKEN
 from async_extractor.qbo.auth.lifetimes import look, sentences
 from async_extractor.qbo.client import PLANNING, QueryClient, Spent
 from async_extractor.qbo.counting import count
-from async_extractor.qbo.faults import QueryRefusedFault
 from async_extractor.qbo.query import LAST_UPDATED, Query
 from async_extractor.request import EARLIEST
-from async_extractor.resources import opened_client, opened_warehouse
+from async_extractor.resources import AnyClient, opened_client, opened_warehouse
 from async_extractor.settings import READERS, Settings, warehouse_address
 from async_extractor.warehouse.connection import Address, Connection, backend_pid, connect_first, told
 from async_extractor.warehouse.statements import statement
@@ -72,6 +73,7 @@ class Preflight:
         self.lines: list[Line] = []
         #: Rows of each entity that QuickBooks has counted.
         self.rows: dict[str, int] = {}
+        self._usable = False
         #: QuickBooks' clock less this machine's, in seconds.
         self.clock_difference: float | None = None
 
@@ -85,16 +87,15 @@ class Preflight:
         self._look_at_secrets()
         settings = self._read(lambda: Settings.read(self._secrets, self._profile))
         address = self._read(lambda: warehouse_address(self._secrets))
-        usable = False
         if address is None:
             self._add("postgres", "connection", "error", "not looked at: the POSTGRES_* secrets come first")
         else:
-            usable = await self._look_at_postgres(address, settings)
+            self._usable = await self._look_at_postgres(address, settings)
         self._look_at_mage()
         if settings is None:
             self._add("quickbooks", "connection", "error", "not asked: the secrets come first")
         else:
-            await self._look_at_quickbooks(settings, shared=usable)
+            await self._look_at_quickbooks(settings)
 
     def _add(
         self, area: Area, name: str, severity: Literal["ok", "notice", "error"], message: str, advice: str = ""
@@ -236,49 +237,59 @@ class Preflight:
 
     # QuickBooks
 
-    async def _look_at_quickbooks(self, settings: Settings, *, shared: bool) -> None:
+    async def _look_at_quickbooks(self, settings: Settings) -> None:
         stored = look(self._secrets.get(REFRESH_TOKEN), self._secrets.get(ACCESS_TOKEN), time.time())
         for sentence in sentences(stored):
             name, _, rest = sentence.partition(": ")
             self._add("quickbooks", name, "ok" if stored["connected"] else "notice", rest)
         where = f"company {settings.realm_id}, {settings.environment}, {settings.endpoints.api}"
         with self._refusals("quickbooks", "connection"):
-            async with self.client(settings, shared=shared) as client:
+            async with self._client(settings, QueryClient) as client:
                 with endings(settings, planning=True):
                     await client.authorise()
                 self._add("quickbooks", "access", "ok", f"Intuit gives an access token; {where}")
                 for name in FIRST_CLASS:
-                    await self._count(client, settings, name)
+                    if not await self._count(client, settings, name) and not self.rows:
+                        break  # what is away, or refused, is so for all
         if self.clock_difference is not None:
             self._tell_clock(self.clock_difference)
 
     @contextlib.asynccontextmanager
-    async def client(self, settings: Settings, *, shared: bool) -> AsyncIterator[QueryClient]:
+    async def _client(self, settings: Settings, kind: type[AnyClient]) -> AsyncIterator[AnyClient]:
         """The company's client; within its budget where Postgres can tell it, else one request at a time."""
         limits = (
-            shared_limits(settings.warehouse, settings.realm_id, self._events) if shared else no_limits(self._events)
+            shared_limits(settings.warehouse, settings.realm_id, self._events)
+            if self._usable
+            else no_limits(self._events)
         )
-        async with opened_client(settings, self._secrets, self._events, limits, PLANNING) as client:
+        async with opened_client(settings, self._secrets, self._events, limits, PLANNING, kind) as client:
             yield client
 
-    async def _count(self, client: QueryClient, settings: Settings, name: str) -> None:
-        """Everything that a run could read of it: the same conditions, so the same refusals."""
+    async def probe(self, tell: Callable[[Finding], None]) -> dict[str, Any]:
+        """After `look`: what this company's QuickBooks does. BackfillError when it stops answering."""
+        settings = Settings.read(self._secrets, self._profile)
+        with endings(settings, planning=True):
+            async with self._client(settings, ProbingClient) as client:
+                probe = Probe(client, self.rows, tell)
+                await probe.ask_all()
+        return {**probe.as_dict(), "clock_difference_seconds": self.clock_difference}
+
+    async def _count(self, client: QueryClient, settings: Settings, name: str) -> bool:
+        """Everything that a run could read of it: the same conditions, so the same refusals. Whether it was counted."""
         query = Query(ENTITIES[name], (LAST_UPDATED.at_least(EARLIEST),))
         began = time.time()
         try:
             with endings(settings, planning=True):
-                try:
-                    counted = await count(client, query, Spent(), PLANNING)
-                except QueryRefusedFault as refused:
-                    self._add("quickbooks", name, "error", f"{refused}: this company can't be asked for {name}")
-                    return
+                counted = await count(client, query, Spent(), PLANNING)
+                self.rows[name] = counted.rows
                 clock = clock_of(counted)
         except BackfillError as error:
-            raise type(error)(f"{name}: {error}") from None
+            self._add("quickbooks", name, "error", str(error))
+            return name in self.rows
         middle = datetime.fromtimestamp((began + time.time()) / 2, UTC)
-        self.rows[name] = counted.rows
         self.clock_difference = (clock - middle).total_seconds()
         self._add("quickbooks", name, "ok", f"{counted.rows:,} rows can be read")
+        return True
 
     def _tell_clock(self, difference: float) -> None:
         if abs(difference) <= CLOCK_SECONDS:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
+from typing import TypeVar
 
 import asyncpg
 
@@ -21,6 +22,8 @@ from async_extractor.warehouse.connection import Connection, connect_first, told
 from async_extractor.warehouse.ledger import Ledger
 from async_extractor.warehouse.schema import bring_up_to_date, refuse_what_cannot_be_loaded
 from async_extractor.warehouse.session import Session
+
+AnyClient = TypeVar("AnyClient", bound=QueryClient)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ async def opened(
     """
     async with (
         opened_warehouse(settings, events, entities) as session,
-        opened_client(settings, secrets, events, limits, patience, stop) as client,
+        opened_client(settings, secrets, events, limits, patience, QueryClient, stop) as client,
     ):
         yield Opened(session, Ledger(session), client)
 
@@ -96,15 +99,16 @@ async def opened_client(
     events: Events,
     limits: contextlib.AbstractAsyncContextManager[Limiter],
     patience: Patience | None,
+    kind: type[AnyClient],
     stop: asyncio.Event | None = None,
-) -> AsyncIterator[QueryClient]:
-    """The company's client, behind its limits."""
+) -> AsyncIterator[AnyClient]:
+    """The company's client, of this kind, behind its limits."""
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(http_session(settings.proxy, connections=IN_FLIGHT))
         tokens = AccessTokens(http, settings.endpoints.token, settings.client, secrets, events)
         stack.push_async_callback(tokens.close)
         limiter = await stack.enter_async_context(limits)
-        yield QueryClient(
+        yield kind(
             http,
             settings.endpoints.api,
             settings.realm_id,
