@@ -1,8 +1,7 @@
-"""What every test may ask for: a PostgreSQL server for the session, and a database for each test."""
+"""What every test may ask for: a PostgreSQL server for the session, and an empty database for each test."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import os
@@ -10,14 +9,11 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from async_extractor.warehouse.connection import Address, connect
-from async_extractor.warehouse.schema import bring_up_to_date
 from local_postgres.embedded import EmbeddedPostgres, PostgresAddress
 from tests.support.commands import CommandLine, new_mage
 from tests.support.databases import execute
@@ -27,7 +23,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Database(PostgresAddress):
-    """A database: `host`, `port`, `user`, `password`, `dbname`, and all of it as `dsn`."""
+    """An empty database: `host`, `port`, `user`, `password`, `dbname`, and all of it as `dsn`."""
 
     @property
     def dsn(self) -> str:
@@ -73,45 +69,22 @@ def _own_folder(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
 
 
-def _fresh(server: PostgresAddress, template: str = "template1") -> Iterator[Database]:
+def _fresh(server: PostgresAddress) -> Iterator[Database]:
     name = f"test_{next(_numbers)}"
-    execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    execute(server, f"CREATE DATABASE {name}")
     yield Database(server.host, server.port, server.user, server.password, name)
     execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-@pytest.fixture(scope="session")
-def migrated(postgres_server: PostgresAddress) -> str:
-    """The name of a database with this program's schema and no rows, to be copied: the schema takes longer to make."""
-    server, name = postgres_server, "migrated"
-
-    async def migrate() -> None:
-        connection = await connect(Address(server.host, server.port, name, server.user, server.password))
-        await bring_up_to_date(connection)
-        await connection.close()
-
-    execute(server, f"CREATE DATABASE {name}")
-    # A loop of its own, in a thread: the test that asks first may have one running.
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, migrate()).result()
-    return name
-
-
 @pytest.fixture
-def database(postgres_server: PostgresAddress, migrated: str) -> Iterator[Database]:
-    """A fresh database for one test, its schema up to date; dropped afterwards whoever is still connected."""
-    yield from _fresh(postgres_server, migrated)
-
-
-@pytest.fixture
-def empty_database(postgres_server: PostgresAddress) -> Iterator[Database]:
-    """The same without the schema, as a DBA hands it over."""
+def database(postgres_server: PostgresAddress) -> Iterator[Database]:
+    """A fresh, empty database for one test, dropped afterwards whoever is still connected."""
     yield from _fresh(postgres_server)
 
 
 @pytest.fixture
 def other_database(postgres_server: PostgresAddress) -> Iterator[Database]:
-    """An empty one, to compare the first with."""
+    """A second one, to compare the first with."""
     yield from _fresh(postgres_server)
 
 

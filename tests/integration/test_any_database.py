@@ -20,13 +20,6 @@ from tests.conftest import Database
 from tests.support.backfilling import backfill, in_raw, secrets_for, truth
 from tests.support.databases import execute
 
-
-@pytest.fixture
-def database(empty_database: Database) -> Database:
-    """Without the schema: these tests are about making it."""
-    return empty_database
-
-
 ROLE, PASSWORD = "somebody", "some-body-Qx12"
 
 

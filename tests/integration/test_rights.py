@@ -21,13 +21,6 @@ from tests.support.backfilling import backfill, in_raw, secrets_for, simulate, t
 from tests.support.commands import CommandLine
 from tests.support.databases import execute
 
-
-@pytest.fixture
-def database(empty_database: Database) -> Database:
-    """Without the schema: these tests are about making it."""
-    return empty_database
-
-
 PASSWORDS = {"qbo_owner": "owner-of-tables", "qbo_extractor": "only-what-it-needs", "qbo_reader": "looks-at-it"}
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 ROWS_OF_THE_BUDGET = {"ops.turns", "ops.waiting"}

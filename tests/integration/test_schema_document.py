@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import asyncpg
-import pytest
 
 from async_extractor.warehouse.schema import bring_up_to_date
 from tests.conftest import Database
 from tools.docs.schema_document import DOCUMENT, describe
-
-
-@pytest.fixture
-def database(empty_database: Database) -> Database:
-    """Without the schema: these tests are about making it."""
-    return empty_database
-
 
 _WITHOUT_COMMENT = """
 SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -15,13 +15,6 @@ from qbo_simulator import Simulator, SimulatorConfig
 from tests.conftest import Database
 from tests.support.backfilling import backfill, secrets_for, simulate
 
-
-@pytest.fixture
-def database(empty_database: Database) -> Database:
-    """Without the schema: these tests are about making it."""
-    return empty_database
-
-
 MADE_BY_0_1_0 = Path(__file__).with_name("release_0_1_0.sql").read_text(encoding="utf-8")
 
 # Whatever tells two schemas apart, each as a line.
