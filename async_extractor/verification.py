@@ -141,7 +141,8 @@ class Verification:
         granularity = reconciliation.field.granularity
         for _ in range(MOST_LOOKS):
             counts = await reconciliation.counts(verified)
-            tasks, whole = [*also, *await self._edited_since(as_of)], deep
+            tasks = [*also, *await self._edited_since(as_of)]
+            whole = deep or await reconciliation.counts_can_hide()
             if not whole:
                 tasks += await reconciliation.differing(verified, counts)
                 tasks += [Task(CREATED, window) for window in windows_to_read(broken, MOST_ROWS)]

@@ -69,8 +69,11 @@ class Planner:
         ConfigurationError or IncompleteError when QuickBooks can't be asked.
         """
         request = self._request
-        known = await self._ledger.chunks_in(self._series, request.window)
-        owed = await self._ledger.owed_since(self._series, request.window)
+        # A row that raw had put into the range may have its date elsewhere; there its window may be done, too.
+        ends = [request.window, *again]
+        reaches = Window(min(window.start for window in ends), max(window.end for window in ends))
+        known = await self._ledger.chunks_in(self._series, reaches)
+        owed = await self._ledger.owed_since(self._series, reaches)
         inside = [c for c in known if request.window.contains(c.window)]
         adopted, superseded, left = self._choose(known, inside)
         if again or hollow:
@@ -79,7 +82,7 @@ class Planner:
         pieces = self._settled([*pieces, *(Piece(window, None) for window in again)], as_of)
         if again or hollow:
             read_again = {piece.window for piece in pieces}
-            superseded = [c for c in inside if not c.held and (c.chunk_id in hollow or c.window in read_again)]
+            superseded = [c for c in known if not c.held and (c.chunk_id in hollow or c.window in read_again)]
             gone = {c.chunk_id for c in superseded}
             adopted = [c for c in inside if c.status != "done" and c.chunk_id not in gone]
         edits_from = min(as_of, owed.edits or as_of, since or as_of)

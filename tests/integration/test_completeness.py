@@ -49,9 +49,15 @@ async def run(
 
 
 async def verify(
-    secrets: Any, *, end: str = RANGE[1], field: str = "last_updated", deep: bool = False, repair: bool = False
+    secrets: Any,
+    *,
+    start: str = RANGE[0],
+    end: str = RANGE[1],
+    field: str = "last_updated",
+    deep: bool = False,
+    repair: bool = False,
 ) -> VerificationResult:
-    request = BackfillRequest.parse("items", RANGE[0], end, filter_field=field)
+    request = BackfillRequest.parse("items", start, end, filter_field=field)
     async with Verification(request, secrets, limits=False) as verification:
         return await verification.verify(deep=deep, repair=repair)
 
@@ -423,3 +429,66 @@ async def test_checks_are_kept_all_or_none(database: Any) -> None:
                 await backfill.validate(run_id)
             execute(database, "UPDATE ops.runs SET finished_at = NULL, status = 'running'")
             assert (await backfill.report(run_id)).error == "the checks were not made"
+
+
+# What stands in quarantine, and what a repair reads
+
+NAMELESS = f'{{"SyncToken":"0","Name":"nameless","MetaData":{{"CreateTime":"{DAY}","LastUpdatedTime":"{DAY}"}}}}'
+ODD_ID = item(0)["payload"].replace('"Id":"0"', '"Id":"A7"').replace("Item 0", "\\u0000")
+
+
+@pytest.mark.parametrize("aside", [NAMELESS, ODD_ID], ids=["nameless", "odd-id"])
+async def test_quarantine_that_cannot_be_counted_hides_no_deletion(database: Any, aside: str) -> None:
+    """A record without an Id that QuickBooks can count makes up for a deleted one in both counts."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2), item(3), {"payload": aside})
+        await run(secrets)
+        await plant(simulator, item(1), item(2), {"payload": aside})  # no change data capture lists this deletion
+        assert (await verify(secrets)).status == "different"
+        await run(secrets)
+        assert execute(database, "SELECT id FROM raw.qb_items WHERE deleted_at_utc IS NOT NULL") == [("3",)]
+
+
+async def test_repair_reads_a_day_outside_its_range(database: Any) -> None:
+    """Another hand put a row into the range; the day that it belongs to is a window which was done before."""
+    tampered = """UPDATE raw.qb_items SET payload = payload || '{"Name": "tampered"}',
+                                          last_updated_utc = '2025-06-10T00:00:00Z' WHERE id = '2'"""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2, updated="2025-05-05T10:00:00-07:00"))
+        await run(secrets, start="2025-05-01", end="2025-05-31", chunk="day")
+        await run(secrets, start="2025-06-01", end="2025-06-30")
+        execute(database, tampered)
+        result = await verify(secrets, start="2025-06-01", end="2025-06-30", repair=True)
+        assert result.status == "repaired"
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+async def test_row_to_be_read_again_that_nobody_read(database: Any) -> None:
+    """A repair forgets the versions of what it reads; a row that is left so is told, and mended by the next one."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        await run(secrets)
+        execute(database, "UPDATE raw.qb_items SET last_updated_utc = NULL, sync_token = 0 WHERE id = '2'")
+        result = await verify(secrets)
+        assert (result.status, [f.id for f in result.found.of("misplaced", "missing", "outdated")]) == (
+            "different",
+            ["2"],
+        )
+        assert (await verify(secrets, repair=True)).status == "repaired"
+
+
+async def test_count_of_ids_that_cannot_be(database: Any) -> None:
+    """A QuickBooks that ignores conditions on Ids counts more records than there are Ids: told, not halved for ever."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        bad = item(7)["payload"].replace("Item 7", "\\u0000")
+        await plant(simulator, item(1), {"payload": bad})
+        await run(secrets)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("async_extractor.reconciliation.has_id", lambda _ids: "Active IN (true, false)")
+            result = await run(secrets)
+        assert result.status == "incomplete"
+        assert "no count can be relied on" in (result.error or "")
