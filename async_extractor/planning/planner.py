@@ -119,10 +119,12 @@ class Planner:
         """Whether edits are owed, for what is read now or was read before, or the range reaches into the present."""
         return owed is not None or bool(pieces) or self._request.window.end > as_of - SETTLING
 
-    async def write(self, work: Work, mode: str | None = None, run_id: int | None = None) -> tuple[int, int]:
+    async def write(
+        self, work: Work, mode: str | None = None, run_id: int | None = None, **settings: Any
+    ) -> tuple[int, int]:
         """The work as a run of the ledger: the run's number, and how many chunks it has."""
         if run_id is None:
-            run_id = await self.begin(mode)
+            run_id = await self.begin(mode, **settings)
         return run_id, await self._ledger.write_plan(run_id, self._series, self._request.window, work.plan)
 
     async def begin(self, mode: str | None = None, **settings: Any) -> int:
@@ -134,7 +136,7 @@ class Planner:
             request.window,
             request.chunk,
             request.concurrency,
-            {**versions(), **await self._before_reprocessing(), **settings},
+            {**versions(), **settings},
         )
 
     async def cost(self, work: Work) -> Cost:
@@ -201,7 +203,7 @@ class Planner:
             if piece.window.start < settled
         ]
 
-    async def _before_reprocessing(self) -> dict[str, Any]:
+    async def before_reprocessing(self) -> dict[str, Any]:
         """What the rows of the range say before they are read again, for the proof that it changed nothing."""
         request = self._request
         if request.mode != "reprocess":
