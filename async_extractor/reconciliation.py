@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeGuard
@@ -21,10 +22,11 @@ from async_extractor.events import Events
 from async_extractor.qbo.client import PLANNING, QueryClient, Spent
 from async_extractor.qbo.counting import count
 from async_extractor.qbo.faults import PageFault, TransientFault
-from async_extractor.qbo.paging.reader import WindowReader
+from async_extractor.qbo.paging.reader import BEGINNING, WindowReader
 from async_extractor.qbo.query import (
     CREATED,
     DATE_FIELDS,
+    LAST_UPDATED,
     LOOK_BACK,
     MOST_CHANGES,
     MOST_ROWS,
@@ -354,8 +356,9 @@ class Reconciliation:
 
         An Id is absent only where COUNT(*) says so too: a record that can't be read is not a deleted one.
         """
-        records: dict[str, Any] = {}
-        unserved: set[str] = set()
+        records, unserved = await self._read_all({i for i in ids if not _can_be_counted(i)})
+        inside = set(unserved)
+        ids = list(filter(_can_be_counted, ids))
         waiting = [list(ids[start : start + IDS_A_LOOKUP]) for start in range(0, len(ids), IDS_A_LOOKUP)]
         while waiting:
             some = waiting.pop()
@@ -374,8 +377,23 @@ class Reconciliation:
             else:
                 middle = (len(absent) + 1) // 2
                 waiting += [part for part in (absent[:middle], absent[middle:]) if part]
-        inside = await self._in_range(verified, sorted(unserved))
+        inside.update(await self._in_range(verified, sorted(unserved - inside)))
         return LookedUp(records, frozenset(unserved), frozenset(inside))
+
+    async def _read_all(self, ids: AbstractSet[str]) -> tuple[dict[str, Any], set[str]]:
+        """The records with these Ids, which can't be asked for by them, by reading all; and the Ids that may be among
+        those that nobody can read."""
+        records: dict[str, Any] = {}
+        unread = 0
+        if ids:
+            reader = WindowReader(self._client, self._request.entity, self._events)
+            try:
+                async for page in reader.pages(LAST_UPDATED, BEGINNING, None):
+                    records.update((record.id, record) for record in page.records if record.id in ids)
+                    unread += len(page.unreadable) + len(page.poisoned)
+            finally:
+                _charge(self._spent, reader.spent.take())
+        return records, set(ids - records.keys()) if unread else set()
 
 
 def _can_be_counted(record_id: str | None) -> TypeGuard[str]:

@@ -26,7 +26,7 @@ from async_extractor.settings import Secrets, Settings
 from async_extractor.warehouse.events import keep_events
 from async_extractor.warehouse.ledger import Ledger, Series
 from async_extractor.warehouse.loader import WorkerSession
-from async_extractor.warehouse.session import Session, WarehouseLost
+from async_extractor.warehouse.session import CLOSING_SECONDS, Session, WarehouseLost
 
 T = TypeVar("T")
 # The report of a run that was told to stop waits for nobody who holds its tables.
@@ -104,8 +104,9 @@ class Run:
     async def close(self) -> None:
         """Closes what `open` opened. A run that has not ended goes on in the next stage."""
         if self._entered is not None:
-            with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, OSError):
-                await self.ledger.leave_run(self._entered)
+            # That nobody works on it shows by the backend's end, too.
+            with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(self.ledger.leave_run(self._entered), CLOSING_SECONDS)
         await self._closing.aclose()
 
     async def enter(self, run_id: int) -> None:
@@ -113,10 +114,13 @@ class Run:
         self._entered = run_id
         await self.ledger.enter_run(run_id)
 
-    async def unless_stopped(self, work: Awaitable[T]) -> T:
-        """What the work comes to. Raises IncompleteError when the run is told to stop, whatever the work waits for."""
+    async def unless_stopped(self, work: Awaitable[T], grace: float = 0.0) -> T:
+        """What the work comes to. Raises IncompleteError when the run is told to stop, whatever the work waits for.
+
+        `grace` seconds are for work that hears of it by itself.
+        """
         try:
-            return await unless_stopped(self.stopping, work)
+            return await unless_stopped(self.stopping, work, grace)
         except StoppedFault:
             raise IncompleteError(f"{self.stopped_for} before it was done; run the same again to resume") from None
 

@@ -80,7 +80,7 @@ class Verification:
         async with run.closed_on_error(run_id):
             as_of = await run.planner.clock()
             await run.ledger.record_clock(run_id, as_of)
-            return await run.unless_stopped(self._verify(run_id, as_of, deep=deep, repair=repair))
+            return await run.unless_stopped(self._verify(run_id, as_of, deep=deep, repair=repair), grace=1.5)
 
     async def _verify(self, run_id: int, as_of: datetime, *, deep: bool, repair: bool) -> VerificationResult:
         run = self._run

@@ -63,6 +63,10 @@ class Extraction:
                 worker.result()
             if len(self._retired) == concurrency:
                 raise self._retired[-1]
+        except asyncio.CancelledError:
+            for worker in workers:
+                worker.cancel()
+            raise
         except BaseException:
             self._stop.set()
             raise
