@@ -104,7 +104,7 @@ class Backfill:
         """What `plan` would come to, without writing it. Raises as `plan` does."""
         planner = self._run.planner
         with endings(self.settings):
-            return await planner.cost(await planner.work())
+            return await planner.cost(await self._run.unless_stopped(planner.work()))
 
     async def extract(self, run_id: int) -> None:
         """Reads and loads the run's chunks.

@@ -108,7 +108,7 @@ class Reconciled:
     @property
     def whole(self) -> bool:
         """Whether every difference has a record's name, so that what QuickBooks hasn't is known."""
-        return self.unexplained == 0
+        return self.unexplained == 0 and self.in_raw - self.at_source <= len(self.compared.findings)
 
 
 class Reconciliation:

@@ -122,7 +122,10 @@ class Run:
         try:
             return await unless_stopped(self.stopping, work, grace)
         except StoppedFault:
-            raise IncompleteError(f"{self.stopped_for} before it was done; run the same again to resume") from None
+            raise self._stopped() from None
+
+    def _stopped(self) -> IncompleteError:
+        return IncompleteError(f"{self.stopped_for} before it was done; run the same again to resume")
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
@@ -161,6 +164,8 @@ class Run:
         since, as_of, now, asked = await self.ledger.deletions_owed(run_id)
         listed = await self.reconciliation.mark_reported(since, now)
         reconciled = await self.reconciliation.reconcile(self.reconciliation.verified(as_of), as_of)
+        lost = [f.moment for f in reconciled.compared.of("missing", "outdated") if f.moment is not None]
+        await self.ledger.reopen(self.series, lost)
         marked = await self.reconciliation.mark_deleted(reconciled.surplus)
         reconciled = reconciled.without_surplus()
         if listed.complete:
@@ -184,7 +189,7 @@ class Run:
         try:
             yield
         except Exception as error:
-            ending = ending_of(error, self.settings)
+            ending = self._stopped() if isinstance(error, StoppedFault) else ending_of(error, self.settings)
             with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, OSError):
                 await self.end_early(run_id, ending or IncompleteError(f"{type(error).__name__}: {error}"))
             if ending is None:

@@ -189,9 +189,9 @@ class Verification:
         """What was edited since raw is known to have all edits: counts don't show it where it stays in the range."""
         run = self._run
         if self.request.filter_field == "last_updated":
-            since = await (await run.session.live()).fetchval(statement("read_until"), *run.series.key)
+            since = await (await run.session.live()).fetchval(statement("read_until"), *run.series.key, as_of)
         else:
-            since = (await run.ledger.owed_since(run.series, self.request.window)).edits
+            since = (await run.ledger.owed_since(run.series, self.request.window, as_of)).edits
         if since is None or not since - SETTLING < as_of:
             return []
         return [Task(LAST_UPDATED, Window(since - SETTLING, as_of))]

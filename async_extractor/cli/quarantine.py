@@ -129,7 +129,6 @@ def retry(
             "filter_field": field.get(entry["kind"], entry["filter_field"]),
         }
         for entry in entries
-        if entry["window_end"] is not None
     }
     if not chunks:
         print(as_json({"retried": 0}) if json_lines else "Nothing to retry: nothing is in quarantine.", flush=True)

@@ -73,12 +73,12 @@ class Planner:
         ends = [request.window, *again]
         reaches = Window(min(window.start for window in ends), max(window.end for window in ends))
         known = await self._ledger.chunks_in(self._series, reaches)
-        owed = await self._ledger.owed_since(self._series, reaches)
         inside = [c for c in known if request.window.contains(c.window)]
         adopted, superseded, left = self._choose(known, inside)
         if again or hollow:
             left = []
         pieces, as_of, source_count = await self._cut(left)
+        owed = await self._ledger.owed_since(self._series, reaches, as_of)
         pieces = self._settled([*pieces, *(Piece(window, None) for window in again)], as_of)
         if again or hollow:
             read_again = {piece.window for piece in pieces}
