@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from async_extractor.checks.bisection import CountsByHour, differing
 from async_extractor.checks.comparison import Compared, Comparison, Finding, LookedUp
@@ -20,11 +21,12 @@ from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
 from async_extractor.qbo.client import PLANNING, QueryClient, Spent
 from async_extractor.qbo.counting import count
-from async_extractor.qbo.faults import PageFault
-from async_extractor.qbo.paging.reader import WindowReader
+from async_extractor.qbo.faults import PageFault, TransientFault
+from async_extractor.qbo.paging.reader import BEGINNING, WindowReader
 from async_extractor.qbo.query import (
     CREATED,
     DATE_FIELDS,
+    LAST_UPDATED,
     LOOK_BACK,
     MOST_CHANGES,
     MOST_ROWS,
@@ -106,7 +108,7 @@ class Reconciled:
     @property
     def whole(self) -> bool:
         """Whether every difference has a record's name, so that what QuickBooks hasn't is known."""
-        return self.unexplained == 0
+        return self.unexplained == 0 and self.in_raw - self.at_source <= len(self.compared.findings)
 
 
 class Reconciliation:
@@ -180,12 +182,17 @@ class Reconciliation:
         return int(tag.rpartition(" ")[2])
 
     async def reconcile(self, verified: Window | None, read_until: datetime) -> Reconciled:
-        """The counts of the range, and the records that differ where these do. Raises as the client does."""
+        """The counts of the range, and the records that differ where these do. Raises as the client does.
+
+        A record in quarantine that can't be left out of the counts may hide one that was merged away, which no list of
+        changes tells: all is compared then.
+        """
         if verified is None:
             return Reconciled(0, 0, Compared(), 0)
         for _ in range(MOST_LOOKS):
             counts = await self.counts(verified)
-            tasks = await self.differing(verified, counts)
+            hidden = await self.counts_can_hide()
+            tasks = [Task(self.field, verified)] if hidden else await self.differing(verified, counts)
             compared, _ = await self.compare(tasks, verified, read_until)
             left_over = await self.unexplained(verified, counts, compared)
             result = Reconciled(counts.at_source, counts.in_raw, compared, left_over)
@@ -195,7 +202,7 @@ class Reconciliation:
 
     async def counts(self, verified: Window) -> Counts:
         """QuickBooks' count of the range and raw's."""
-        ids = [i for i in await self._quarantined() if i.isascii() and i.isdigit()]
+        ids = sorted(filter(_can_be_counted, await self._quarantined()))
         aside = await self._in_range(verified, ids)
         there = await self._counted_in_raw(verified, aside)
         hours = await self.hours(verified)
@@ -231,6 +238,8 @@ class Reconciliation:
         there = await self._count_of(ids, verified)
         if there in (0, len(ids)):
             return list(ids) if there else []
+        if there > len(ids):
+            raise TransientFault(f"QuickBooks counts {there:,} records of {len(ids):,} Ids: no count can be relied on")
         middle = len(ids) // 2
         return [*await self._in_range(verified, ids[:middle]), *await self._in_range(verified, ids[middle:])]
 
@@ -239,8 +248,12 @@ class Reconciliation:
         found = await self._session.do(lambda c: c.fetchval(query, verified.start, verified.end, field, list(ids)))
         return int(found)
 
-    async def _quarantined(self) -> list[str]:
-        """The Ids that stand in quarantine."""
+    async def counts_can_hide(self) -> bool:
+        """Whether records stand in quarantine that can't be left out of a count."""
+        return not all(map(_can_be_counted, await self._quarantined()))
+
+    async def _quarantined(self) -> list[str | None]:
+        """The Ids that stand in quarantine; None for records without one."""
         entity = self._request.entity.name
         rows = await self._session.do(
             lambda c: c.fetch(statement("standing_quarantine"), self._settings.realm_id, entity)
@@ -256,7 +269,7 @@ class Reconciliation:
     ) -> tuple[Compared, list[Window]]:
         """The windows against raw, several at once; and those of CreateTime of which all was compared and equal."""
         entity = self._request.entity
-        quarantined = set(await self._quarantined())
+        quarantined = {i for i in await self._quarantined() if i is not None}
         total, clean = Compared(), list[Window]()
         waiting = list(reversed(tasks))
 
@@ -343,8 +356,9 @@ class Reconciliation:
 
         An Id is absent only where COUNT(*) says so too: a record that can't be read is not a deleted one.
         """
-        records: dict[str, Any] = {}
-        unserved: set[str] = set()
+        records, unserved = await self._read_all({i for i in ids if not _can_be_counted(i)})
+        inside = set(unserved)
+        ids = list(filter(_can_be_counted, ids))
         waiting = [list(ids[start : start + IDS_A_LOOKUP]) for start in range(0, len(ids), IDS_A_LOOKUP)]
         while waiting:
             some = waiting.pop()
@@ -363,8 +377,28 @@ class Reconciliation:
             else:
                 middle = (len(absent) + 1) // 2
                 waiting += [part for part in (absent[:middle], absent[middle:]) if part]
-        inside = await self._in_range(verified, sorted(unserved))
+        inside.update(await self._in_range(verified, sorted(unserved - inside)))
         return LookedUp(records, frozenset(unserved), frozenset(inside))
+
+    async def _read_all(self, ids: AbstractSet[str]) -> tuple[dict[str, Any], set[str]]:
+        """The records with these Ids, which can't be asked for by them, by reading all; and the Ids that may be among
+        those that nobody can read."""
+        records: dict[str, Any] = {}
+        unread = 0
+        if ids:
+            reader = WindowReader(self._client, self._request.entity, self._events)
+            try:
+                async for page in reader.pages(LAST_UPDATED, BEGINNING, None):
+                    records.update((record.id, record) for record in page.records if record.id in ids)
+                    unread += len(page.unreadable) + len(page.poisoned)
+            finally:
+                _charge(self._spent, reader.spent.take())
+        return records, set(ids - records.keys()) if unread else set()
+
+
+def _can_be_counted(record_id: str | None) -> TypeGuard[str]:
+    """Whether QuickBooks can be asked for the record by its Id: it has one, of digits."""
+    return record_id is not None and record_id.isascii() and record_id.isdigit()
 
 
 def _charge(account: Spent, cost: Spent) -> None:

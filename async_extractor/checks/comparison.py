@@ -229,8 +229,7 @@ class Comparison:
 
     async def _explain(self, rows: Sequence[Any], compared: Compared) -> None:
         """Rows of raw that QuickBooks didn't give for the window: deleted there, edited since, or wrong here."""
-        # QuickBooks' Ids are digits; one that isn't was never there, and asking for it is an error of its own.
-        looked_up = await self._look_up([row["id"] for row in rows if row["id"].isascii() and row["id"].isdigit()])
+        looked_up = await self._look_up([row["id"] for row in rows])
         for row in rows:
             record = looked_up.records.get(row["id"])
             if row["id"] in looked_up.unserved:

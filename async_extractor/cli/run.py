@@ -6,8 +6,8 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -30,6 +30,12 @@ from async_extractor.mage.secrets import MageSecrets
 from async_extractor.monitoring.progress import ProgressLines
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
+from async_extractor.verification import Verification
+
+T = TypeVar("T")
+
+# A run that was told to stop has this long to release its chunks and to say so in the ledger.
+STOP_SECONDS = 4.0
 
 ENTITY = typer.Argument(..., help="invoices, customers or items")
 FECHA_INICIO = typer.Option(..., "--fecha-inicio", help="First day (2024-01-01), or a timestamp with an offset or Z")
@@ -115,10 +121,9 @@ def run_requests(
 async def _run(
     request: BackfillRequest, secrets: MageSecrets, listeners: list[Listener], *, limits: bool, profile: str
 ) -> BackfillResult:
-    async with Backfill(request, secrets, listeners, limits=limits, profile=profile) as backfill:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, backfill.stop, f"stopped by {number.name}")
+    backfill = Backfill(request, secrets, listeners, limits=limits, profile=profile)
+
+    async def work() -> BackfillResult:
         run_id = await backfill.plan()
         try:
             await backfill.extract(run_id)
@@ -128,6 +133,34 @@ async def _run(
             for listener in listeners:
                 listener(Event("incomplete", "extract", "warning", str(error)))
         return await backfill.report(run_id)
+
+    return await until_signalled(backfill, work)
+
+
+async def until_signalled(stoppable: Backfill | Verification, work: Callable[[], Awaitable[T]]) -> T:
+    """What the work in the opened run comes to. SIGTERM and Ctrl-C stop it.
+
+    A Postgres that hangs or is away can't be told of that: then it is left, and the next command closes the run.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    told: list[str] = []
+
+    def stop(reason: str) -> None:
+        stoppable.stop(reason)
+        told.append(reason)
+        if task is not None:
+            loop.call_later(STOP_SECONDS, task.cancel)
+
+    try:
+        async with stoppable:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stop, f"stopped by {number.name}")
+            return await work()
+    except asyncio.CancelledError:
+        if not told:
+            raise
+        why = "Postgres did not answer, so that the next command closes the run"
+        raise IncompleteError(f"{told[0]}; {why}") from None
 
 
 def _refused(entity: str, error: BackfillError) -> dict[str, Any]:

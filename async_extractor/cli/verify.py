@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from collections.abc import Sequence
 
 import typer
@@ -23,6 +22,7 @@ from async_extractor.cli.run import (
     NO_LIMITS,
     PROFILE,
     PlainLines,
+    until_signalled,
 )
 from async_extractor.cli.screen import screen
 from async_extractor.errors import BackfillError, IncompleteError
@@ -62,7 +62,7 @@ def verify(
         )
         secrets = MageSecrets.locate(profile=profile)
         verification = Verification(request, secrets, [PlainLines()], limits=not no_limits, profile=profile)
-        result = asyncio.run(_verify(verification, deep=deep, repair=repair))
+        result = asyncio.run(until_signalled(verification, lambda: verification.verify(deep=deep, repair=repair)))
     except BackfillError as error:
         if as_json:
             refused = {"run_id": None, "entity": entity, "status": "failed"}
@@ -75,14 +75,6 @@ def verify(
     if result.status == "different":
         raise IncompleteError(_what_now(result, repaired=repair))
     return 0
-
-
-async def _verify(verification: Verification, *, deep: bool, repair: bool) -> VerificationResult:
-    async with verification:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, verification.stop, f"stopped by {number.name}")
-        return await verification.verify(deep=deep, repair=repair)
 
 
 def _what_now(result: VerificationResult, *, repaired: bool) -> str:
