@@ -46,7 +46,7 @@ test-all: lint  ## every test, also those that run for minutes
 	@$(BIN)/python -m tests.side_by_side
 
 test-compose: install  ## the Docker stack for real: first start, triggers, restarts, rotation, down and up
-	@$(BIN)/python -m pytest tests/compose -v -s
+	@NOTHING_LEFT_OUT=1 $(BIN)/python -m pytest tests/compose -v -s
 
 coverage: install  ## lines and branches that the tests reach, processes they start included
 	@mkdir -p .state/coverage && $(BIN)/python -m coverage erase --rcfile tests/coverage.ini

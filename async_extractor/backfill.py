@@ -79,8 +79,9 @@ class Backfill:
         run, planner = self._run, self._run.planner
         with endings(self.settings):
             async with run.alone():
-                work = await planner.work()
-                run_id, chunks = await planner.write(work)
+                work = await run.unless_stopped(planner.work())
+                before = await run.unless_stopped(planner.before_reprocessing())
+                run_id, chunks = await planner.write(work, **before)
             await run.enter(run_id)
             cost = await planner.cost(work)
             await run.count_requests(run_id)
@@ -103,7 +104,7 @@ class Backfill:
         """What `plan` would come to, without writing it. Raises as `plan` does."""
         planner = self._run.planner
         with endings(self.settings):
-            return await planner.cost(await planner.work())
+            return await planner.cost(await self._run.unless_stopped(planner.work()))
 
     async def extract(self, run_id: int) -> None:
         """Reads and loads the run's chunks.
@@ -133,29 +134,29 @@ class Backfill:
         run = self._run
         await run.enter(run_id)
         async with run.closed_on_error(run_id):
-            reconciled = await run.reconcile(run_id)
-            validator = Validator(await run.session.live(), self.request.entity, self.settings.raw_schema)
-            repair = suggested_commands.verify(
-                self.request.entity.name, self.request.window, self.request.filter_field, repair=True
-            )
-            source = findings.source_rows(
-                reconciled.compared,
-                reconciled.at_source,
-                reconciled.in_raw,
-                unexplained=reconciled.unexplained,
-                whole=False,
-                repair=repair,
-                # A change that moves no time is none that a backfill can know of (docs/decisions/10-completeness.md).
-                harmless={"unmoved", "altered", "unheld"},
-            )
-            sound = source.severity != "error"
-            made = await validator.check(
-                run_id, self.request.filter_field, self.request.window, reconciled, sound=sound
-            )
-            checks = [source, *made]
-            await validator.write(run_id, checks)
+            checks = await run.unless_stopped(self._check(run_id))
         await run.count_requests(run_id)
         run.tell(checks)
+        return checks
+
+    async def _check(self, run_id: int) -> list[CheckResult]:
+        run, request = self._run, self.request
+        reconciled = await run.reconcile(run_id)
+        validator = Validator(await run.session.live(), request.entity, self.settings.raw_schema)
+        source = findings.source_rows(
+            reconciled.compared,
+            reconciled.at_source,
+            reconciled.in_raw,
+            unexplained=reconciled.unexplained,
+            whole=False,
+            repair=suggested_commands.verify(request.entity.name, request.window, request.filter_field, repair=True),
+            # A change that moves no time is none that a backfill can know of (docs/decisions/10-completeness.md).
+            harmless={"unmoved", "altered", "unheld"},
+        )
+        sound = source.severity != "error"
+        made = await validator.check(run_id, request.filter_field, request.window, reconciled, sound=sound)
+        checks = [source, *made]
+        await validator.write(run_id, checks)
         return checks
 
     async def has_ended(self, run_id: int) -> bool:

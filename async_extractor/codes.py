@@ -51,6 +51,15 @@ EVENTS = (
         "Make Mage's database writable; until then the new token is in this process only.",
     ),
     Code(
+        "QBF-W104",
+        "token_waits",
+        (
+            "Another process of this company is refreshing the access token, and takes long.",
+            "Otro proceso de esta empresa está renovando el access token y se demora.",
+        ),
+        "It goes on by itself when that one ends. A process that was suspended has to be continued or ended.",
+    ),
+    Code(
         "QBF-I201",
         "planned",
         ("The range was cut into chunks in the ledger.", "El rango se dividió en tramos en la bitácora."),

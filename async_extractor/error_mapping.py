@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import asyncpg
 
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
-from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
+from async_extractor.qbo.faults import AuthorizationFault, QboFault, StoppedFault, TransientFault
 from async_extractor.settings import Settings
 from async_extractor.warehouse.connection import is_passing, needs_a_person, told
 from async_extractor.warehouse.session import WarehouseLost
@@ -16,9 +16,14 @@ from async_extractor.warehouse.session import WarehouseLost
 
 @contextlib.contextmanager
 def endings(settings: Settings, *, planning: bool = False) -> Iterator[None]:
-    """Whatever a person can act on leaves this block as a BackfillError."""
+    """Whatever a person can act on leaves this block as a BackfillError.
+
+    A StoppedFault does as it is: its run knows who told it to stop.
+    """
     try:
         yield
+    except StoppedFault:
+        raise
     except Exception as error:
         ending = ending_of(error, settings, planning=planning)
         if ending is None:

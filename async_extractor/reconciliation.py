@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeGuard
@@ -20,7 +21,7 @@ from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
 from async_extractor.qbo.client import PLANNING, QueryClient, Spent
 from async_extractor.qbo.counting import count
-from async_extractor.qbo.faults import PageFault, QueryRefusedFault
+from async_extractor.qbo.faults import PageFault, QueryRefusedFault, TransientFault
 from async_extractor.qbo.paging.reader import BEGINNING, WindowReader
 from async_extractor.qbo.query import (
     CREATED,
@@ -111,7 +112,8 @@ class Reconciled:
     @property
     def whole(self) -> bool:
         """Whether every difference has a record's name, so that what QuickBooks hasn't is known."""
-        return self.unexplained == 0
+        explained = len(self.compared.findings) - len(self.compared.of("superseded"))
+        return self.unexplained == 0 and self.in_raw - self.at_source <= explained
 
 
 class Reconciliation:
@@ -202,15 +204,16 @@ class Reconciliation:
     async def reconcile(self, verified: Window | None, read_until: datetime, *, listed: bool = True) -> Reconciled:
         """The counts of the range, and the records that differ where these do. Raises as the client does.
 
-        `listed`: change data capture has told what was deleted. Otherwise counts that agree may hide a deleted record
-        behind one in quarantine, so that all is compared then, or where it is a page anyway.
+        A record in quarantine that can't be left out of the counts may hide one that was merged away, which no list of
+        changes tells: all is compared then. `listed`: change data capture has told what was deleted; an entity that it
+        hasn't is compared where it is a page anyway.
         """
         if verified is None:
             return Reconciled(0, 0, Compared(), 0)
         for _ in range(MOST_LOOKS):
             counts = await self.counts(verified)
-            one_page = not self._asks_for_changes and max(counts.at_source, counts.in_raw) < MOST_ROWS
-            if not listed and (one_page or await self._uncountable()):
+            in_one_page = not self._asks_for_changes and max(counts.at_source, counts.in_raw) < MOST_ROWS
+            if await self.counts_can_hide() or (not listed and in_one_page):
                 tasks = [Task(self.field, verified)] if counts.at_source or counts.in_raw else []
             else:
                 tasks = await self.differing(verified, counts)
@@ -224,7 +227,7 @@ class Reconciliation:
 
     async def counts(self, verified: Window) -> Counts:
         """QuickBooks' count of the range and raw's."""
-        ids = sorted(filter(_countable, await self._quarantined()))
+        ids = sorted(filter(_can_be_counted, await self._quarantined()))
         aside = await self._in_range(verified, ids)
         there = await self._counted_in_raw(verified, aside)
         hours = await self.hours(verified)
@@ -260,6 +263,8 @@ class Reconciliation:
         there = await self._count_of(ids, verified)
         if there in (0, len(ids)):
             return list(ids) if there else []
+        if there > len(ids):
+            raise TransientFault(f"QuickBooks counts {there:,} records of {len(ids):,} Ids: no count can be relied on")
         middle = len(ids) // 2
         return [*await self._in_range(verified, ids[:middle]), *await self._in_range(verified, ids[middle:])]
 
@@ -267,6 +272,18 @@ class Reconciliation:
         query, field = statement("counted_in_raw", **self._table), self._request.filter_field
         found = await self._session.do(lambda c: c.fetchval(query, verified.start, verified.end, field, list(ids)))
         return int(found)
+
+    async def counts_can_hide(self) -> bool:
+        """Whether records stand in quarantine that can't be left out of a count."""
+        return not all(map(_can_be_counted, await self._quarantined()))
+
+    async def _quarantined(self) -> list[str | None]:
+        """The Ids that stand in quarantine; None for records without one."""
+        entity = self._request.entity.name
+        rows = await self._session.do(
+            lambda c: c.fetch(statement("standing_quarantine"), self._settings.realm_id, entity)
+        )
+        return [row["record_id"] for row in rows]
 
     async def compare(
         self,
@@ -322,17 +339,6 @@ class Reconciliation:
             raise IncompleteError(f"{stopped()} before all was compared; run the same again")
         return total, clean
 
-    async def _uncountable(self) -> bool:
-        """Whether records stand in quarantine that can't be left out of a count."""
-        return not all(map(_countable, await self._quarantined()))
-
-    async def _quarantined(self) -> set[str | None]:
-        """The Ids that stand in quarantine; None for those without one."""
-        rows = await self._session.do(
-            lambda c: c.fetch(statement("standing_quarantine"), self._settings.realm_id, self._request.entity.name)
-        )
-        return {row["record_id"] for row in rows}
-
     async def count(self, window: Window) -> int:
         """QuickBooks' COUNT(*) of a window."""
         return await self._count(self._query_of(window))
@@ -375,10 +381,9 @@ class Reconciliation:
 
         An Id is absent only where COUNT(*) says so too: a record that can't be read is not a deleted one.
         """
-        if ids and not self._request.entity.digits:
-            return await self._look_up_in_all(set(ids))
-        records: dict[str, Any] = {}
-        unserved: set[str] = set()
+        records, unserved = await self._read_all({i for i in ids if not _can_be_counted(i)})
+        inside = set(unserved)
+        ids = list(filter(_can_be_counted, ids))
         waiting = [list(ids[start : start + IDS_A_LOOKUP]) for start in range(0, len(ids), IDS_A_LOOKUP)]
         while waiting:
             some = waiting.pop()
@@ -397,26 +402,27 @@ class Reconciliation:
             else:
                 middle = (len(absent) + 1) // 2
                 waiting += [part for part in (absent[:middle], absent[middle:]) if part]
-        inside = await self._in_range(verified, sorted(unserved))
+        inside.update(await self._in_range(verified, sorted(unserved - inside)))
         return LookedUp(records, frozenset(unserved), frozenset(inside))
 
-    async def _look_up_in_all(self, ids: set[str]) -> LookedUp:
-        """Of Ids that can't be asked for: all records are read, which are few. One that can't be is nobody's."""
-        reader = WindowReader(self._client, self._request.entity, self._events)
+    async def _read_all(self, ids: AbstractSet[str]) -> tuple[dict[str, Any], set[str]]:
+        """The records with these Ids, which can't be asked for by them, by reading all; and the Ids that may be among
+        those that nobody can read."""
         records: dict[str, Any] = {}
         unread = 0
-        try:
-            async for page in reader.pages(LAST_UPDATED, BEGINNING, None):
-                records.update((record.id, record) for record in page.records if record.id in ids)
-                unread += len(page.unreadable) + len(page.poisoned)
-        finally:
-            _charge(self._spent, reader.spent.take())
-        unserved = frozenset(ids - records.keys()) if unread else frozenset()
-        return LookedUp(records, unserved, unserved)
+        if ids:
+            reader = WindowReader(self._client, self._request.entity, self._events)
+            try:
+                async for page in reader.pages(LAST_UPDATED, BEGINNING, None):
+                    records.update((record.id, record) for record in page.records if record.id in ids)
+                    unread += len(page.unreadable) + len(page.poisoned)
+            finally:
+                _charge(self._spent, reader.spent.take())
+        return records, set(ids - records.keys()) if unread else set()
 
 
-def _countable(record_id: str | None) -> TypeGuard[str]:
-    """Whether QuickBooks can be asked to count the record: it has an Id, of digits."""
+def _can_be_counted(record_id: str | None) -> TypeGuard[str]:
+    """Whether QuickBooks can be asked for the record by its Id: it has one, of digits."""
     return record_id is not None and record_id.isascii() and record_id.isdigit()
 
 

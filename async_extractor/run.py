@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from typing import TypeVar
 
 import asyncpg
 
@@ -15,7 +16,8 @@ from async_extractor.events import Diary, Events, Listener
 from async_extractor.extraction.workers import Extraction
 from async_extractor.limits import no_limits, shared_limits
 from async_extractor.planning.planner import Planner
-from async_extractor.qbo.client import Patience, QueryClient, Spent
+from async_extractor.qbo.client import Patience, QueryClient, Spent, unless_stopped
+from async_extractor.qbo.faults import StoppedFault
 from async_extractor.reconciliation import Reconciled, Reconciliation
 from async_extractor.report.files import keep_report
 from async_extractor.request import BackfillRequest
@@ -24,7 +26,11 @@ from async_extractor.settings import Secrets, Settings
 from async_extractor.warehouse.events import keep_events
 from async_extractor.warehouse.ledger import Ledger, Series
 from async_extractor.warehouse.loader import WorkerSession
-from async_extractor.warehouse.session import Session, WarehouseLost
+from async_extractor.warehouse.session import CLOSING_SECONDS, Session, WarehouseLost
+
+T = TypeVar("T")
+# The report of a run that was told to stop waits for nobody who holds its tables.
+STOPPED_REPORT_SECONDS = 0.5
 
 
 class Run:
@@ -106,8 +112,9 @@ class Run:
     async def close(self) -> None:
         """Closes what `open` opened. A run that has not ended goes on in the next stage."""
         if self._entered is not None:
-            with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, OSError):
-                await self.ledger.leave_run(self._entered)
+            # That nobody works on it shows by the backend's end, too.
+            with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(self.ledger.leave_run(self._entered), CLOSING_SECONDS)
         await self._closing.aclose()
 
     async def enter(self, run_id: int) -> None:
@@ -115,10 +122,23 @@ class Run:
         self._entered = run_id
         await self.ledger.enter_run(run_id)
 
+    async def unless_stopped(self, work: Awaitable[T], grace: float = 0.0) -> T:
+        """What the work comes to. Raises IncompleteError when the run is told to stop, whatever the work waits for.
+
+        `grace` seconds are for work that hears of it by itself.
+        """
+        try:
+            return await unless_stopped(self.stopping, work, grace)
+        except StoppedFault:
+            raise self._stopped() from None
+
+    def _stopped(self) -> IncompleteError:
+        return IncompleteError(f"{self.stopped_for} before it was done; run the same again to resume")
+
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """While nobody else plans this company's entity; the same session may enter twice."""
-        await self.ledger.lock_planning(self.series)
+        await self.unless_stopped(self.ledger.lock_planning(self.series))
         try:
             yield
         finally:
@@ -154,6 +174,8 @@ class Run:
         reconciled = await self.reconciliation.reconcile(
             self.reconciliation.verified(as_of), as_of, listed=listed.complete
         )
+        lost = [f.moment for f in reconciled.compared.of("missing", "outdated") if f.moment is not None]
+        await self.ledger.reopen(self.series, lost)
         marked = await self.reconciliation.mark_deleted(reconciled.surplus)
         reconciled = reconciled.without_surplus()
         if listed.complete:
@@ -177,9 +199,7 @@ class Run:
         try:
             yield
         except Exception as error:
-            ending = ending_of(error, self.settings)
-            if isinstance(ending, IncompleteError) and self.stopped_for and self.stopped_for not in str(ending):
-                ending = IncompleteError(f"{self.stopped_for}: {ending}; run the same again to resume")
+            ending = self._stopped() if isinstance(error, StoppedFault) else ending_of(error, self.settings)
             with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, OSError):
                 await self.end_early(run_id, ending or IncompleteError(f"{type(error).__name__}: {error}"))
             if ending is None:
@@ -195,7 +215,8 @@ class Run:
 
     async def write_report(self, run_id: int) -> None:
         """Keeps the report's files."""
-        await keep_report(self.session, run_id, self.request.lang, self.events)
+        seconds = STOPPED_REPORT_SECONDS if self.stopping.is_set() else None
+        await keep_report(self.session, run_id, self.request.lang, self.events, seconds)
 
     async def count_requests(self, run_id: int) -> None:
         """What has been asked since the last time, and the events worth keeping, into the ledger."""

@@ -80,7 +80,7 @@ class Verification:
         async with run.closed_on_error(run_id):
             as_of = await run.planner.clock()
             await run.ledger.record_clock(run_id, as_of)
-            return await self._verify(run_id, as_of, deep=deep, repair=repair)
+            return await run.unless_stopped(self._verify(run_id, as_of, deep=deep, repair=repair), grace=1.5)
 
     async def _verify(self, run_id: int, as_of: datetime, *, deep: bool, repair: bool) -> VerificationResult:
         run = self._run
@@ -141,7 +141,8 @@ class Verification:
         granularity = reconciliation.field.granularity
         for _ in range(MOST_LOOKS):
             counts = await reconciliation.counts(verified)
-            tasks, whole = [*also, *await self._edited_since(as_of)], deep
+            tasks = [*also, *await self._edited_since(as_of)]
+            whole = deep or await reconciliation.counts_can_hide()
             if not whole:
                 tasks += await reconciliation.differing(verified, counts)
                 tasks += [Task(CREATED, window) for window in windows_to_read(broken, MOST_ROWS)]
@@ -190,9 +191,9 @@ class Verification:
         """What was edited since raw is known to have all edits: counts don't show it where it stays in the range."""
         run = self._run
         if self.request.filter_field == "last_updated":
-            since = await (await run.session.live()).fetchval(statement("read_until"), *run.series.key)
+            since = await (await run.session.live()).fetchval(statement("read_until"), *run.series.key, as_of)
         else:
-            since = (await run.ledger.owed_since(run.series, self.request.window)).edits
+            since = (await run.ledger.owed_since(run.series, self.request.window, as_of)).edits
         if since is None or not since - SETTLING < as_of:
             return []
         return [Task(LAST_UPDATED, Window(since - SETTLING, as_of))]

@@ -304,6 +304,32 @@ $$;
 CREATE FUNCTION ops.settling_time() RETURNS interval
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT interval '5 minutes' $$;
 
+-- QuickBooks' clock, or that of one answer, may have been ahead when it was asked. Between then and the present no more
+-- time has passed than this server's clock says, so that the moment can't be later than that before the present.
+CREATE FUNCTION ops.at_most(told timestamptz, told_at timestamptz, present timestamptz, present_at timestamptz)
+RETURNS timestamptz
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN told IS NOT NULL THEN least(told, present - (present_at - told_at)) END  -- least() passes nulls over
+$$;
+
+-- A range's windows as they are known at a moment of QuickBooks' clock (`present`, at `present_at` by this server's).
+CREATE FUNCTION ops.windows_known(realm text, of_entity text, field text, range_start timestamptz, range_end timestamptz,
+                                  present timestamptz, present_at timestamptz)
+RETURNS TABLE (status text, as_of timestamptz, edits_known_until timestamptz, deletions_known_until timestamptz,
+               reached_ahead boolean)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH told AS (SELECT r.as_of, min(r.started_at) AS at FROM ops.runs r WHERE r.realm_id = realm GROUP BY r.as_of)
+    SELECT c.status, ops.at_most(c.as_of, c.planned_at, present, present_at),
+           ops.at_most(c.edits_known_until, coalesce(e.at, c.planned_at), present, present_at),
+           ops.at_most(c.deletions_known_until, coalesce(d.at, c.planned_at), present, present_at),
+           field <> 'txn_date' AND c.window_end > present - (present_at - c.planned_at)
+      FROM ops.chunks c LEFT JOIN told e ON e.as_of = c.edits_known_until LEFT JOIN told d ON d.as_of = c.deletions_known_until
+     WHERE c.realm_id = realm AND c.entity = of_entity AND c.filter_field = field AND c.kind = 'window'
+       AND c.status <> 'superseded' AND c.window_start < windows_known.range_end AND c.window_end > windows_known.range_start;
+$$;
+
+COMMENT ON FUNCTION ops.at_most(timestamptz, timestamptz, timestamptz, timestamptz) IS 'The latest that a moment of QuickBooks'' clock can have been, by the time that has passed since.';
+COMMENT ON FUNCTION ops.windows_known(text, text, text, timestamptz, timestamptz, timestamptz, timestamptz) IS 'A range''s windows with the moments until when they are known, none later than it can have been; reached_ahead: read when it had not ended.';
 COMMENT ON FUNCTION ops.is_gone(ops.runs) IS 'Whether an open run has no process any more that works on it.';
 COMMENT ON FUNCTION ops.is_held(bigint) IS 'Whether a living worker holds the chunk.';
 COMMENT ON FUNCTION ops.settling_time() IS 'How long rows may still come to a moment that is past, by QuickBooks'' clock.';

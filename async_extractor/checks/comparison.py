@@ -236,9 +236,7 @@ class Comparison:
             for row in rows:
                 compared.add(Finding(row["id"], "superseded", row["moment"]))
             return
-        # Where Ids are digits, one that isn't was never there, and asking for it is an error of its own.
-        ids = [row["id"] for row in rows]
-        looked_up = await self._look_up([i for i in ids if not self._entity.digits or (i.isascii() and i.isdigit())])
+        looked_up = await self._look_up([row["id"] for row in rows])
         for row in rows:
             record = looked_up.records.get(row["id"])
             if row["id"] in looked_up.unserved:

@@ -38,7 +38,7 @@ async def coverage(connection: Connection, realm_id: str, entity: str, filter_fi
     ]
     rows = await connection.fetch(statement("ledger_windows"), *series)
     windows = [Window(row["window_start"], row["window_end"]) for row in rows]
-    newest = await connection.fetchval(statement("read_until"), realm_id, entity, filter_field)
+    newest = await connection.fetchval(statement("read_until"), realm_id, entity, filter_field, None)
     end = window.end
     if filter_field != "txn_date":
         # A run's windows end some minutes before its own beginning; later moments are the next run's.

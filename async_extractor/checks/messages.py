@@ -274,6 +274,10 @@ MESSAGES: dict[str, Phrase] = {
         "written by no run of the ledger",
         "ninguna ejecución de la bitácora las escribió",
     ),
+    "windows.to be read again, and not read since": (
+        "a repair wanted them to be read again, and nobody has",
+        "una reparación pidió leerlas otra vez y nadie lo ha hecho",
+    ),
     "windows.ingested in the future": ("ingested in the future", "con hora de ingesta en el futuro"),
     # repair
     "repair.ok": (

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from async_extractor.checks import suggested_commands
-from async_extractor.cli.reading import as_json, read
+from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.cli.resume import DRY_RUN
 from async_extractor.cli.retry import request_for
 from async_extractor.cli.run import NO_LIMITS, PROFILE, run_requests
@@ -28,8 +28,12 @@ app = typer.Typer(no_args_is_help=True, help="Records that Postgres can't hold o
 ENTITY = typer.Argument(None, metavar="[ENTITY]", help="invoices, customers or items; all without it")
 ALL = typer.Option(False, "--all", help="Those that have arrived since, too")
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line")
-NUMBER = typer.Argument(..., metavar="NUMBER", help="The entry's number, from `quarantine list`")
-NUMBERS = typer.Argument(None, metavar="[NUMBER]...", help="The entries' numbers; all that stand without them")
+NUMBER = typer.Argument(
+    ..., metavar="NUMBER", min=1, max=MOST_NUMBER, help="The entry's number, from `quarantine list`"
+)
+NUMBERS = typer.Argument(
+    None, metavar="[NUMBER]...", min=1, max=MOST_NUMBER, help="The entries' numbers; all that stand without them"
+)
 
 
 @app.command("list")
@@ -125,7 +129,6 @@ def retry(
             "filter_field": field.get(entry["kind"], entry["filter_field"]),
         }
         for entry in entries
-        if entry["window_end"] is not None
     }
     if not chunks:
         print(as_json({"retried": 0}) if json_lines else "Nothing to retry: nothing is in quarantine.", flush=True)

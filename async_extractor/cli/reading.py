@@ -13,12 +13,16 @@ import asyncpg
 
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.mage.secrets import MageSecrets
+from async_extractor.request import EARLIEST
 from async_extractor.settings import warehouse_address
 from async_extractor.warehouse.connection import Connection, connect_first, told
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.windows import DAY, SECOND, UTC, iso
 
 T = TypeVar("T")
+
+# What a bigint holds: the numbers of runs and of quarantine entries.
+MOST_NUMBER = 2**63 - 1
 
 
 def read(work: Callable[[Connection, str], Awaitable[T]], profile: str = "") -> T:
@@ -65,6 +69,8 @@ def day_or_moment(name: str, text: str) -> tuple[datetime, datetime]:
         moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace("z", "+00:00"))
     except ValueError:
         raise RequestError(f"{name}: {text!r} is not an ISO date (2024-03-05) or timestamp with an offset") from None
+    if not EARLIEST.year <= moment.year < 9999:
+        raise RequestError(f"{name}: {text!r} is before {EARLIEST.year} or after 9998")
     if len(text.strip()) == len("2024-03-05"):
         return moment.replace(tzinfo=UTC), moment.replace(tzinfo=UTC) + DAY
     if moment.tzinfo is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from async_extractor.cli.reading import as_json, read
+from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.cli.run import PROFILE
 from async_extractor.errors import RequestError
 from async_extractor.language import LANGUAGES
@@ -15,7 +15,7 @@ from async_extractor.report import RunFigures, as_html, as_markdown, compose, ga
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 
-RUN = typer.Argument(None, metavar="[RUN]", help="The run's number; the newest without it")
+RUN = typer.Argument(None, metavar="[RUN]", min=1, max=MOST_NUMBER, help="The run's number; the newest without it")
 LANG = typer.Option("en", "--lang", help="en or es")
 HTML = typer.Option("", "--html", metavar="FILE", help="Write the page there instead of printing the text")
 MARKDOWN = typer.Option("", "--markdown", metavar="FILE", help="Write the text there instead of printing it")

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from async_extractor.cli.reading import as_json, read
+from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.cli.run import EVENTS, NO_LIMITS, PROFILE, run_requests
 from async_extractor.errors import RequestError
 from async_extractor.request import BackfillRequest
@@ -15,7 +15,9 @@ from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import Window, iso
 
-RUN = typer.Argument(None, metavar="[RUN]", help="A run's number; without it every run with chunks left")
+RUN = typer.Argument(
+    None, metavar="[RUN]", min=1, max=MOST_NUMBER, help="A run's number; without it every run with chunks left"
+)
 DRY_RUN = typer.Option(False, "--dry-run", help="Say what would be done, and do nothing")
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line for each run")
 

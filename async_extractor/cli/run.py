@@ -6,9 +6,9 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -33,6 +33,12 @@ from async_extractor.mage.secrets import MageSecrets
 from async_extractor.monitoring.progress import ProgressLines
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
+from async_extractor.verification import Verification
+
+T = TypeVar("T")
+
+# A run that was told to stop has this long to release its chunks and to say so in the ledger.
+STOP_SECONDS = 4.0
 
 ENTITY = typer.Argument(..., help="invoices, or several: invoices,payments; or all. docs/entities.md has their names")
 FECHA_INICIO = typer.Option(..., "--fecha-inicio", help="First day (2024-01-01), or a timestamp with an offset or Z")
@@ -142,13 +148,9 @@ def run_requests(
 async def _run(
     request: BackfillRequest, secrets: MageSecrets, listeners: list[Listener], *, limits: bool, profile: str
 ) -> BackfillResult:
-    async with Backfill(request, secrets, listeners, limits=limits, profile=profile) as backfill:
-        loop = asyncio.get_running_loop()
-        _running.add(backfill)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _stop_all, f"stopped by {number.name}")
-        if _stopped:
-            backfill.stop(_stopped[0])
+    backfill = Backfill(request, secrets, listeners, limits=limits, profile=profile)
+
+    async def work() -> BackfillResult:
         run_id = await backfill.plan()
         try:
             await backfill.extract(run_id)
@@ -157,19 +159,51 @@ async def _run(
             # The report below says it in full; the line here is for whoever watches.
             for listener in listeners:
                 listener(Event("incomplete", "extract", "warning", str(error)))
-        _running.discard(backfill)
         return await backfill.report(run_id)
 
+    return await until_signalled(backfill, work)
 
-# The backfills under way in this process: a signal stops them all, and those that would begin after them.
-_running: set[Backfill] = set()
-_stopped: list[str] = []
+
+async def until_signalled(stoppable: Backfill | Verification, work: Callable[[], Awaitable[T]]) -> T:
+    """What the work in the opened run comes to. SIGTERM and Ctrl-C stop it.
+
+    A Postgres that hangs or is away can't be told of that: then it is left, and the next command closes the run.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    told: list[str] = []
+
+    def stop(reason: str) -> None:
+        stoppable.stop(reason)
+        told.append(reason)
+        if task is not None:
+            loop.call_later(STOP_SECONDS, task.cancel)
+
+    _under_way.add(stop)
+    try:
+        async with stoppable:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, _stop_all, f"stopped by {number.name}")
+            for reason in _signalled[:1]:
+                stop(reason)
+            return await work()
+    except asyncio.CancelledError:
+        if not told:
+            raise
+        why = "Postgres did not answer, so that the next command closes the run"
+        raise IncompleteError(f"{told[0]}; {why}") from None
+    finally:
+        _under_way.discard(stop)
+
+
+# What is under way in this process: a signal stops all of it, and what would begin after it.
+_under_way: set[Callable[[str], None]] = set()
+_signalled: list[str] = []
 
 
 def _stop_all(reason: str) -> None:
-    _stopped.append(reason)
-    for backfill in _running:
-        backfill.stop(reason)
+    _signalled.append(reason)
+    for stop in list(_under_way):
+        stop(reason)
 
 
 def _refused(entity: str, error: BackfillError) -> dict[str, Any]:

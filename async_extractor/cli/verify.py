@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from collections.abc import Sequence
 
 import typer
@@ -24,6 +23,7 @@ from async_extractor.cli.run import (
     NO_LIMITS,
     PROFILE,
     PlainLines,
+    until_signalled,
 )
 from async_extractor.cli.screen import screen
 from async_extractor.entity_names import entities_named
@@ -66,20 +66,15 @@ def verify(
             for one in entities_named(entity)
         ]
         secrets = MageSecrets.locate(profile=profile)
+
+        async def work(request: BackfillRequest) -> VerificationResult:
+            verification = Verification(request, secrets, [PlainLines()], limits=not no_limits, profile=profile)
+            return await until_signalled(verification, lambda: verification.verify(deep=deep, repair=repair))
+
         if len(requests) > 1:
-
-            async def work(request: BackfillRequest) -> VerificationResult:
-                return await _verify(
-                    Verification(request, secrets, [PlainLines()], limits=not no_limits, profile=profile),
-                    deep=deep,
-                    repair=repair,
-                )
-
             outcomes = asyncio.run(each(requests, work, good=("equal", "repaired")))
             return tell(outcomes, "Verification of all entities", as_json=as_json)
-        request = requests[0]
-        verification = Verification(request, secrets, [PlainLines()], limits=not no_limits, profile=profile)
-        result = asyncio.run(_verify(verification, deep=deep, repair=repair))
+        result = asyncio.run(work(requests[0]))
     except BackfillError as error:
         if as_json:
             refused = {"run_id": None, "entity": entity, "status": "failed"}
@@ -92,14 +87,6 @@ def verify(
     if result.status == "different":
         raise IncompleteError(_what_now(result, repaired=repair))
     return 0
-
-
-async def _verify(verification: Verification, *, deep: bool, repair: bool) -> VerificationResult:
-    async with verification:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, verification.stop, f"stopped by {number.name}")
-        return await verification.verify(deep=deep, repair=repair)
 
 
 def _what_now(result: VerificationResult, *, repaired: bool) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -12,7 +14,7 @@ import typer
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.settings import checked_host
-from async_extractor.warehouse.connection import Address, connect_first, told
+from async_extractor.warehouse.connection import Address, Connection, connect_first, told
 from async_extractor.warehouse.schema import bring_up_to_date, grant_rights
 from async_extractor.warehouse.statements import statement
 
@@ -92,8 +94,7 @@ def prune(
 
 
 async def _prune(address: Address, keep: str, *, delete: bool) -> dict[str, int]:
-    connection = await connect_first(address, "check --host, --port, --database, --user, --password-file and --sslmode")
-    try:
+    async with _owned(address, "it can't be pruned") as connection:
         transaction = connection.transaction()
         await transaction.start()
         before = await connection.fetchval(statement("moment_before"), keep)
@@ -101,25 +102,27 @@ async def _prune(address: Address, keep: str, *, delete: bool) -> dict[str, int]
         for what, name in PRUNED.items():
             removed[what] = int((await connection.execute(statement(name), before)).split()[-1])
         await (transaction.commit() if delete else transaction.rollback())
-    except asyncpg.PostgresError as error:
-        raise ConfigurationError(f"{address}: can't be pruned: {told(error)}") from None
-    finally:
-        await connection.close()
-    return removed
+        return removed
 
 
 async def _migrate(address: Address, raw_schema: str) -> tuple[list[str], list[str]]:
-    connection = await connect_first(address, "check --host, --port, --database, --user, --password-file and --sslmode")
-    try:
+    async with _owned(address, "rights can't be given") as connection:
         applied = await bring_up_to_date(connection, raw_schema, ENTITIES)
         # Also when nothing was to be applied: the roles may be newer than the tables.
         await grant_rights(connection, raw_schema)
-        open_locks = list(await connection.fetchval(statement("may_lock")))
+        return applied, list(await connection.fetchval(statement("may_lock")))
+
+
+@contextlib.asynccontextmanager
+async def _owned(address: Address, otherwise: str) -> AsyncIterator[Connection]:
+    """The owner's connection; what Postgres refuses is a ConfigurationError that begins so."""
+    connection = await connect_first(address, "check --host, --port, --database, --user, --password-file and --sslmode")
+    try:
+        yield connection
     except asyncpg.PostgresError as error:
-        raise ConfigurationError(f"{address}: rights can't be given: {told(error)}") from None
+        raise ConfigurationError(f"{address}: {otherwise}: {told(error)}") from None
     finally:
         await connection.close()
-    return applied, open_locks
 
 
 def _first_line(path: Path) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 
 from async_extractor.entities import Entity
 from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
 from async_extractor.extraction.timing import WorkerTime
-from async_extractor.qbo.client import QueryClient, request_json
+from async_extractor.qbo.client import QueryClient, request_json, unless_stopped
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, StoppedFault, UnavailableFault
 from async_extractor.qbo.paging.reader import WindowReader
 from async_extractor.qbo.paging.size import PageSize
@@ -24,6 +24,8 @@ from async_extractor.windows import SECOND, UTC, iso, whole_second_up
 
 # Chunks that fail one after the other, none done between, before the run is ended: it isn't the chunks then.
 MOST_FAILURES_IN_A_ROW = 10
+# A page that is being loaded when the run is told to stop is waited for so long: somebody may have locked the table.
+LOADING_SECONDS = 1.0
 
 
 class Extraction:
@@ -61,6 +63,10 @@ class Extraction:
                 worker.result()
             if len(self._retired) == concurrency:
                 raise self._retired[-1]
+        except asyncio.CancelledError:
+            for worker in workers:
+                worker.cancel()
+            raise
         except BaseException:
             self._stop.set()
             raise
@@ -76,26 +82,16 @@ class Extraction:
                 chunk = await session.claim(run_id)
                 if chunk is not None:
                     await self._do(session, chunk)
-                elif not await self._unless_stopped(session.wait_for_others(run_id, sorted(self._held))):
+                elif not await unless_stopped(self._stop, session.wait_for_others(run_id, sorted(self._held))):
                     return
+        except StoppedFault:
+            return
         except NoConnectionLeft as error:
             # Those who have a connection do its work, too; when nobody has one the run ends.
             self._retired.append(error)
             self._events.emit("worker_retired", "load", f"a worker less: {error}", level="warning")
         finally:
             await session.close()
-
-    async def _unless_stopped(self, wait: Coroutine[None, None, bool]) -> bool:
-        """What the wait returns; False when the stop comes first."""
-        waiting = asyncio.ensure_future(wait)
-        stopping = asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            return bool(waiting.result()) if waiting.done() else False
-        finally:
-            for task in (waiting, stopping):
-                task.cancel()
-            await asyncio.gather(waiting, stopping, return_exceptions=True)
 
     async def _do(self, session: WorkerSession, chunk: Chunk) -> None:
         self._held.add(chunk.chunk_id)
@@ -162,7 +158,8 @@ class Extraction:
                 if chunk.window_end is None:
                     last_seen = max(last_seen, _now(page))
                 window_end = chunk.window_end or whole_second_up(last_seen) + SECOND
-                loaded = await session.load(_to_load(page, chunk.window_start, window_end), worker_time.take())
+                loading = session.load(_to_load(page, chunk.window_start, window_end), worker_time.take())
+                loaded = await unless_stopped(self._stop, loading, grace=LOADING_SECONDS)
                 rows += loaded.read
                 self._events.emit(
                     "page_loaded",

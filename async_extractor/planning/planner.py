@@ -71,17 +71,20 @@ class Planner:
         ConfigurationError or IncompleteError when QuickBooks can't be asked.
         """
         request = self._request
-        known = await self._ledger.chunks_in(self._series, request.window)
-        owed = await self._ledger.owed_since(self._series, request.window)
+        # A row that raw had put into the range may have its date elsewhere; there its window may be done, too.
+        ends = [request.window, *again]
+        reaches = Window(min(window.start for window in ends), max(window.end for window in ends))
+        known = await self._ledger.chunks_in(self._series, reaches)
         inside = [c for c in known if request.window.contains(c.window)]
         adopted, superseded, left = self._choose(known, inside)
         if again or hollow:
             left = []
         pieces, as_of, source_count = await self._cut(left)
+        owed = await self._ledger.owed_since(self._series, reaches, as_of)
         pieces = self._settled([*pieces, *(Piece(window, None) for window in again)], as_of)
         if again or hollow:
             read_again = {piece.window for piece in pieces}
-            superseded = [c for c in inside if not c.held and (c.chunk_id in hollow or c.window in read_again)]
+            superseded = [c for c in known if not c.held and (c.chunk_id in hollow or c.window in read_again)]
             gone = {c.chunk_id for c in superseded}
             adopted = [c for c in inside if c.status != "done" and c.chunk_id not in gone]
         edits_from = min(as_of, owed.edits or as_of, since or as_of)
@@ -118,10 +121,12 @@ class Planner:
         """Whether edits are owed, for what is read now or was read before, or the range reaches into the present."""
         return owed is not None or bool(pieces) or self._request.window.end > as_of - SETTLING
 
-    async def write(self, work: Work, mode: str | None = None, run_id: int | None = None) -> tuple[int, int]:
+    async def write(
+        self, work: Work, mode: str | None = None, run_id: int | None = None, **settings: Any
+    ) -> tuple[int, int]:
         """The work as a run of the ledger: the run's number, and how many chunks it has."""
         if run_id is None:
-            run_id = await self.begin(mode)
+            run_id = await self.begin(mode, **settings)
         return run_id, await self._ledger.write_plan(run_id, self._series, self._request.window, work.plan)
 
     async def begin(self, mode: str | None = None, **settings: Any) -> int:
@@ -133,7 +138,7 @@ class Planner:
             request.window,
             request.chunk,
             request.concurrency,
-            {**versions(), **await self._before_reprocessing(), **settings},
+            {**versions(), **settings},
         )
 
     async def cost(self, work: Work) -> Cost:
@@ -215,7 +220,7 @@ class Planner:
             if piece.window.start < settled
         ]
 
-    async def _before_reprocessing(self) -> dict[str, Any]:
+    async def before_reprocessing(self) -> dict[str, Any]:
         """What the rows of the range say before they are read again, for the proof that it changed nothing."""
         request = self._request
         if request.mode != "reprocess":

@@ -145,7 +145,7 @@ class QueryClient:
 
     async def authorise(self) -> None:
         """Makes sure of a valid access token before the first query; raises QboFault when there is none to be had."""
-        await self._unless_stopped(self._tokens.current())
+        await unless_stopped(self._stop, self._tokens.current())
 
     async def fetch(self, query: Query, spent: Spent, patience: Patience | None = None) -> Answer:
         """The answer to a query. Adds to `spent` also when it fails. `patience` takes the place of the client's own.
@@ -174,20 +174,7 @@ class QueryClient:
             before_sleep=lambda state: self._tell_retry(state, asked, spent),
             reraise=True,
         )
-        return await self._unless_stopped(retrying(self._try_once, asked, split, spent, tries))
-
-    async def _unless_stopped(self, asking: Awaitable[T]) -> T:
-        """What it comes to; StoppedFault, at once, when the stop comes first."""
-        answer, stopped = asyncio.ensure_future(asking), asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait((answer, stopped), return_when=asyncio.FIRST_COMPLETED)
-            if stopped.done() and not answer.done():
-                raise StoppedFault("told to stop while it waited for QuickBooks")
-            return answer.result()
-        finally:
-            answer.cancel()
-            stopped.cancel()
-            await asyncio.gather(answer, stopped, return_exceptions=True)
+        return await unless_stopped(self._stop, retrying(self._try_once, asked, split, spent, tries))
 
     def payload(self, query: Query) -> dict[str, Any]:
         """The request of a query as it is kept beside its records: how, where, what; never a token."""
@@ -316,6 +303,22 @@ class QueryClient:
                 return response.status, response.headers, await read_body(response, MOST_PAGE_BYTES)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise connection_fault("QuickBooks", error) from None
+
+
+async def unless_stopped(stop: asyncio.Event, work: Awaitable[T], grace: float = 0.0) -> T:
+    """What the work comes to; StoppedFault when it has not ended `grace` seconds after the stop, and is cancelled."""
+    ended, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if grace and not ended.done():
+            await asyncio.wait((ended,), timeout=grace)
+        if not ended.done():
+            raise StoppedFault("told to stop while it waited")
+        return ended.result()
+    finally:
+        ended.cancel()
+        stopped.cancel()
+        await asyncio.gather(ended, stopped, return_exceptions=True)
 
 
 def request_json(payload: Mapping[str, Any]) -> bytes:

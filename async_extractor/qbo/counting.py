@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from async_extractor.qbo.client import Patience, QueryClient, Spent
-from async_extractor.qbo.faults import PageFault
+from async_extractor.qbo.faults import PageFault, TransientFault
 from async_extractor.qbo.query import Query
+
+# Far above any company's records of one entity; planning makes a window of every 25,000.
+MOST_ROWS_BELIEVED = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -24,4 +27,6 @@ async def count(client: QueryClient, query: Query, spent: Spent, patience: Patie
     rows = answer.page.total_count
     if rows is None:  # the client has refused such an answer, and asked again
         raise PageFault("QuickBooks answered COUNT(*) without a totalCount", status=200, tid=answer.tid)
+    if rows > MOST_ROWS_BELIEVED:
+        raise TransientFault(f"QuickBooks counts {rows:,} rows, which no company has", status=200, tid=answer.tid)
     return Counted(rows, answer.page.server_time)

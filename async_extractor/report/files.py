@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,16 +40,18 @@ def write_report(figures: RunFigures, lang: str, folder: Path) -> tuple[Path, Pa
     return page, text
 
 
-async def keep_report(session: Session, run_id: int, lang: str, events: Events) -> None:
-    """Write the run's files; when they can't be written an event says so, and the run is what it is."""
+async def keep_report(session: Session, run_id: int, lang: str, events: Events, seconds: float | None = None) -> None:
+    """Write the run's files; when they can't be written, or not be gathered within so many seconds, an event says so,
+    and the run is what it is."""
     try:
-        figures = await gather(await session.live(), run_id)
+        figures = await asyncio.wait_for(gather(await session.live(), run_id), seconds)
         page, _ = write_report(figures, lang, reports_folder())
     except Exception as error:
         # A lost database is not waited for: what is in the ledger can be shown at any time.
         if not isinstance(error, OSError) and not is_passing(error):
             raise
-        missing = f"the report could not be written ({error}); `qbo-backfill report {run_id}` shows it"
+        why = str(error) or "its figures could not be had in time"
+        missing = f"the report could not be written ({why}); `qbo-backfill report {run_id}` shows it"
         events.emit("report_not_written", "report", missing, level="warning")
     else:
         events.emit("report_written", "report", f"report: {page}", path=str(page))

@@ -176,9 +176,9 @@ class Ledger:
             for r in rows
         ]
 
-    async def owed_since(self, series: Series, window: Window) -> Owed:
-        """From when on edits and deletions are owed for what the ledger has of a range."""
-        row = await self._row("owed_since", *series.key, window.start, window.end)
+    async def owed_since(self, series: Series, window: Window, present: datetime) -> Owed:
+        """From when on edits and deletions are owed for what the ledger has of a range, now by QuickBooks' clock."""
+        row = await self._row("owed_since", *series.key, window.start, window.end, present)
         return Owed(row["edits"], row["deletions"])
 
     async def write_plan(self, run_id: int, series: Series, window: Window, plan: Plan) -> int:
@@ -247,6 +247,10 @@ class Ledger:
         Only for windows that were done by then: `asked` is when they were asked for, by Postgres' clock.
         """
         await self._execute("know_deletions", run_id, since, whole, asked)
+
+    async def reopen(self, series: Series, moments: Sequence[datetime]) -> None:
+        """The windows of these moments are to be read again, by the next run."""
+        await self._execute("reopen_windows", *series.key, list(moments))
 
     async def owed(self, run_id: int) -> list[tuple[str, str]]:
         """What is missing for the run to be done: (unread, edits, deletions or checks; a sentence)."""

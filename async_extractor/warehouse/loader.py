@@ -219,7 +219,7 @@ class WorkerSession:
             async with connection.transaction():
                 await self._add(connection, chunk, 0, Loaded(), cost)
                 await connection.execute(statement("finish_attempt"), chunk.chunk_id, chunk.attempt, outcome, error)
-                await connection.execute(
+                marked = await connection.fetchval(
                     statement("mark_chunk"),
                     chunk.chunk_id,
                     chunk.attempt,
@@ -228,6 +228,11 @@ class WorkerSession:
                     tid or None,
                     window_end,
                 )
+                # It may have been marked before a connection was lost; another's attempt is not ours to end.
+                if marked is None and await connection.fetchval(statement("attempt_of_chunk"), chunk.chunk_id) != (
+                    chunk.attempt
+                ):
+                    raise LostChunk(f"{chunk} is another worker's")
                 if outcome == "done":
                     # With it the ledger says what is known now.
                     known = "know_edits" if chunk.kind == "catch_up" else "resolve_not_met"

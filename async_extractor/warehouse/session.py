@@ -28,6 +28,8 @@ DATABASE_PATIENCE = 90.0
 # What fails only after so long on a new or living connection had been at work, or had waited for somebody else's:
 # it begins a new row of failures.
 AT_WORK_SECONDS = 10.0
+# A connection whose server doesn't answer its end is cut.
+CLOSING_SECONDS = 2.0
 
 
 class WarehouseLost(Exception):  # noqa: N818 - what happened, in the words of the run's end
@@ -124,7 +126,7 @@ class Session:
             connection.terminate()
             return
         try:
-            await connection.close(timeout=5)
+            await connection.close(timeout=CLOSING_SECONDS)
         except Exception as error:
             if not is_passing(error):
                 raise

@@ -41,13 +41,12 @@ UPDATE ops.chunks c SET status = 'superseded', done_at = NULL
                     WHERE x.chunk_id = c.chunk_id AND r.finished_at IS NULL);
 
 -- name: owed_since
--- From when on edits and deletions of a range's records are owed, by the windows that are in the ledger; null: not.
-SELECT min(coalesce(edits_known_until, as_of))
-           FILTER (WHERE status <> 'done' OR edits_known_until IS NULL OR filter_field <> 'last_updated') AS edits,
-       min(coalesce(deletions_known_until, as_of)) AS deletions
-  FROM ops.chunks
- WHERE realm_id = $1 AND entity = $2 AND filter_field = $3 AND kind = 'window' AND status <> 'superseded'
-   AND window_start < $5 AND window_end > $4;
+-- From when on edits and deletions of a range's records are owed, at $6 by QuickBooks' clock, by the windows that are in
+-- the ledger; null: not.
+SELECT min(coalesce(w.edits_known_until, w.as_of))
+           FILTER (WHERE w.status <> 'done' OR w.edits_known_until IS NULL OR $3 <> 'last_updated' OR w.reached_ahead) AS edits,
+       min(coalesce(w.deletions_known_until, w.as_of)) AS deletions
+  FROM ops.windows_known($1, $2, $3, $4, $5, $6, clock_timestamp()) w;
 
 -- name: know_edits
 -- A catch-up chunk is done: what it caught up with. Windows that were done after it had begun are not covered.
@@ -57,7 +56,7 @@ WITH catch_up AS (
 ), told AS (
     UPDATE ops.runs r SET edits_since = k.since FROM catch_up k WHERE r.run_id = k.run_id
 )
-UPDATE ops.chunks w SET edits_known_until = greatest(w.edits_known_until, k.as_of)
+UPDATE ops.chunks w SET edits_known_until = k.as_of
   FROM catch_up k
  WHERE (w.realm_id, w.entity, w.filter_field) = (k.realm_id, k.entity, k.filter_field) AND w.kind = 'window'
    AND w.status = 'done' AND w.done_at < k.started_at AND w.window_start >= k.range_start AND w.window_end <= k.range_end
@@ -66,12 +65,11 @@ UPDATE ops.chunks w SET edits_known_until = greatest(w.edits_known_until, k.as_o
 -- name: deletions_owed
 -- From when on deletions are to be asked for, for a run; its beginning; and now: all by QuickBooks' clock, of which
 -- this server's only measures how much time has passed. `asked`: this server's, to tell which windows were done before.
-SELECT coalesce(min(coalesce(c.deletions_known_until, c.as_of)), min(r.as_of)) AS since, min(r.as_of) AS as_of,
-       min(r.as_of) + (clock_timestamp() - min(r.started_at)) AS now, clock_timestamp() AS asked
-  FROM ops.runs r LEFT JOIN ops.chunks c
-    ON (c.realm_id, c.entity, c.filter_field) = (r.realm_id, r.entity, r.filter_field) AND c.kind = 'window'
-   AND c.status = 'done' AND c.window_start < r.range_end AND c.window_end > r.range_start
- WHERE r.run_id = $1;
+SELECT coalesce((SELECT min(coalesce(w.deletions_known_until, w.as_of))
+                   FROM ops.windows_known(r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end, r.as_of, r.started_at) w
+                  WHERE w.status = 'done'), r.as_of) AS since, r.as_of,
+       r.as_of + (clock_timestamp() - r.started_at) AS now, clock_timestamp() AS asked
+  FROM ops.runs r WHERE r.run_id = $1;
 
 -- name: know_deletions
 -- Deletions since $2 are marked. $3: of the whole entity, as change data capture lists them; otherwise only those of the
@@ -79,7 +77,7 @@ SELECT coalesce(min(coalesce(c.deletions_known_until, c.as_of)), min(r.as_of)) A
 WITH run AS (
     UPDATE ops.runs SET deletions_since = $2 WHERE run_id = $1 RETURNING *
 )
-UPDATE ops.chunks c SET deletions_known_until = greatest(c.deletions_known_until, run.as_of)
+UPDATE ops.chunks c SET deletions_known_until = run.as_of
   FROM run
  WHERE c.realm_id = run.realm_id AND c.entity = run.entity AND c.kind = 'window' AND c.status = 'done'
    AND coalesce(c.deletions_known_until, c.as_of) >= $2 AND c.done_at < $4
@@ -87,6 +85,12 @@ UPDATE ops.chunks c SET deletions_known_until = greatest(c.deletions_known_until
 
 -- name: supersede_chunks
 UPDATE ops.chunks SET status = 'superseded', done_at = NULL WHERE chunk_id = ANY ($1::bigint[]);
+
+-- name: reopen_windows
+-- Windows that are done and that miss records of these moments ($4), or have older versions of them: to be read again.
+UPDATE ops.chunks c SET status = 'failed', done_at = NULL, error = 'raw lacks records of it, or their newest versions'
+ WHERE c.realm_id = $1 AND c.entity = $2 AND c.filter_field = $3 AND c.kind = 'window' AND c.status = 'done'
+   AND EXISTS (SELECT FROM unnest($4::timestamptz[]) AS m (moment) WHERE m.moment >= c.window_start AND m.moment < c.window_end);
 
 -- name: replan_failed
 -- A failed chunk is asked again by resume and by retry.
@@ -141,4 +145,8 @@ UPDATE ops.attempts SET outcome = $3, error = $4, finished_at = clock_timestamp(
 UPDATE ops.chunks
    SET status = $3, error = $4, intuit_tid = $5, window_end = coalesce($6, window_end),
        done_at = CASE WHEN $3 = 'done' THEN clock_timestamp() END
- WHERE chunk_id = $1 AND attempt = $2 AND status = 'running';
+ WHERE chunk_id = $1 AND attempt = $2 AND status = 'running'
+RETURNING chunk_id;
+
+-- name: attempt_of_chunk
+SELECT attempt FROM ops.chunks WHERE chunk_id = $1;

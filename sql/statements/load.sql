@@ -62,7 +62,10 @@ SELECT (SELECT count(*) FROM newest) AS read,
 INSERT INTO ops.quarantine (realm_id, entity, record_id, reason, record, chunk_id, run_id, page_number, request_payload, intuit_tid)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (realm_id, entity, coalesce(record_id, ''), record_sha256) WHERE resolved_at IS NULL
-DO UPDATE SET last_seen_at = clock_timestamp();
+DO UPDATE SET last_seen_at = clock_timestamp(),
+              -- A superseded chunk is never read again.
+              chunk_id = CASE WHEN EXISTS (SELECT FROM ops.chunks c WHERE c.chunk_id = quarantine.chunk_id AND c.status = 'superseded')
+                              THEN excluded.chunk_id ELSE quarantine.chunk_id END;
 
 -- name: mark_reported_deleted
 -- What QuickBooks says was deleted: marked, its last payload kept. How many were newly marked.

@@ -41,8 +41,9 @@ SELECT quarantine_id, entity, record_id, reason, record, chunk_id, run_id, page_
   FROM ops.quarantine WHERE realm_id = $1 AND quarantine_id = $2;
 
 -- name: quarantine_windows
--- The chunks that entries came in, to be read again.
-SELECT q.quarantine_id, q.entity, c.chunk_id, c.filter_field, c.kind, c.window_start, c.window_end
+-- The chunks that entries came in, to be read again. A catch-up that was cut off has no end: until today's.
+SELECT q.quarantine_id, q.entity, c.chunk_id, c.filter_field, c.kind, c.window_start,
+       coalesce(c.window_end, date_trunc('day', clock_timestamp(), 'UTC') + interval '1 day') AS window_end
   FROM ops.quarantine q JOIN ops.chunks c USING (chunk_id)
  WHERE q.realm_id = $1 AND q.resolved_at IS NULL AND ($2::bigint[] IS NULL OR q.quarantine_id = ANY ($2::bigint[]))
  ORDER BY q.entity, c.window_start;

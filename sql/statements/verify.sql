@@ -86,7 +86,7 @@ SELECT count(*) AS rows, count(*) - count(DISTINCT id) AS twice,
 -- name: misplaced_in_raw
 -- Rows of the range whose window can't be the one that they were read in: their LastUpdatedTime is outside it,
 -- no chunk of the ledger has it, or their times contradict each other. A window of created or txn_date says
--- nothing about LastUpdatedTime.
+-- nothing about LastUpdatedTime. And rows that a repair wanted to be read again, and nobody has read since.
 WITH windows AS (
     SELECT DISTINCT window_start, window_end FROM ops.chunks
      WHERE realm_id = $5 AND entity = $1 AND kind = 'window'
@@ -94,8 +94,11 @@ WITH windows AS (
     SELECT DISTINCT x.run_id, c.window_start FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
      WHERE c.realm_id = $5 AND c.entity = $1 AND c.kind = 'catch_up'
 ), judged AS (
-    SELECT t.id, ops.moment($4, t.last_updated_utc, t.payload) AS moment,
-           CASE WHEN t.ingested_at_utc > clock_timestamp() + interval '5 minutes' THEN 'ingested in the future'
+    SELECT t.id,
+           ops.moment($4, coalesce(t.last_updated_utc, (t.payload #>> '{MetaData,LastUpdatedTime}')::timestamptz), t.payload) AS moment,
+           CASE WHEN t.last_updated_utc IS NULL AND t.payload #>> '{MetaData,LastUpdatedTime}' IS NOT NULL
+                    THEN 'to be read again, and not read since'
+                WHEN t.ingested_at_utc > clock_timestamp() + interval '5 minutes' THEN 'ingested in the future'
                 WHEN u.run_id IS NULL THEN 'written by no run of the ledger'
                 WHEN u.filter_field = 'last_updated'
                  AND (t.last_updated_utc < t.extract_window_start_utc OR t.last_updated_utc >= t.extract_window_end_utc)
@@ -172,6 +175,7 @@ ON CONFLICT (run_id, day) DO UPDATE SET rows = excluded.rows;
 SELECT day, rows FROM ops.daily_volume WHERE run_id = $1 ORDER BY day;
 
 -- name: read_until
--- Up to when a series has been read: the latest moment at which a run that finished counted its range.
-SELECT max(as_of) FROM ops.runs
+-- Up to when a series has been read: the latest moment at which a run that finished counted its range. $4 is the present by
+-- QuickBooks' clock; null where that isn't known.
+SELECT max(ops.at_most(as_of, started_at, coalesce($4::timestamptz, 'infinity'), clock_timestamp())) FROM ops.runs
  WHERE realm_id = $1 AND entity = $2 AND filter_field = $3 AND mode <> 'verify' AND status IN ('done', 'incomplete', 'running');

@@ -38,7 +38,9 @@ def can_make_namespaces() -> bool:
     return made
 
 
-pytestmark = pytest.mark.skipif(not can_make_namespaces(), reason="needs root and ip(8) to make network namespaces")
+pytestmark = pytest.mark.skipif(
+    not can_make_namespaces(), reason="NOT RUN: needs root and ip(8) to make network namespaces"
+)
 
 
 @pytest.fixture

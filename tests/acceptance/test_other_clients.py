@@ -45,8 +45,9 @@ def environment_of(name: str, requirements_in: Path = HERE, kept_in: Path = ROOT
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
         if done.returncode != 0:
-            reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no reason given"]
-            pytest.skip(f"NOT RUN: {name} can't be installed here: {reasons[-1]}")
+            said = done.stderr.strip().splitlines() or [f"{command[0]} ended with {done.returncode}"]
+            reason = ([line for line in said if line.startswith("ERROR")] or said)[-1]
+            pytest.skip(f"NOT RUN: {name} can't be installed here: {reason}")
     installed.write_text(requirements.read_text())
     return folder / "bin"
 

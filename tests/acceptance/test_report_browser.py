@@ -19,7 +19,7 @@ from tests.support.run_figures import MISSING, SOURCE_OK, VOLUME_OK, chunk, figu
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright's Python package is not installed")
 
 CHROMIUM = os.environ.get("BROWSER") or shutil.which("chromium") or "/usr/bin/chromium"
-pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium at /usr/bin/chromium")
+pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="NOT RUN: no Chromium at /usr/bin/chromium")
 
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}

@@ -27,8 +27,7 @@ def small_disk(database: Any, tmp_path: Path) -> Iterator[Path]:
     connection = psycopg2.connect(database.dsn)
     connection.autocommit = True
     cursor = connection.cursor()
-    cursor.execute("SELECT pg_backend_pid()")
-    uid = Path(f"/proc/{cursor.fetchone()[0]}").stat().st_uid
+    uid = Path(f"/proc/{connection.info.backend_pid}").stat().st_uid
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size=24m,uid={uid},mode=0700", "tmpfs", str(folder)],
         capture_output=True,
@@ -36,6 +35,7 @@ def small_disk(database: Any, tmp_path: Path) -> Iterator[Path]:
         check=False,
     )
     if mounted.returncode:
+        connection.close()
         folder.rmdir()
         pytest.skip(f"NOT RUN: no tmpfs can be mounted here: {mounted.stderr.strip()}")
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 from unicodedata import category
@@ -14,10 +13,8 @@ import pytest
 from tenacity import wait_none
 
 from async_extractor import ConfigurationError, IncompleteError
-from async_extractor.events import Events
 from async_extractor.qbo.breaker import Pauses
 from async_extractor.qbo.client import Patience
-from async_extractor.qbo.limits import LocalLimiter
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import Recorder, backfill, in_raw, secrets_for, simulate, truth
 
@@ -36,13 +33,9 @@ ENTITIES = ("invoices", "customers", "items")
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limiter of `limits=False`, with an outage's pauses in milliseconds."""
-
-    @asynccontextmanager
-    async def limiter(events: Events) -> Any:
-        yield LocalLimiter(events, spacing=0, in_flight=10_000, pauses=PAUSES)
-
-    monkeypatch.setattr("async_extractor.run.no_limits", limiter)
+    """An outage's pauses in milliseconds, whoever's limiter it is."""
+    monkeypatch.setattr("async_extractor.qbo.breaker.Pauses", lambda: PAUSES)
+    monkeypatch.setattr("async_extractor.limits.Pauses", lambda **_: PAUSES)
     monkeypatch.setattr("async_extractor.qbo.auth.access_tokens.tenacity.wait_exponential", lambda **_: wait_none())
 
 
@@ -76,7 +69,9 @@ async def nothing_runs(database: Any) -> None:
         await connection.close()
 
 
-async def fuzz_until_enough(database: Any, seed: int, *kinds: str, answers: int = ANSWERS) -> None:
+async def fuzz_until_enough(
+    database: Any, seed: int, *kinds: str, answers: int = ANSWERS, limits: bool = False
+) -> None:
     """Runs against spoilt answers until there were enough; then the books are read in good order, and are equal."""
     chance = Random(seed)
     config = SimulatorConfig(seed=seed, invoices=300, customers=120, items=60, years=1, limits=False)
@@ -91,7 +86,7 @@ async def fuzz_until_enough(database: Any, seed: int, *kinds: str, answers: int 
             rule = {"kind": "fuzz", "rate": rate} | ({"requests": list(kinds)} if kinds else {})
             simulator.service.adopt({"faults": [rule]})
             mode = "resume" if kinds == ("token",) else chance.choice(["resume", "reprocess"])
-            await attempt(secrets, chance.choice(ENTITIES), recorder, mode=mode)
+            await attempt(secrets, chance.choice(ENTITIES), recorder, mode=mode, limits=limits)
             await nothing_runs(database)
             spoilt += simulator.service.ledger.faults["fuzz"]
             simulator.service.ledger.faults.clear()
@@ -107,20 +102,11 @@ async def fuzz_until_enough(database: Any, seed: int, *kinds: str, answers: int 
             for mode in ("reprocess", "resume"):
                 result = await backfill(secrets, entity, patience=QUICK, mode=mode)
             assert result.status == "done", f"seed {seed}, {entity}: {result.error}"
-            assert await living(database, entity) == await truth(simulator, entity), f"seed {seed}, {entity}"
+            assert await in_raw(database, entity, living=True) == await truth(simulator, entity), (
+                f"seed {seed}, {entity}"
+            )
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < MOST_MEGABYTES
-
-
-async def living(database: Any, entity: str) -> dict[str, Any]:
-    """The payloads in raw that aren't marked deleted: an Id that the fuzz made up is, once QuickBooks was asked."""
-    connection = await asyncpg.connect(database.dsn)
-    try:
-        gone = await connection.fetch(f"SELECT id FROM raw.qb_{entity} WHERE deleted_at_utc IS NOT NULL")
-    finally:
-        await connection.close()
-    rows = await in_raw(database, entity)
-    return {key: rows[key] for key in rows.keys() - {row["id"] for row in gone}}
 
 
 @pytest.mark.parametrize("seed", range(9))
@@ -132,7 +118,12 @@ async def test_spoilt_tokens(database: Any) -> None:
     await fuzz_until_enough(database, 9, "token", answers=25)
 
 
+async def test_spoilt_answers_of_a_company(database: Any) -> None:
+    """What an answer says of pauses reaches Postgres, too, where processes share the limits."""
+    await fuzz_until_enough(database, 10, answers=20, limits=True)
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(10, 100))
+@pytest.mark.parametrize("seed", range(11, 100))
 async def test_many_spoilt_answers(database: Any, seed: int) -> None:
     await fuzz_until_enough(database, seed, *(("token", "query", "count", "cdc") if seed % 10 == 9 else ()))

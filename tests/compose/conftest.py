@@ -15,14 +15,19 @@ IMAGES = ("mageai/mageai:0.9.80", "postgres:17", "dpage/pgadmin4:9")
 
 @pytest.fixture(scope="session")
 def engine() -> None:
-    """A container engine with Compose, and the images. Without them the tests are skipped, saying what is missing."""
-    if shutil.which("docker") is None or not _works("docker", "info"):
-        pytest.skip("no container engine answers to `docker info`")
+    """A container engine with Compose, and the images.
+
+    Without them the tests are skipped, saying what is missing; `make test-compose` fails then.
+    """
+    if shutil.which("docker") is None:
+        pytest.skip("NOT RUN: docker is not installed")
+    if not _works("docker", "info"):
+        pytest.skip("NOT RUN: no container engine answers to `docker info`")
     if not _works("docker", "compose", "version"):
-        pytest.skip("`docker compose` (version 2) is not installed")
+        pytest.skip("NOT RUN: `docker compose` (version 2) is not installed")
     for image in IMAGES:
         if not _works("docker", "image", "inspect", image) and not _works("docker", "pull", "--quiet", image):
-            pytest.skip(f"the image {image} is not here and can't be pulled")
+            pytest.skip(f"NOT RUN: the image {image} is not here and can't be pulled")
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from async_extractor import ConfigurationError, IncompleteError
 from async_extractor.backfill import Backfill
 from async_extractor.checks import CheckResult
 from async_extractor.checks.verification_result import VerificationResult
+from async_extractor.events import Event
 from async_extractor.qbo.client import Patience
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
@@ -24,6 +25,7 @@ from async_extractor.verification import Verification
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support import backfilling
 from tests.support.backfilling import DictSecrets, in_raw, secrets_for, simulate, truth
+from tests.support.commands import CommandLine, store
 from tests.support.databases import execute
 
 SMALL = SimulatorConfig(invoices=30, customers=10, items=10, years=1, limits=False)
@@ -49,9 +51,15 @@ async def run(
 
 
 async def verify(
-    secrets: Any, *, end: str = RANGE[1], field: str = "last_updated", deep: bool = False, repair: bool = False
+    secrets: Any,
+    *,
+    start: str = RANGE[0],
+    end: str = RANGE[1],
+    field: str = "last_updated",
+    deep: bool = False,
+    repair: bool = False,
 ) -> VerificationResult:
-    request = BackfillRequest.parse("items", RANGE[0], end, filter_field=field)
+    request = BackfillRequest.parse("items", start, end, filter_field=field)
     async with Verification(request, secrets, limits=False) as verification:
         return await verification.verify(deep=deep, repair=repair)
 
@@ -423,3 +431,144 @@ async def test_checks_are_kept_all_or_none(database: Any) -> None:
                 await backfill.validate(run_id)
             execute(database, "UPDATE ops.runs SET finished_at = NULL, status = 'running'")
             assert (await backfill.report(run_id)).error == "the checks were not made"
+
+
+# What stands in quarantine, and what a repair reads
+
+NAMELESS = f'{{"SyncToken":"0","Name":"nameless","MetaData":{{"CreateTime":"{DAY}","LastUpdatedTime":"{DAY}"}}}}'
+ODD_ID = item(0)["payload"].replace('"Id":"0"', '"Id":"A7"').replace("Item 0", "\\u0000")
+
+
+@pytest.mark.parametrize("aside", [NAMELESS, ODD_ID], ids=["nameless", "odd-id"])
+async def test_quarantine_that_cannot_be_counted_hides_no_deletion(database: Any, aside: str) -> None:
+    """A record without an Id that QuickBooks can count makes up for a deleted one in both counts."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2), item(3), {"payload": aside})
+        await run(secrets)
+        await plant(simulator, item(1), item(2), {"payload": aside})  # no change data capture lists this deletion
+        assert (await verify(secrets)).status == "different"
+        await run(secrets)
+        assert execute(database, "SELECT id FROM raw.qb_items WHERE deleted_at_utc IS NOT NULL") == [("3",)]
+
+
+async def test_repair_reads_a_day_outside_its_range(database: Any) -> None:
+    """Another hand put a row into the range; the day that it belongs to is a window which was done before."""
+    tampered = """UPDATE raw.qb_items SET payload = payload || '{"Name": "tampered"}',
+                                          last_updated_utc = '2025-06-10T00:00:00Z' WHERE id = '2'"""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2, updated="2025-05-05T10:00:00-07:00"))
+        await run(secrets, start="2025-05-01", end="2025-05-31", chunk="day")
+        await run(secrets, start="2025-06-01", end="2025-06-30")
+        execute(database, tampered)
+        result = await verify(secrets, start="2025-06-01", end="2025-06-30", repair=True)
+        assert result.status == "repaired"
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+async def test_row_to_be_read_again_that_nobody_read(database: Any) -> None:
+    """A repair forgets the versions of what it reads; a row that is left so is told, and mended by the next one."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        await run(secrets)
+        execute(database, "UPDATE raw.qb_items SET last_updated_utc = NULL, sync_token = 0 WHERE id = '2'")
+        result = await verify(secrets)
+        assert (result.status, [f.id for f in result.found.of("misplaced", "missing", "outdated")]) == (
+            "different",
+            ["2"],
+        )
+        assert (await verify(secrets, repair=True)).status == "repaired"
+
+
+async def test_count_of_ids_that_cannot_be(database: Any) -> None:
+    """A QuickBooks that ignores conditions on Ids counts more records than there are Ids: told, not halved for ever."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        bad = item(7)["payload"].replace("Item 7", "\\u0000")
+        await plant(simulator, item(1), {"payload": bad})
+        await run(secrets)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("async_extractor.reconciliation.has_id", lambda _ids: "Active IN (true, false)")
+            result = await run(secrets)
+        assert result.status == "incomplete"
+        assert "no count can be relied on" in (result.error or "")
+
+
+# A clock that was ahead, and what a failed check leaves to the next run
+
+# As if the run had been an hour ago by Postgres' clock.
+AN_HOUR_AGO = (
+    "UPDATE ops.runs SET started_at = started_at - interval '1 hour'",
+    "UPDATE ops.chunks SET planned_at = planned_at - interval '1 hour', done_at = done_at - interval '1 hour'",
+)
+
+
+@pytest.mark.parametrize("field", ["created", "txn_date", "last_updated"])
+async def test_quickbooks_clock_a_day_ahead(database: Any, field: str) -> None:
+    """It was ahead in one run and is right again: what was edited and deleted since that run is read and marked."""
+    end = datetime.now(timezone.utc).date().isoformat() if field == "last_updated" else "2026-01-31"
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await simulate(simulator, "clock", {"offset_seconds": 86_400})
+        assert (await run(secrets, "invoices", "2015-01-01", end, filter_field=field)).status == "done"
+        await simulate(simulator, "clock", {"offset_seconds": 0})
+        await simulate(simulator, "edit", {"entity": "Invoice", "edit": 3, "delete": 1})
+        execute(database, *AN_HOUR_AGO)
+        await simulate(simulator, "clock", {"offset_seconds": 3_600})
+        secrets.put({"QBO_ACCESS_TOKEN": ""})
+        result = await run(secrets, "invoices", "2015-01-01", end, filter_field=field)
+        assert result.status == "done", result.error
+        assert await in_raw(database, "invoices", living=True) == await truth(simulator, "invoices")
+
+
+async def test_missing_records_are_owed_to_the_next_run(database: Any) -> None:
+    """Another hand deletes a row: the run that finds it missing says so, and the next one reads its window again."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await run(secrets, "invoices")
+        execute(database, "DELETE FROM raw.qb_invoices WHERE id = (SELECT min(id) FROM raw.qb_invoices)")
+        found = await run(secrets, "invoices")
+        assert (found.status, check(found, "source_rows").severity) == ("incomplete", "error")
+        assert (await run(secrets, "invoices")).status == "done"
+        assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+
+
+async def test_count_that_cannot_be(database: Any) -> None:
+    """More rows than any company has are no plan of as many windows."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("async_extractor.qbo.counting.MOST_ROWS_BELIEVED", 20)
+            with pytest.raises(IncompleteError, match="QuickBooks counts 30 rows, which no company has"):
+                await run(secrets, "invoices")
+
+
+async def test_quarantine_of_a_catch_up_that_was_cut_off(command_line: CommandLine, database: Any) -> None:
+    """It has no end and is never read again as it is: its entries are retried all the same."""
+    now = datetime.now(timezone.utc)
+    moment = (now - timedelta(seconds=60)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    times = f'"MetaData":{{"CreateTime":"{moment}","LastUpdatedTime":"{moment}"}}'
+    bad = f'{{"Id":"3","SyncToken":"0","Name":"\\u0000",{times}}}'
+    async with Simulator(SimulatorConfig(items=10, years=1, limits=False)) as simulator:
+        store(command_line, simulator, database)
+        load = {"entity": "Item", "replace": True}
+        await simulate(simulator, "load", {**load, "records": [{"payload": bad}]})
+        request = BackfillRequest.parse("items", "2024-01-01", now.date().isoformat())
+        stopper: dict[str, Backfill] = {}
+
+        def stop(event: Event) -> None:
+            if event.name == "quarantined":
+                stopper["run"].stop("stopped by a test")
+
+        async with Backfill(request, command_line.secrets, [stop], limits=False) as stopper["run"]:
+            with contextlib.suppress(IncompleteError):
+                await stopper["run"].extract(await stopper["run"].plan())
+        execute(database, "UPDATE ops.chunks SET status = 'superseded' WHERE kind = 'catch_up'")
+        good = bad.replace("\\u0000", "mended")
+        await simulate(simulator, "load", {**load, "records": [{"payload": good}]})
+        ended = await asyncio.to_thread(command_line.run, "quarantine", "retry", "--no-limits")
+    assert ended.code == 0, ended.stderr
+    assert execute(database, "SELECT payload ->> 'Name' FROM raw.qb_items") == [("mended",)]
+    assert execute(database, "SELECT count(*) FROM ops.quarantine WHERE resolved_at IS NULL") == [(0,)]

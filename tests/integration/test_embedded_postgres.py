@@ -271,7 +271,7 @@ def test_the_tests_keep_their_servers_in_a_folder_of_their_own(tmp_path: Path) -
         other.rmdir()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives its server to another OS user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: only root gives its server to another OS user")
 class TestAsRoot:
     def test_another_users_state_folder_is_not_believed(self, tmp_path: Path) -> None:
         planted = server_json(tmp_path / "state", tmp_path / "state" / "cluster")

@@ -23,7 +23,7 @@ from tests.support.commands import CommandLine, store
 from tests.support.databases import execute
 
 pytestmark = pytest.mark.skipif(
-    not debian.majors(), reason="Debian's PostgreSQL isn't installed (apt-get install postgresql)"
+    not debian.majors(), reason="NOT RUN: Debian's PostgreSQL isn't installed (apt-get install postgresql)"
 )
 
 HBA = """
@@ -135,7 +135,7 @@ async def test_another_hosts_certificate_is_refused_by_verify_full_alone(server:
     assert "127.0.0.2" in said
 
 
-@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
+@pytest.mark.skipif(not debian.has_ipv6(), reason="NOT RUN: this machine has no address ::1")
 async def test_an_ipv6_address(server: Database, tls: Path) -> None:
     where = address(server, host="::1", sslmode="verify-full", sslrootcert=str(tls / AUTHORITY))
     assert await opened(where)

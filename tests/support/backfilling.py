@@ -102,11 +102,13 @@ async def truth(simulator: Any, entity: str) -> dict[str, Any]:
     return {record["Id"]: record for record in map(exactly, body.splitlines()) if record}
 
 
-async def in_raw(database: Any, entity: str) -> dict[str, Any]:
-    """The payloads in raw by id."""
+async def in_raw(database: Any, entity: str, *, living: bool = False) -> dict[str, Any]:
+    """The payloads in raw by id; `living`: without what is marked deleted."""
     connection = await asyncpg.connect(database.dsn)
     try:
-        rows = await connection.fetch(f"SELECT id, payload::text FROM raw.{ENTITIES[entity].table}")
+        rows = await connection.fetch(
+            f"SELECT id, payload::text FROM raw.{ENTITIES[entity].table} WHERE deleted_at_utc IS NULL OR NOT $1", living
+        )
     finally:
         await connection.close()
     return {row["id"]: exactly(row["payload"]) for row in rows}

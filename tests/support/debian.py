@@ -31,10 +31,20 @@ def majors() -> list[str]:
     return sorted(found, key=int)
 
 
+def has_ipv6() -> bool:
+    """Whether ::1 can be listened on; where IPv6 is switched off /proc/net/if_inet6 may be there all the same."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def needed(program: str) -> str:
     path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
     if path is None:
-        pytest.skip(f"{program} isn't installed (apt-get install {program})")
+        pytest.skip(f"NOT RUN: {program} isn't installed (apt-get install {program})")
     return path
 
 
@@ -133,7 +143,7 @@ def _user() -> str:
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_name
-    pytest.skip("there is no OS user postgres or nobody, and these servers refuse root")
+    pytest.skip("NOT RUN: there is no OS user postgres or nobody, and these servers refuse root")
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,11 +15,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import queue
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -40,6 +42,8 @@ EARLY_SECONDS = 300.0
 TOKEN_TRIES = 3
 # So long a rotated refresh token is tried to be stored: without it the company must be reauthorised.
 STORING_SECONDS = 300.0
+# An exchange takes a second or so; after this it is told that another process's is waited for.
+WAITING_SECONDS = 5.0
 
 Value = TypeVar("Value")
 
@@ -131,12 +135,18 @@ class AccessTokens:
         self._lock = asyncio.Lock()
         self._current: StoredTokens | None = None
         self._exchanging: asyncio.Future[StoredTokens] | None = None
+        self._holding = False
         # The refresh token that was refused, by its mark: Intuit takes a second exchange of it for an attack.
         self._refused: tuple[str, AuthorizationFault] | None = None
 
     async def close(self) -> None:
-        """Waits for an exchange under way, whose caller may be gone: its answer must be stored."""
+        """Waits for an exchange under way, whose caller may be gone: its answer must be stored.
+
+        One that still waits for another process's is given up.
+        """
         if self._exchanging is not None and not self._exchanging.done():
+            if not self._holding:
+                self._exchanging.cancel()
             await asyncio.wait([self._exchanging])
 
     async def current(self, refused: str | None = None) -> str:
@@ -162,7 +172,9 @@ class AccessTokens:
         return current.token if current is not None and current.usable() and current.token != refused else None
 
     async def _exchange(self, refused: str | None) -> StoredTokens:
-        async with _hold(self._store) as held:
+        self._holding = False
+        async with _hold(self._store, self._tell_waiting) as held:
+            self._holding = True
             refresh = await held.get(REFRESH_TOKEN)
             if not refresh:
                 raise AuthorizationFault(f"{REFRESH_TOKEN} is not in Mage Secrets; {REAUTHORISE}")
@@ -201,6 +213,10 @@ class AccessTokens:
         )
         return fresh
 
+    def _tell_waiting(self) -> None:
+        waits = f"waiting for another process, which has refreshed the access token for {WAITING_SECONDS:.0f} s"
+        self._events.emit("token_waits", "auth", waits, level="warning")
+
     async def _store_later(self, refresh: str, values: dict[str, str], error: ConfigurationError) -> None:
         """The store failed while it was held: as soon as it is back, unless somebody stored another token meanwhile."""
 
@@ -210,11 +226,11 @@ class AccessTokens:
                     held.put(values)
 
         async def store_again() -> None:
-            thread = ThreadPoolExecutor(1, "token-store")
+            thread = _Thread()
             try:
-                await _in(thread, store)
+                await thread.do(store)
             finally:
-                thread.shutdown(wait=False)
+                thread.end()
 
         def tell(why: BaseException | None) -> None:
             self._events.emit("token_not_stored", "auth", f"storing the new tokens again: {why}", level="warning")
@@ -259,39 +275,70 @@ class AccessTokens:
             raise
 
 
+class _Thread:
+    """A thread that does calls one after the other. It is a daemon: one that waits keeps no process from ending."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="token-store", daemon=True).start()
+
+    def submit(self, call: Callable[[], Value]) -> Future[Value]:
+        done: Future[Value] = Future()
+        self._calls.put((done, call))
+        return done
+
+    async def do(self, call: Callable[[], Value]) -> Value:
+        return await asyncio.wrap_future(self.submit(call))
+
+    def end(self) -> None:
+        """After the calls that it has."""
+        self._calls.put(None)
+
+    def _work(self) -> None:
+        while (item := self._calls.get()) is not None:
+            done, call = item
+            if done.set_running_or_notify_cancel():
+                try:
+                    done.set_result(call())
+                except BaseException as error:  # whoever waits for it raises it
+                    done.set_exception(error)
+
+
 class _Held:
     """HeldSecrets whose calls run in the holder's own thread."""
 
-    def __init__(self, held: HeldSecrets, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, held: HeldSecrets, thread: _Thread) -> None:
         self._held = held
         self._thread = thread
 
     async def get(self, name: str) -> str | None:
-        return await _in(self._thread, lambda: self._held.get(name))
+        return await self._thread.do(lambda: self._held.get(name))
 
     async def put(self, values: dict[str, str]) -> None:
-        await _in(self._thread, lambda: self._held.put(values))
+        await self._thread.do(lambda: self._held.put(values))
 
 
 @contextlib.asynccontextmanager
-async def _hold(store: TokenStore) -> AsyncIterator[_Held]:
+async def _hold(store: TokenStore, tell_waiting: Callable[[], None]) -> AsyncIterator[_Held]:
     """The store's lock, waited for in a thread of its own.
 
     In the loop's pool those who wait could take every thread, and the holder would find none for its next call,
     nor for looking up Intuit's name.
     """
-    thread, lock = ThreadPoolExecutor(1, "token-store"), contextlib.ExitStack()
+    thread, lock = _Thread(), contextlib.ExitStack()
+    entering = asyncio.wrap_future(thread.submit(lambda: lock.enter_context(store.exclusive())))
+    patience = threading.Timer(WAITING_SECONDS, asyncio.get_running_loop().call_soon_threadsafe, [tell_waiting])
+    patience.daemon = True
+    patience.start()
+    entering.add_done_callback(lambda _: patience.cancel())
     try:
-        yield _Held(await _in(thread, lambda: lock.enter_context(store.exclusive())), thread)
+        yield _Held(await entering, thread)
     finally:
         # Behind the entering, when that was given up: a lock that nobody waits for any more is let go, too.
         released = thread.submit(lock.close)
-        thread.shutdown(wait=False)
-        await asyncio.wrap_future(released)
-
-
-async def _in(thread: ThreadPoolExecutor, call: Callable[[], Value]) -> Value:
-    return await asyncio.get_running_loop().run_in_executor(thread, call)
+        thread.end()
+        if entering.done() and not entering.cancelled():
+            await asyncio.wrap_future(released)
 
 
 def mark_of(refresh_token: str) -> str:

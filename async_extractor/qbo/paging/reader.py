@@ -32,7 +32,7 @@ from async_extractor.qbo.paging.poison import MOST_PASSES, PoisonSearch
 from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.paging.source import Page, PageSource
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS, TXN_DATE, DateField, Query
-from async_extractor.qbo.split import Record, Unreadable
+from async_extractor.qbo.split import Unreadable
 from async_extractor.windows import SECOND, UTC
 
 # Before any QuickBooks Online company; only for halving a range that has no start of its own.
@@ -101,9 +101,8 @@ class WindowReader:
                     yield self._source.page(answer, query)
                     self._source.passed(page.records)
                     return
-                _refuse_elsewhere(span, answer)
-                values = await self._ordered(page.records, span)
-                if values is None:
+                values = _values_of(span, answer)
+                if not await self._is_ordered(values, len(page.records), span):
                     part = _past(span, page.server_time)
                     pages = self._unordered(part) if part else None
                 else:
@@ -152,17 +151,15 @@ class WindowReader:
             f"{span}: QuickBooks counts {rows:,} rows and answers a page without any", status=200, tid=answer.tid
         )
 
-    async def _ordered(self, records: Sequence[Record], span: Span) -> list[datetime] | None:
-        """The values by which a full page is ordered; None where it isn't, or where not all records have one."""
-        values = [value for record in records if (value := value_of(record, span.field)) is not None]
-        if not values or len(values) < len(records) or values != sorted(values):
-            return None
+    async def _is_ordered(self, values: Sequence[datetime], records: int, span: Span) -> bool:
+        """Whether so many records are in the order of these values; not where some have none."""
+        if not values or len(values) < records or values != sorted(values):
+            return False
         # A page full of one value looks ordered also where the order was ignored; then there are rows before it.
         first = values[0]
         if first == values[-1] and first > span.start:
-            before = await self._source.count(span.until(first).query(self._source.entity))
-            return None if before else values
-        return values
+            return not await self._source.count(span.until(first).query(self._source.entity))
+        return True
 
     async def _unordered(self, span: Span) -> AsyncIterator[Page]:
         self._events.emit(
@@ -189,7 +186,7 @@ class WindowReader:
             yield self._source.page(answer, query)
             self._source.passed(answer.page.records)
             return
-        _refuse_elsewhere(span, answer)
+        _values_of(span, answer)
         halves = span.halves()
         if halves is None:
             async for page in self._instant(span):
@@ -249,12 +246,15 @@ class WindowReader:
         )
 
 
-def _refuse_elsewhere(span: Span, answer: Answer) -> None:
-    """A full page takes the reading further into its span. TransientFault where it can't: none of its records is in
-    the span, or none is beyond the first instant and some are before it. Its conditions weren't honoured, then."""
+def _values_of(span: Span, answer: Answer) -> list[datetime]:
+    """A full page's values of the span's field.
+
+    TransientFault where they take the reading no further, since the conditions weren't honoured: none is in the span,
+    or none is beyond its first instant and some are before it.
+    """
     values = [value for record in answer.page.records if (value := value_of(record, span.field)) is not None]
     if not values:
-        return
+        return values
     outside = max(values) < span.start or (span.end is not None and min(values) >= span.end)
     if outside or min(values) < max(values) <= span.start:
         raise TransientFault(
@@ -262,6 +262,7 @@ def _refuse_elsewhere(span: Span, answer: Answer) -> None:
             status=200,
             tid=answer.tid,
         )
+    return values
 
 
 def _dated(page: Page) -> Page:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
+import time
 from typing import Any
 
 import aiohttp
@@ -159,3 +161,20 @@ async def test_refusal_whose_caller_was_stopped(process: Process, intuit: Intuit
     del tokens
     gc.collect()
     assert told == []
+
+
+async def test_another_process_refreshes_for_long(
+    process: Process, intuit: Intuit, store: Store, told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told that it is waited for; who was told to stop waits no longer, nor does its thread keep it alive."""
+    monkeypatch.setattr("async_extractor.qbo.auth.access_tokens.WAITING_SECONDS", 0.1)
+    tokens = process()
+    with store.lock:
+        caller = asyncio.ensure_future(tokens.current())
+        while not any(event.name == "token_waits" for event in told):
+            await asyncio.to_thread(time.sleep, 0.05)
+        caller.cancel()
+        await tokens.close()
+        waiting = [thread for thread in threading.enumerate() if thread.name == "token-store"]
+        assert all(thread.daemon for thread in waiting)
+    assert await process().current()

@@ -1,0 +1,80 @@
+"""A run that is told to stop ends, whoever holds what it waits for: another planner, or somebody's lock on a table."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from async_extractor import BackfillRequest, IncompleteError
+from async_extractor.backfill import Backfill
+from async_extractor.verification import Verification
+from qbo_simulator import Simulator, SimulatorConfig
+from tests.support.backfilling import EVERYTHING, backfill, secrets_for
+
+PLANNING = "SELECT pg_advisory_lock(hashtext('ops.planning'), hashtext($1 || '/items'))"
+READING = "LOCK TABLE raw.qb_items IN ACCESS EXCLUSIVE MODE"
+LOADING = "LOCK TABLE raw.qb_items IN EXCLUSIVE MODE"  # may be read
+
+
+async def plan(run: Backfill) -> None:
+    await run.plan()
+
+
+async def extract(run: Backfill) -> None:
+    await run.extract(await run.plan())
+
+
+async def validate(run: Backfill) -> None:
+    await run.validate(await run.plan())
+
+
+async def verify(run: Verification) -> None:
+    await run.verify()
+
+
+async def stopped(run: Any, work: Callable[[Any], Awaitable[None]], database: Any, *lock: str) -> str:
+    """The line with which the work ends when it is told to stop while another session has the lock."""
+    holder, watcher = await asyncpg.connect(database.dsn), await asyncpg.connect(database.dsn)
+    try:
+        transaction = holder.transaction()
+        await transaction.start()
+        await holder.fetch(*lock)
+        async with run:
+            working = asyncio.ensure_future(work(run))
+            while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                assert not working.done(), "it waited for nobody"
+                await asyncio.sleep(0.05)
+            run.stop("stopped by SIGTERM")
+            with pytest.raises(IncompleteError) as ended:
+                await asyncio.wait_for(working, 60)
+        left = await watcher.fetchval("SELECT count(*) FROM ops.runs WHERE finished_at IS NULL")
+        assert left == 0
+        return str(ended.value)
+    finally:
+        await holder.close()
+        await watcher.close()
+
+
+@pytest.mark.parametrize(
+    ("work", "mode", "lock"),
+    [
+        (plan, "resume", PLANNING),
+        (plan, "reprocess", READING),
+        (extract, "reprocess", LOADING),
+        (validate, "resume", READING),
+        (verify, "resume", READING),
+    ],
+)
+async def test_stop(database: Any, work: Any, mode: str, lock: str) -> None:
+    """Planning, extraction, checks and verification: each with a lock that another session has."""
+    async with Simulator(SimulatorConfig(items=40, years=1, limits=False)) as simulator:
+        secrets = secrets_for(simulator, database)
+        await backfill(secrets, "items")
+        request = BackfillRequest.parse("items", *EVERYTHING, mode=mode)
+        run = (Verification if work is verify else Backfill)(request, secrets, limits=False)
+        values = [secrets.values["QBO_REALM_ID"]] if lock == PLANNING else []
+        assert "stopped by SIGTERM" in await stopped(run, work, database, lock, *values)
