@@ -20,12 +20,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from async_extractor.backfill import Backfill
 from async_extractor.cli.event_lines import event_lines
 from async_extractor.cli.many import each, tell
-from async_extractor.cli.screen import moment, screen
+from async_extractor.cli.result import print_result
+from async_extractor.cli.screen import screen
 from async_extractor.entity_names import entities_named
 from async_extractor.errors import BackfillError, IncompleteError, NotOfferedError
 from async_extractor.events import Event, Listener
@@ -54,6 +54,8 @@ NO_LIMITS = typer.Option(False, "--no-limits", help="No budget of requests; in t
 PROFILE = typer.Option("", help="Which company's secrets: acme reads ACME_QBO_REALM_ID and fills schema raw_acme")
 
 LANG = typer.Option("en", "--lang", help="The report's language: en or es")
+CHUNKS = typer.Option(False, "--chunks", help="List each chunk at the end, also where there are many")
+DRY_RUN = typer.Option(False, "--dry-run", help="Only say what it would cost, as `plan` does")
 EVENTS = typer.Option("", "--events", metavar="FILE", help="Every event as a JSON line, appended to FILE; - is stderr")
 
 
@@ -70,9 +72,17 @@ def run(
     profile: str = PROFILE,
     lang: str = LANG,
     events: str = EVENTS,
+    chunks: bool = CHUNKS,
+    dry_run: bool = DRY_RUN,
 ) -> int:
     """Backfill an entity, several or all. Exit 0: all chunks done; 2: bad parameters; 3: chunks left, resumable; 4:
     configuration; the gravest of several."""
+    if dry_run:
+        from async_extractor.cli.plan import plan  # noqa: PLC0415 - it has this module's options
+
+        return plan(
+            entity, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, profile=profile, as_json=as_json
+        )
     try:
         requests = [
             BackfillRequest.parse(one, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, lang)
@@ -84,7 +94,9 @@ def run(
         raise
     if len(requests) > 1:
         return run_side_by_side(requests, as_json=as_json, limits=not no_limits, profile=profile, events=events)
-    return run_request(requests[0], as_json=as_json, limits=not no_limits, profile=profile, events=events)
+    return run_request(
+        requests[0], as_json=as_json, limits=not no_limits, profile=profile, events=events, chunks=chunks
+    )
 
 
 def run_side_by_side(
@@ -105,7 +117,9 @@ def run_side_by_side(
     return tell(outcomes, "All entities", as_json=as_json)
 
 
-def run_request(request: BackfillRequest, *, as_json: bool, limits: bool, profile: str, events: str = "") -> int:
+def run_request(
+    request: BackfillRequest, *, as_json: bool, limits: bool, profile: str, events: str = "", chunks: bool = False
+) -> int:
     """The backfill with its progress and its result on the screen; what every command that reads does."""
     # Progress goes to stderr, so that stdout is the result alone.
     console = Console(stderr=True)
@@ -120,7 +134,7 @@ def run_request(request: BackfillRequest, *, as_json: bool, limits: bool, profil
             print(json.dumps(_refused(request.entity.name, error)), flush=True)
         raise
     if not as_json:
-        print_result(result, screen())
+        print_result(result, screen(), chunks=chunks)
     else:
         print(json.dumps(result.as_dict()), flush=True)
     if result.status != "done":
@@ -257,6 +271,9 @@ class ProgressBar:
     def __call__(self, event: Event) -> None:
         if event.name == "planned":
             self._progress.update(self._task, description="loading", total=event.fields["chunks"])
+        elif event.name == "extract_begun":
+            left = event.fields["chunks"]
+            self._progress.update(self._task, total=left or 1, completed=0 if left else 1)
         elif event.name == "page_loaded":
             self._rows += event.fields["read"]
             self._progress.update(self._task, rows=self._rows)
@@ -264,46 +281,3 @@ class ProgressBar:
             self._progress.advance(self._task)
         if event.name in ("planned", "run_finished", "validated") or event.level in ("warning", "error"):
             self._progress.console.print(f"{event.phase:8} {event.message}", highlight=False, markup=False)
-
-
-def print_result(result: BackfillResult, console: Console) -> None:
-    """The run in a table per chunk, and in total."""
-    table = Table(title=f"Run {result.run_id}: {result.entity}, {result.status}")
-    for name in (
-        "chunk (UTC)",
-        "status",
-        "pages",
-        "requests",
-        "read",
-        "inserted",
-        "updated",
-        "unchanged",
-        "quarantined",
-        "seconds",
-    ):
-        table.add_column(name, justify="left" if name in ("chunk (UTC)", "status") else "right", no_wrap=True)
-    for row in result.chunk_table:
-        name = f"{moment(row['window_start'])} - {moment(row['window_end'])}"
-        if row["kind"] == "catch_up":
-            name += " (catch-up)"
-        counts = (
-            "pages",
-            "requests",
-            "rows_read",
-            "rows_inserted",
-            "rows_updated",
-            "rows_unchanged",
-            "rows_quarantined",
-        )
-        table.add_row(name, row["status"], *(f"{row[c]:,}" for c in counts), f"{row['seconds']:.1f}")
-    table.add_section()
-    rows = result.rows
-    table.add_row(
-        "total",
-        f"{result.chunks['done']}/{result.chunks['planned']}",
-        "",
-        f"{result.requests['sent']:,}",
-        *(f"{rows[n]:,}" for n in ("read", "inserted", "updated", "unchanged", "quarantined")),
-        f"{result.seconds:.1f}",
-    )
-    console.print(table)

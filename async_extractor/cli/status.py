@@ -7,10 +7,9 @@ from typing import Any
 
 import asyncpg
 import typer
-from rich.table import Table
 
 from async_extractor.cli.reading import as_json as as_json_line
-from async_extractor.cli.screen import screen
+from async_extractor.cli.screen import Column, print_fitted, screen
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.planning.estimate import MONTHLY_ALLOWANCE
 from async_extractor.settings import warehouse_address
@@ -20,6 +19,21 @@ from async_extractor.warehouse.statements import statement
 
 LIMIT = typer.Option(10, "--limit", min=1, max=1000, help="How many runs")
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line, newest first")
+
+COLUMNS = (
+    Column("run", number=True),
+    Column("schema", 9),
+    Column("entity"),
+    Column("range", 2),
+    Column("mode", 6),
+    Column("status"),
+    Column("done", 4, number=True),
+    Column("failed", 5, number=True),
+    Column("left", number=True),
+    Column("rows read", 1, number=True),
+    Column("requests", 7, number=True),
+    Column("started", 8),
+)
 
 
 def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
@@ -32,40 +46,8 @@ def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
     if not runs:
         print("No run yet. Begin with: qbo-backfill run invoices --fecha-inicio 2024-01-01 --fecha-fin 2024-12-31")
         return 0
-    table = Table(title="Runs, newest first (UTC)")
-    for name in (
-        "run",
-        "schema",
-        "entity",
-        "range",
-        "mode",
-        "status",
-        "done",
-        "failed",
-        "left",
-        "rows read",
-        "requests",
-        "started",
-    ):
-        table.add_column(name)
-    for run in runs:
-        left = run["chunks"] - run["done"] - run["failed"]
-        table.add_row(
-            str(run["run_id"]),
-            run["raw_schema"],
-            run["entity"],
-            f"{run['range_start']:%Y-%m-%d} - {run['range_end']:%Y-%m-%d}",
-            run["mode"],
-            "stopped" if run["is_gone"] else run["status"],
-            str(run["done"]),
-            str(run["failed"]),
-            str(left),
-            f"{run['rows_read']:,}",
-            f"{run['requests_sent']:,}",
-            f"{run['started_at']:%Y-%m-%d %H:%M:%S}",
-        )
     console = screen()
-    console.print(table)
+    print_fitted(console, "Runs, newest first (UTC)", COLUMNS, [_row(run) for run in runs])
     for realm_id, (schema, spent) in sorted(
         {run["realm_id"]: (run["raw_schema"], run["requests_this_month"]) for run in runs}.items()
     ):
@@ -82,6 +64,23 @@ def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
             told = "what it had left was done by a later run" if run["caught_up"] else run["error"]
             console.print(f"run {run['run_id']}: {told}", highlight=False, markup=False)
     return 0
+
+
+def _row(run: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(run["run_id"]),
+        run["raw_schema"],
+        run["entity"],
+        f"{run['range_start']:%Y-%m-%d} - {run['range_end']:%Y-%m-%d}",
+        run["mode"],
+        "stopped" if run["is_gone"] else run["status"],
+        f"{run['done']:,}",
+        f"{run['failed']:,}",
+        f"{run['chunks'] - run['done'] - run['failed']:,}",
+        f"{run['rows_read']:,}",
+        f"{run['requests_sent']:,}",
+        f"{run['started_at']:%Y-%m-%d %H:%M:%S}",
+    )
 
 
 async def _recent(limit: int) -> list[dict[str, Any]]:
