@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from async_extractor.cli.run import PROFILE
+from async_extractor.cli.options import PROFILE
 from async_extractor.cli.screen import screen
 from async_extractor.cli.verify import MARKS
 from async_extractor.errors import BackfillError, ConfigurationError, RequestError

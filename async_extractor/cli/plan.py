@@ -11,7 +11,7 @@ import typer
 
 from async_extractor.backfill import Backfill
 from async_extractor.cli.many import each, tell
-from async_extractor.cli.run import CHUNK, CONCURRENCY, ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, MODE, PROFILE
+from async_extractor.cli.options import CHUNK, CONCURRENCY, ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, MODE, PROFILE
 from async_extractor.entity_names import entities_named
 from async_extractor.events import Event
 from async_extractor.mage.secrets import MageSecrets

@@ -11,10 +11,11 @@ import typer
 from rich.table import Table
 
 from async_extractor.checks import suggested_commands
+from async_extractor.cli.options import NO_LIMITS, PROFILE
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.cli.resume import DRY_RUN
 from async_extractor.cli.retry import request_for
-from async_extractor.cli.run import NO_LIMITS, PROFILE, run_requests
+from async_extractor.cli.run import run_requests
 from async_extractor.cli.screen import screen
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError

@@ -7,8 +7,9 @@ from typing import Any
 
 import typer
 
+from async_extractor.cli.options import EVENTS, NO_LIMITS, PROFILE
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
-from async_extractor.cli.run import EVENTS, NO_LIMITS, PROFILE, run_requests
+from async_extractor.cli.run import run_requests
 from async_extractor.errors import RequestError
 from async_extractor.request import BackfillRequest
 from async_extractor.warehouse.connection import Connection

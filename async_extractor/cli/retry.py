@@ -7,9 +7,10 @@ from typing import Any
 
 import typer
 
+from async_extractor.cli.options import EVENTS, FILTER_FIELD, NO_LIMITS, PROFILE
 from async_extractor.cli.reading import as_json, day_or_moment, read
 from async_extractor.cli.resume import DRY_RUN
-from async_extractor.cli.run import EVENTS, FILTER_FIELD, NO_LIMITS, PROFILE, run_requests
+from async_extractor.cli.run import run_requests
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
 from async_extractor.request import FILTER_FIELDS, BackfillRequest

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -24,6 +23,23 @@ from rich.progress import (
 from async_extractor.backfill import Backfill
 from async_extractor.cli.event_lines import event_lines
 from async_extractor.cli.many import each, tell
+from async_extractor.cli.options import (
+    AS_JSON,
+    CHUNK,
+    CHUNKS,
+    CONCURRENCY,
+    DRY_RUN,
+    ENTITY,
+    EVENTS,
+    FECHA_FIN,
+    FECHA_INICIO,
+    FILTER_FIELD,
+    LANG,
+    MODE,
+    NO_LIMITS,
+    PROFILE,
+)
+from async_extractor.cli.plan import plan
 from async_extractor.cli.result import print_result
 from async_extractor.cli.screen import screen
 from async_extractor.entity_names import entities_named
@@ -39,24 +55,6 @@ T = TypeVar("T")
 
 # A run that was told to stop has this long to release its chunks and to say so in the ledger.
 STOP_SECONDS = 4.0
-
-ENTITY = typer.Argument(..., help="invoices, or several: invoices,payments; or all. docs/entities.md has their names")
-FECHA_INICIO = typer.Option(..., "--fecha-inicio", help="First day (2024-01-01), or a timestamp with an offset or Z")
-FECHA_FIN = typer.Option(
-    ..., "--fecha-fin", help="Last day, the whole UTC day included; or a timestamp, which is an exclusive end"
-)
-CHUNK = typer.Option("auto", help="auto, day, week or an ISO 8601 duration such as P1M")
-CONCURRENCY = typer.Option("5", help="Chunks fetched at once, 1 to 10")
-FILTER_FIELD = typer.Option("last_updated", help="last_updated, created or txn_date (invoices only)")
-MODE = typer.Option("resume", help="resume: what is not done; reprocess: all again; retry: only what failed")
-AS_JSON = typer.Option(False, "--json", help="The last line of stdout is one JSON object")
-NO_LIMITS = typer.Option(False, "--no-limits", help="No budget of requests; in the simulator's environment only")
-PROFILE = typer.Option("", help="Which company's secrets: acme reads ACME_QBO_REALM_ID and fills schema raw_acme")
-
-LANG = typer.Option("en", "--lang", help="The report's language: en or es")
-CHUNKS = typer.Option(False, "--chunks", help="List each chunk at the end, also where there are many")
-DRY_RUN = typer.Option(False, "--dry-run", help="Only say what it would cost, as `plan` does")
-EVENTS = typer.Option("", "--events", metavar="FILE", help="Every event as a JSON line, appended to FILE; - is stderr")
 
 
 def run(
@@ -78,8 +76,6 @@ def run(
     """Backfill an entity, several or all. Exit 0: all chunks done; 2: bad parameters; 3: chunks left, resumable; 4:
     configuration; the gravest of several."""
     if dry_run:
-        from async_extractor.cli.plan import plan  # noqa: PLC0415 - it has this module's options
-
         return plan(
             entity, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, profile=profile, as_json=as_json
         )

@@ -13,7 +13,7 @@ from rich.table import Table
 from async_extractor.checks import CheckResult
 from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.cli.many import each, tell
-from async_extractor.cli.run import (
+from async_extractor.cli.options import (
     CONCURRENCY,
     ENTITY,
     FECHA_FIN,
@@ -22,9 +22,8 @@ from async_extractor.cli.run import (
     LANG,
     NO_LIMITS,
     PROFILE,
-    PlainLines,
-    until_signalled,
 )
+from async_extractor.cli.run import PlainLines, until_signalled
 from async_extractor.cli.screen import screen
 from async_extractor.entity_names import entities_named
 from async_extractor.errors import BackfillError, IncompleteError

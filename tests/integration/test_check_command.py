@@ -69,7 +69,7 @@ def test_nothing_stored_is_a_line_for_each_secret(command_line: CommandLine) -> 
         ("POSTGRES_DB", "no_such_database", "postgres connection"),
         ("QBO_REFRESH_TOKEN", "an-old-one", "quickbooks connection"),
         ("QBO_CLIENT_SECRET", "another", "quickbooks connection"),
-        ("QBO_REALM_ID", "99999999", "quickbooks connection"),
+        ("QBO_REALM_ID", "99999999", "quickbooks invoices"),
     ],
 )
 def test_a_run_and_check_refuse_the_same_with_the_same_words(
