@@ -80,6 +80,11 @@ class Stage:
         finally:
             maintenance.ask(f"DROP DATABASE {name} WITH (FORCE)")
 
+    def secrets(self, simulator: SimulatorProcess, database: Database) -> MageSecrets:
+        """Mage Secrets that name this company and this database."""
+        self._mage.store(simulator, database.address)
+        return MageSecrets.locate(self._mage.environ)
+
     def backfill(self, simulator: SimulatorProcess, database: Database, *arguments: str) -> Backfilled:
         """`qbo-backfill run invoices` to its end: all that the company has, unless the arguments say other dates."""
         self._mage.store(simulator, database.address)
