@@ -225,6 +225,17 @@ class Reconciliation:
                 break
         return result
 
+    async def resolve_gone(self, verified: Window, asked: datetime) -> None:
+        """Closes the entries in quarantine of records that QuickBooks has no more: they would stand for ever."""
+        ids = sorted(filter(_can_be_counted, await self._quarantined()))
+        everywhere = Query(self._request.entity, (has_id(ids[:IDS_A_LOOKUP]),))
+        if not ids or (len(ids) <= IDS_A_LOOKUP and await self._count(everywhere) == len(ids)):
+            return
+        looked_up = await self._look_up(ids, verified)
+        gone = [i for i in ids if i not in looked_up.records and i not in looked_up.unserved]
+        key = self._settings.realm_id, self._request.entity.name
+        await self._session.do(lambda c: c.execute(statement("resolve_gone"), *key, gone, asked))
+
     async def counts(self, verified: Window) -> Counts:
         """QuickBooks' count of the range and raw's."""
         ids = sorted(filter(_can_be_counted, await self._quarantined()))

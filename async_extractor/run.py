@@ -171,9 +171,10 @@ class Run:
         """
         since, as_of, now, asked = await self.ledger.deletions_owed(run_id)
         listed = await self.reconciliation.mark_reported(since, now)
-        reconciled = await self.reconciliation.reconcile(
-            self.reconciliation.verified(as_of), as_of, listed=listed.complete
-        )
+        verified = self.reconciliation.verified(as_of)
+        if verified is not None:
+            await self.reconciliation.resolve_gone(verified, asked)
+        reconciled = await self.reconciliation.reconcile(verified, as_of, listed=listed.complete)
         lost = [f.moment for f in reconciled.compared.of("missing", "outdated") if f.moment is not None]
         await self.ledger.reopen(self.series, lost)
         marked = await self.reconciliation.mark_deleted(reconciled.surplus)

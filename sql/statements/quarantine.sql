@@ -15,6 +15,11 @@ UPDATE ops.quarantine q SET resolved_at = clock_timestamp()
    AND old.window_start >= c.window_start AND old.window_end <= c.window_end
    AND q.resolved_at IS NULL AND q.last_seen_at < a.started_at;
 
+-- name: resolve_gone
+-- QuickBooks has these Ids ($3) no more, asked at $4.
+UPDATE ops.quarantine SET resolved_at = clock_timestamp()
+ WHERE realm_id = $1 AND entity = $2 AND record_id = ANY ($3::text[]) AND resolved_at IS NULL AND last_seen_at < $4;
+
 -- name: count_quarantine
 SELECT count(*) FROM ops.quarantine WHERE realm_id = $1 AND entity = $2 AND resolved_at IS NULL;
 

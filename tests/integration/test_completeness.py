@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -571,4 +572,22 @@ async def test_quarantine_of_a_catch_up_that_was_cut_off(command_line: CommandLi
         ended = await asyncio.to_thread(command_line.run, "quarantine", "retry", "--no-limits")
     assert ended.code == 0, ended.stderr
     assert execute(database, "SELECT payload ->> 'Name' FROM raw.qb_items") == [("mended",)]
-    assert execute(database, "SELECT count(*) FROM ops.quarantine WHERE resolved_at IS NULL") == [(0,)]
+    assert execute(database, "SELECT record_id, reason, record FROM ops.quarantine WHERE resolved_at IS NULL") == []
+
+
+async def test_quarantine_of_a_record_that_is_gone(database: Any) -> None:
+    """A catch-up set it aside, so that no window is read without it: that QuickBooks has the Id no more closes it."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        moment = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        times = f'"MetaData":{{"CreateTime":"{moment}","LastUpdatedTime":"{moment}"}}'
+        bad = {"payload": f'{{"Id":"777","SyncToken":"0","Name":"\\u0000",{times}}}'}
+        await simulate(simulator, "load", {"entity": "Item", "records": [bad]})
+        today = datetime.now(timezone.utc).date().isoformat()
+        first = await run(secrets, "items", "2015-01-01", today)
+        assert check(first, "quarantine").severity == "warning"
+        items = simulator.service.table("Item")
+        (slot,) = (slot for slot in items.slots() if b'"Id":"777"' in items.payload(slot))
+        items.merge(slot, next(iter(items.slots())), int(time.time()))
+        assert (await run(secrets, "items", "2015-01-01", today)).status == "done"
+    assert execute(database, "SELECT record_id, reason, record FROM ops.quarantine WHERE resolved_at IS NULL") == []
