@@ -236,6 +236,21 @@ class Reconciliation:
         key = self._settings.realm_id, self._request.entity.name
         await self._session.do(lambda c: c.execute(statement("resolve_gone"), *key, gone, asked))
 
+    async def gone_lately(self, read_until: datetime) -> list[Finding]:
+        """Rows of raw from beyond the verified range that QuickBooks has no more.
+
+        What is merged away is in no list of changes, and QuickBooks' clocks may differ by seconds: a record edited then
+        would be in no count. Mostly raw has no such rows, and nothing is asked.
+        """
+        window = self._request.window
+        if self._request.filter_field == "txn_date" or window.end <= read_until:
+            return []
+        beyond = Window(max(window.start, read_until), window.end)
+        if not await (await self.hours(beyond))(beyond):
+            return []
+        compared, _ = await self.compare([Task(self.field, beyond)], beyond, read_until)
+        return compared.of("surplus")
+
     async def counts(self, verified: Window) -> Counts:
         """QuickBooks' count of the range and raw's."""
         ids = sorted(filter(_can_be_counted, await self._quarantined()))

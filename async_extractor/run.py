@@ -177,7 +177,8 @@ class Run:
         reconciled = await self.reconciliation.reconcile(verified, as_of, listed=listed.complete)
         lost = [f.moment for f in reconciled.compared.of("missing", "outdated") if f.moment is not None]
         await self.ledger.reopen(self.series, lost)
-        marked = await self.reconciliation.mark_deleted(reconciled.surplus)
+        lately = [finding.id for finding in await self.reconciliation.gone_lately(as_of)]
+        marked = await self.reconciliation.mark_deleted([*reconciled.surplus, *lately])
         reconciled = reconciled.without_surplus()
         if listed.complete:
             await self.ledger.know_deletions(run_id, since, asked, whole=True)

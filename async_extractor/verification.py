@@ -159,6 +159,8 @@ class Verification:
             left_over = await reconciliation.unexplained(verified, counts, compared)
             if not left_over:
                 break
+        for finding in await reconciliation.gone_lately(as_of):
+            compared.add(finding)
         # Days of which QuickBooks confirms every row are as they should be, whoever wrote them.
         confirmed = [seal for seal in broken if any(window.contains(seal.window) for window in clean)]
         await seals.seal(run_id, [seal.day for seal in confirmed])

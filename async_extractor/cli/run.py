@@ -179,6 +179,8 @@ async def until_signalled(stoppable: Backfill | Verification, work: Callable[[],
 
     A Postgres that hangs or is away can't be told of that: then it is left, and the next command closes the run.
     """
+    if _signalled:
+        raise IncompleteError(f"{_signalled[0]} before it began; run the same again")
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     told: list[str] = []
 
@@ -189,12 +191,10 @@ async def until_signalled(stoppable: Backfill | Verification, work: Callable[[],
             loop.call_later(STOP_SECONDS, task.cancel)
 
     _under_way.add(stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop_all, f"stopped by {number.name}")
     try:
         async with stoppable:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, _stop_all, f"stopped by {number.name}")
-            for reason in _signalled[:1]:
-                stop(reason)
             return await work()
     except asyncio.CancelledError:
         if not told:

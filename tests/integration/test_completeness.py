@@ -591,3 +591,23 @@ async def test_quarantine_of_a_record_that_is_gone(database: Any) -> None:
         items.merge(slot, next(iter(items.slots())), int(time.time()))
         assert (await run(secrets, "items", "2015-01-01", today)).status == "done"
     assert execute(database, "SELECT record_id, reason, record FROM ops.quarantine WHERE resolved_at IS NULL") == []
+
+
+@pytest.mark.parametrize("field", ["last_updated", "created"])
+async def test_merged_away_just_after_an_edit(database: Any, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    """A clock is behind the records': what was new at that moment is in no count, and is marked all the same."""
+    async with Simulator(SMALL) as simulator:
+        secrets, service = secrets_for(simulator, database), simulator.service
+        today = datetime.now(timezone.utc).date().isoformat()
+        service.change("Item", insert=1, edit=2)
+        assert (await run(secrets, "items", "2015-01-01", today, filter_field=field)).status == "done"
+        items = service.table("Item")
+        newest = max(items.slots(), key=lambda slot: items.updated[slot])
+        items.merge(newest, next(slot for slot in items.slots() if slot != newest), int(time.time()))
+        clock = service.clock
+        behind = type(clock)(clock.offset - 60)
+        monkeypatch.setattr(clock, "envelope_time", behind.envelope_time)
+        verified = await verify(secrets, start="2015-01-01", end=today, field=field)
+        assert (verified.status, len(verified.found.of("surplus"))) == ("different", 1)
+        assert (await run(secrets, "items", "2015-01-01", today, filter_field=field)).status == "done"
+        assert await in_raw(database, "items", living=True) == await truth(simulator, "items")
