@@ -147,6 +147,8 @@ def main() -> None:
             getattr(error, "option_name", ""), getattr(error, "possibilities", ()), 1
         ):
             told = f"No such option {error.option_name}; did you mean {meant[0]}?"
+        if context and "secrets" in context.command_path.split() and "extra argument" in told:
+            told = "one NAME is all it takes; its value is asked for, or read from stdin, and not shown"
         print(f"qbo-backfill: {told}; see `{context.command_path if context else NAME} --help`", file=sys.stderr)
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -50,7 +51,7 @@ def set_secret(
     A running backfill takes the new value with its next request for it.
     """
     if name and not from_url and not any_name and name not in KNOWN_SECRETS:
-        raise RequestError(f"NAME {name!r} is unknown; --any takes it all the same. {_known_names(profile)}")
+        raise RequestError(f"{named(name)} is unknown; --any takes it all the same. {_known_names(profile)}")
     secrets = MageSecrets.locate(profile=profile, announce=_announce)
     if from_url:
         if name:
@@ -168,8 +169,13 @@ def list_secrets(profile: str = Profile, as_json: bool = AsJson) -> None:
 def delete_secret(name: str = Name, profile: str = Profile) -> None:
     """Remove a secret. Ends with 2 when there is none of that name."""
     if not MageSecrets.locate(profile=profile).delete(name):
-        raise RequestError(f"NAME {name!r} is not stored; `qbo-backfill secrets list` shows what is.")
+        raise RequestError(f"{named(name)} is not stored; `qbo-backfill secrets list` shows what is.")
     typer.echo(f"{name} is deleted.")
+
+
+def named(name: str) -> str:
+    """NAME, as an error shows it: not where it may be a value that was typed in its place."""
+    return f"NAME {name!r}" if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", name) else "NAME"
 
 
 def _known_names(profile: str) -> str:
@@ -191,9 +197,9 @@ def _check_one_line(name: str, value: str) -> None:
 
 
 def _check(name: str, value: str) -> None:
-    """Refuse what can't be right. The value itself stays out of the message unless it can't be secret."""
+    """Refuse what can't be right. The value itself stays out of the message: it may be another secret's."""
     if name == "QBO_ENVIRONMENT" and value not in ("sandbox", "production", "simulator"):
-        raise RequestError(f"QBO_ENVIRONMENT {value!r} is not sandbox, production or simulator.")
+        raise RequestError("QBO_ENVIRONMENT is sandbox, production or simulator; nothing was stored.")
     if name == "POSTGRES_PORT" and not (value.isascii() and value.isdecimal() and 0 < int(value) < 65536):
         raise RequestError("POSTGRES_PORT is not a port: a number from 1 to 65535.")
 

@@ -51,7 +51,7 @@ def checked_environment(environment: str) -> None:
     """ConfigurationError when it is none of ENVIRONMENTS."""
     if environment not in ENVIRONMENTS:
         raise ConfigurationError(
-            f"QBO_ENVIRONMENT: {environment!r} is not one of {', '.join(ENVIRONMENTS)}; "
+            f"QBO_ENVIRONMENT: is not one of {', '.join(ENVIRONMENTS)}; "
             "set it with `qbo-backfill secrets set QBO_ENVIRONMENT`"
         )
 

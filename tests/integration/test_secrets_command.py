@@ -83,7 +83,7 @@ def test_without_a_name_what_is_missing_is_asked_for_one_after_the_other(mage: M
         ["QBO_REALM_ID", "QBO_ENVIRONMENT", "QBO_ENVIRONMENT", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"],
         ["4620816365", "prod", "sandbox", "books", "", CANARY],
     )
-    assert "QBO_ENVIRONMENT 'prod' is not sandbox" in shown
+    assert "QBO_ENVIRONMENT is sandbox, production or" in shown
     assert "Still missing: POSTGRES_USER." in shown
     assert CANARY not in shown
     assert mage.secrets.get("QBO_ENVIRONMENT") == "sandbox"
@@ -168,7 +168,11 @@ def test_delete_removes_it(mage: MageHome) -> None:
         (["set", "QBO_REALM"], "1", "NAME 'QBO_REALM' is unknown; --any takes it all the same."),
         (["set", "QBO_REALM_ID"], "\n", "The value of QBO_REALM_ID is empty; nothing was stored."),
         (["set", "QBO_REALM_ID"], "1\n2\n", "The value of QBO_REALM_ID has more than one line"),
-        (["set", "QBO_ENVIRONMENT"], "prod", "QBO_ENVIRONMENT 'prod' is not sandbox, production or simulator."),
+        (
+            ["set", "QBO_ENVIRONMENT"],
+            "prod",
+            "QBO_ENVIRONMENT is sandbox, production or simulator",
+        ),
         (["set", "POSTGRES_PORT"], "70000", "POSTGRES_PORT is not a port: a number from 1 to 65535."),
         (["set", "QBO_REALM_ID", "--profile", "A-1"], "1", "profile 'A-1': lower-case letters"),
         (["delete", "QBO_REALM_ID"], "", "NAME 'QBO_REALM_ID' is not stored"),
@@ -196,3 +200,20 @@ def test_a_store_that_cannot_be_used_is_one_line_and_exit_4(mage: MageHome) -> N
     assert done.code == 4
     assert "key is missing" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["set", "postgresql://u:Xyzzy-1@h/db"],
+        ["set", "POSTGRES_PASSWORD=Xyzzy-1"],
+        ["set", "POSTGRES_PASSWORD", "Xyzzy-1"],
+        ["delete", "postgresql://u:Xyzzy-1@h/db"],
+        ["rotate", "Xyzzy-1"],
+    ],
+)
+def test_a_value_in_a_names_place_is_not_repeated(mage: MageHome, arguments: list[str]) -> None:
+    done = run(mage, *arguments)
+    assert done.code == 2
+    assert "Xyzzy" not in done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1
