@@ -35,6 +35,7 @@ VARIABLES: tuple[str, ...] = (
 )
 _OTHER_WORDS = {
     "entidad": "entity",
+    "entities": "entity",
     "start_date": "fecha_inicio",
     "fecha_desde": "fecha_inicio",
     "end_date": "fecha_fin",
