@@ -75,9 +75,8 @@ class Verification:
         ConfigurationError or IncompleteError when QuickBooks can't be asked to the end; the run says why.
         """
         run = self._run
-        async with run.alone():  # a plan that changes what the entity is read with takes all runs into account
-            run_id = await run.planner.begin("verify", deep=deep)
-            await run.enter(run_id)
+        run_id = await run.planner.begin("verify", deep=deep)
+        await run.enter(run_id)
         async with run.closed_on_error(run_id):
             as_of = await run.planner.clock()
             await run.ledger.record_clock(run_id, as_of)

@@ -150,9 +150,17 @@ class Planner:
     async def write(
         self, work: Work, mode: str | None = None, run_id: int | None = None, **settings: Any
     ) -> tuple[int, int]:
-        """The work as a run of the ledger: the run's number, and how many chunks it has."""
+        """The work as a run of the ledger: the run's number, and how many chunks it has.
+
+        IncompleteError where the run has begun and the entity is read with another `include` since.
+        """
         if run_id is None:
             run_id = await self.begin(mode, **settings)
+        elif await self._ledger.include_of_run(run_id) != await self._ledger.include_of(self._series):
+            raise IncompleteError(
+                f"another run reads {self._request.entity.name} with another include since this one began; "
+                "run the same again"
+            )
         return run_id, await self._ledger.write_plan(run_id, self._series, self._request.window, work.plan)
 
     async def begin(self, mode: str | None = None, **settings: Any) -> int:
