@@ -15,9 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="The pipelines in a Mage project of
 PROJECT = typer.Argument(..., metavar="PATH", help="The Mage project's folder, which holds its metadata.yaml.")
 DRY_RUN = typer.Option(False, "--dry-run", help="Only say what would be done.")
 ENTITIES = typer.Argument(..., metavar="ENTITY...", help="payments bills, or all; docs/entities.md has their names.")
-INTO = typer.Option(
-    None, "--project", metavar="PATH", help="The Mage project; mage_project or this folder unless given."
-)
+INTO = typer.Option("", "--project", metavar="PATH", help="The Mage project; mage_project or this folder unless given.")
 
 
 @app.command()
@@ -27,13 +25,13 @@ def install(path: Path = PROJECT, dry_run: bool = DRY_RUN) -> None:
 
 
 @app.command()
-def add(entities: list[str] = ENTITIES, path: Path | None = INTO, dry_run: bool = DRY_RUN) -> None:
+def add(entities: list[str] = ENTITIES, into: str = INTO, dry_run: bool = DRY_RUN) -> None:
     """Put a pipeline of each entity with its trigger, and the blocks that they need, into a project.
 
     A file that was changed there stays as it is; the trigger is inactive and waits for its dates.
     """
     names = [entity.name for entity in entities_named(",".join(entities))]
-    there = path or MageData.locate().project
+    there = Path(into) if into else MageData.locate().project
     _tell(there, project.install(there, project.files(names), dry_run=dry_run), dry_run)
 
 
