@@ -105,6 +105,14 @@ async def test_an_entity_that_fails_stops_no_other_and_the_run_fails(company: St
     statuses = {block["block_uuid"]: block["status"] for block in run["block_runs"]}
     assert statuses["qb_entity:terms"] == statuses["qb_entity:employees"] == "completed"
     assert statuses["qb_company_report"] == "upstream_failed"
+    assert in_file(company, PIPELINE, "one fails")["status"] == "active"
+
+    await behave(company)
+    company.mage.retry(run["id"])
+    await until(lambda: company.mage.runs(PIPELINE, "one fails")[0]["status"] == "completed")
+    await until(lambda: in_file(company, PIPELINE, "one fails")["status"] == "inactive")
+    runs = await query(company, "SELECT entity, count(*) AS n FROM ops.runs WHERE mode = 'reprocess' GROUP BY entity")
+    assert {row["entity"]: row["n"] for row in runs} == {"vendors": 1, "terms": 1, "employees": 1}
 
 
 async def test_a_bad_list_is_one_line_and_nothing_is_begun(company: Stack) -> None:
