@@ -121,6 +121,8 @@ class Run:
         """This process works on the run from now on: it is alive as long as the session is."""
         self._entered = run_id
         await self.ledger.enter_run(run_id)
+        include = await self.ledger.include_of_run(run_id)
+        self.client.include = "" if include == "none" else include
 
     async def unless_stopped(self, work: Awaitable[T], grace: float = 0.0) -> T:
         """What the work comes to. Raises IncompleteError when the run is told to stop, whatever the work waits for.

@@ -25,6 +25,7 @@ from qbo_simulator.query.properties import (
     NOT_IN_CDC,
     PROPERTIES,
     RESPONSE_KEYS,
+    WITH_CUSTOM_FIELDS,
     WITH_TOTAL_COUNT,
     entity_name,
 )
@@ -94,10 +95,10 @@ class Service:
 
     # Answers
 
-    def query(self, statement: str, *, as_xml: bool = False, compressed: bool = False) -> Answer:
+    def query(self, statement: str, *, as_xml: bool = False, compressed: bool = False, include: str = "") -> Answer:
         """The answer to a statement, and afterwards the edits that a busy company sees.
 
-        `compressed`: with its gzip form, where that is put together from pieces.
+        `compressed`: with its gzip form, where that is put together from pieces. `include`: Intuit's parameter.
         """
         self.turn += 1
         try:
@@ -123,8 +124,10 @@ class Service:
         counted = entity in WITH_TOTAL_COUNT and self.how.answers.total_count == "seen"
         total = selection.total if counted else None
         without_sku = entity == "Item" and self.how.queries.sku == "named" and "Sku" not in query.also
-        if query.columns or as_xml or without_sku:
-            answer = self._rewritten(entity, table, query, selection.slots, total, as_xml)
+        takes_more = include == "enhancedAllCustomFields" and entity in WITH_CUSTOM_FIELDS
+        more_fields = self.how.answers.custom_fields if takes_more else 0
+        if query.columns or as_xml or without_sku or more_fields:
+            answer = self._rewritten(entity, table, query, selection.slots, total, as_xml, more_fields)
         else:
             answer = self._pages.page(
                 entity,
@@ -254,9 +257,10 @@ class Service:
         return Answer(200, msgspec.json.encode(content | {"time": stamp}))
 
     def _rewritten(
-        self, entity: str, table: Table, query: Query, slots: list[int], total: int | None, as_xml: bool
-    ) -> Answer:
-        """A page of records that are not served as they are: some columns only, or XML."""
+        self, entity: str, table: Table, query: Query, slots: list[int], total: int | None, as_xml: bool,
+        more_fields: int,
+    ) -> Answer:  # fmt: skip
+        """A page of records that are not served as they are: some columns only, more custom fields, or XML."""
         if not slots:
             return self._answer({"QueryResponse": {}}, as_xml)
         records: list[Any] = []
@@ -264,6 +268,8 @@ class Service:
             record = json.loads(table.payload(slot), parse_float=_verbatim)
             if self.how.queries.sku == "named" and "Sku" not in (*query.also, *query.columns):
                 record.pop("Sku", None)
+            if more_fields:
+                record["CustomField"] = [*record.get("CustomField", ()), *_fields_beyond_three(record, more_fields)]
             records.append(_columns(record, query.columns) if query.columns else record)
         page = {RESPONSE_KEYS.get(entity, entity): records, "startPosition": query.start, "maxResults": len(records)}
         if total is not None:
@@ -321,6 +327,16 @@ def request_kind(statement: str) -> RequestKind:
 def readable_entity(written: str) -> str | None:
     """The entity of a path such as `/invoice/130`."""
     return next((name for name in (*PROPERTIES, *EMPTY_ENTITIES) if name.lower() == written.lower()), None)
+
+
+def _fields_beyond_three(record: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """Custom fields of the newer kind: their DefinitionIds begin above a billion, and not all of them are text."""
+    fields: list[dict[str, Any]] = []
+    for at in range(count):
+        value = {"NumberValue": at} if at % 2 else {"StringValue": f"{record['Id']}-{at}"}
+        kind = "NumberType" if at % 2 else "StringType"
+        fields.append({"DefinitionId": str(1_000_000_001 + at), "Name": f"Field {4 + at}", "Type": kind, **value})
+    return fields
 
 
 def _verbatim(text: str) -> msgspec.Raw:

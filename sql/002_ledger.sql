@@ -246,7 +246,7 @@ COMMENT ON COLUMN ops.quarantine.record_sha256  IS 'So that reading it again doe
 COMMENT ON COLUMN ops.quarantine.chunk_id       IS 'The chunk it came in.';
 COMMENT ON COLUMN ops.quarantine.run_id         IS 'The run that read it first.';
 COMMENT ON COLUMN ops.quarantine.page_number    IS 'The page of the chunk.';
-COMMENT ON COLUMN ops.quarantine.request_payload IS 'The request that brought it: method, path, minorversion, query. Never a token.';
+COMMENT ON COLUMN ops.quarantine.request_payload IS 'The request that brought it: method, path, minorversion, query, and include where it was sent. Never a token.';
 COMMENT ON COLUMN ops.quarantine.intuit_tid     IS 'Intuit''s transaction id of the answer, for their support.';
 COMMENT ON COLUMN ops.quarantine.quarantined_at IS 'When it was set aside (UTC).';
 COMMENT ON COLUMN ops.quarantine.last_seen_at   IS 'When it was met last (UTC): the whole window read again without it closes it.';

@@ -24,7 +24,7 @@ COMMENT ON COLUMN raw.{table}.extract_window_start_utc IS 'Start of the window t
 COMMENT ON COLUMN raw.{table}.extract_window_end_utc   IS 'End of the window that it was read in (UTC, exclusive).';
 COMMENT ON COLUMN raw.{table}.page_number              IS 'The page of the chunk that it came in, from 1.';
 COMMENT ON COLUMN raw.{table}.page_size                IS 'MAXRESULTS of the request that brought it (Intuit''s cap is 1000).';
-COMMENT ON COLUMN raw.{table}.request_payload          IS 'The request that brought it: method, path, minorversion, query. Never a token.';
+COMMENT ON COLUMN raw.{table}.request_payload          IS 'The request that brought it: method, path, minorversion, query, and include where it was sent. Never a token.';
 COMMENT ON COLUMN raw.{table}.last_updated_utc         IS 'MetaData.LastUpdatedTime as an instant: the merge keeps the newest version.';
 COMMENT ON COLUMN raw.{table}.sync_token               IS 'SyncToken as a number: it decides between versions of one second.';
 COMMENT ON COLUMN raw.{table}.run_id                   IS 'The run in ops.runs that wrote this version.';

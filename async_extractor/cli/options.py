@@ -17,6 +17,10 @@ AS_JSON = typer.Option(False, "--json", help="The last line of stdout is one JSO
 NO_LIMITS = typer.Option(False, "--no-limits", help="No budget of requests; in the simulator's environment only")
 PROFILE = typer.Option("", help="Which company's secrets: acme reads ACME_QBO_REALM_ID and fills schema raw_acme")
 LANG = typer.Option("en", "--lang", help="The report's language: en or es")
+INCLUDE = typer.Option(
+    "",
+    help="enhancedAllCustomFields: custom fields beyond the first three, too; none: no longer. As before unless given",
+)
 CHUNKS = typer.Option(False, "--chunks", help="List each chunk at the end, also where there are many")
 DRY_RUN = typer.Option(False, "--dry-run", help="Only say what it would cost, as `plan` does")
 EVENTS = typer.Option("", "--events", metavar="FILE", help="Every event as a JSON line, appended to FILE; - is stderr")

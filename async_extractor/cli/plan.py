@@ -11,7 +11,17 @@ import typer
 
 from async_extractor.backfill import Backfill
 from async_extractor.cli.many import each, tell
-from async_extractor.cli.options import CHUNK, CONCURRENCY, ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, MODE, PROFILE
+from async_extractor.cli.options import (
+    CHUNK,
+    CONCURRENCY,
+    ENTITY,
+    FECHA_FIN,
+    FECHA_INICIO,
+    FILTER_FIELD,
+    INCLUDE,
+    MODE,
+    PROFILE,
+)
 from async_extractor.entity_names import entities_named
 from async_extractor.events import Event
 from async_extractor.mage.secrets import MageSecrets
@@ -30,6 +40,7 @@ def plan(
     filter_field: str = FILTER_FIELD,
     mode: str = MODE,
     profile: str = PROFILE,
+    include: str = INCLUDE,
     as_json: bool = AS_JSON,
 ) -> int:
     """What it would cost in requests, minutes at the quota and share of the month's calls; loads nothing.
@@ -37,7 +48,7 @@ def plan(
     QuickBooks is asked COUNT(*), at least once, unless all of the range is done.
     """
     requests = [
-        BackfillRequest.parse(one, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode)
+        BackfillRequest.parse(one, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, include=include)
         for one in entities_named(entity)
     ]
     secrets = MageSecrets.locate(profile=profile)

@@ -34,6 +34,7 @@ from async_extractor.cli.options import (
     FECHA_FIN,
     FECHA_INICIO,
     FILTER_FIELD,
+    INCLUDE,
     LANG,
     MODE,
     NO_LIMITS,
@@ -69,6 +70,7 @@ def run(
     no_limits: bool = NO_LIMITS,
     profile: str = PROFILE,
     lang: str = LANG,
+    include: str = INCLUDE,
     events: str = EVENTS,
     chunks: bool = CHUNKS,
     dry_run: bool = DRY_RUN,
@@ -76,12 +78,11 @@ def run(
     """Backfill an entity, several or all. Exit 0: all chunks done; 2: bad parameters; 3: chunks left, resumable; 4:
     configuration; the gravest of several."""
     if dry_run:
-        return plan(
-            entity, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, profile=profile, as_json=as_json
-        )
+        cut = (chunk, concurrency, filter_field, mode)
+        return plan(entity, fecha_inicio, fecha_fin, *cut, profile=profile, include=include, as_json=as_json)
     try:
         requests = [
-            BackfillRequest.parse(one, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, lang)
+            BackfillRequest.parse(one, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, lang, include)
             for one in entities_named(entity)
         ]
     except BackfillError as error:

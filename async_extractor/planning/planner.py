@@ -76,7 +76,8 @@ class Planner:
         reaches = Window(min(window.start for window in ends), max(window.end for window in ends))
         known = await self._ledger.chunks_in(self._series, reaches)
         inside = [c for c in known if request.window.contains(c.window)]
-        adopted, superseded, left = self._choose(known, inside)
+        other_include = await self._other_include() is not None
+        adopted, superseded, left = self._choose(known, known if other_include else inside, anew=other_include)
         if again or hollow:
             left = []
         pieces, as_of, source_count = await self._cut(left)
@@ -103,12 +104,37 @@ class Planner:
             waiting=[Piece(c.window, c.expected_rows) for c in adopted if c.status != "done"],
         )
 
+    async def settle_include(self) -> None:
+        """Where the entity is to be read with another `include` than before, none of its windows is done any more.
+
+        So all rows of a table are read by one setting, and done never stands for one that lacks what was asked for.
+        IncompleteError while another run reads by the former one. To be called by the one who plans.
+        """
+        before = await self._other_include()
+        if before is None:
+            return
+        entity, asked = self._request.entity.name, self._request.include
+        open_run = await self._ledger.open_run(self._series)
+        if open_run is not None:
+            raise IncompleteError(
+                f"include: run {open_run} reads {entity} with {before} now, so that {asked} has to wait for its end; "
+                "run the same again then"
+            )
+        why = f"read with include {before}, and {entity} is read with {asked} since"
+        await self._ledger.reopen_entity(self._series, why)
+
+    async def _other_include(self) -> str | None:
+        """What the entity was read with, where the request asks for something else."""
+        before = await self._ledger.include_of(self._series)
+        asked = self._request.include
+        return before if before and asked and self._request.entity.custom_fields and before != asked else None
+
     def _choose(
-        self, known: Sequence[KnownChunk], inside: Sequence[KnownChunk]
+        self, known: Sequence[KnownChunk], inside: Sequence[KnownChunk], *, anew: bool
     ) -> tuple[Sequence[KnownChunk], Sequence[KnownChunk], list[Window]]:
         """Which chunks of the ledger the run adopts, which it supersedes, and what of the range is to be planned."""
         window = self._request.window
-        if self._request.mode == "reprocess":
+        if anew or self._request.mode == "reprocess":
             held = [c for c in inside if c.held]
             return held, [c for c in inside if not c.held], gaps(window, (c.window for c in held))
         if self._request.mode == "retry":
@@ -124,21 +150,32 @@ class Planner:
     async def write(
         self, work: Work, mode: str | None = None, run_id: int | None = None, **settings: Any
     ) -> tuple[int, int]:
-        """The work as a run of the ledger: the run's number, and how many chunks it has."""
+        """The work as a run of the ledger: the run's number, and how many chunks it has.
+
+        IncompleteError where the run has begun and the entity is read with another `include` since.
+        """
         if run_id is None:
             run_id = await self.begin(mode, **settings)
+        elif await self._ledger.include_of_run(run_id) != await self._ledger.include_of(self._series):
+            raise IncompleteError(
+                f"another run reads {self._request.entity.name} with another include since this one began; "
+                "run the same again"
+            )
         return run_id, await self._ledger.write_plan(run_id, self._series, self._request.window, work.plan)
 
     async def begin(self, mode: str | None = None, **settings: Any) -> int:
         """A new run of the ledger, without a plan; its number."""
         request = self._request
+        include = await self._ledger.include_of(self._series) or "none"
+        if request.include and request.entity.custom_fields:
+            include = request.include
         return await self._ledger.insert_run(
             self._series,
             mode or request.mode,
             request.window,
             request.chunk,
             request.concurrency,
-            {**versions(), **settings},
+            {**versions(), "include": include, **settings},
         )
 
     async def cost(self, work: Work) -> Cost:

@@ -82,6 +82,10 @@ NAME_LISTS = frozenset([
 ])  # fmt: skip
 # Recordings of 2026: pages of these carry totalCount, pages of the others don't.
 WITH_TOTAL_COUNT = frozenset(["Bill", "BillPayment", "Deposit", "Invoice", "JournalEntry", "PurchaseOrder"])
+# More custom fields than the first three come with `include=enhancedAllCustomFields`.
+WITH_CUSTOM_FIELDS = frozenset([
+    "CreditMemo", "Customer", "Estimate", "Invoice", "PurchaseOrder", "RefundReceipt", "SalesReceipt",
+])  # fmt: skip
 # Intuit's page on change data capture leaves these out.
 NOT_IN_CDC = frozenset(["JournalCode", "TaxAgency", "TaxCode", "TaxRate", "TimeActivity"])
 # Rows come under another key than the name they are asked for by.

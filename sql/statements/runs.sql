@@ -69,6 +69,17 @@ SELECT chunks_planned AS planned, chunks_done AS done, chunks_failed AS failed F
 -- One line a chunk of a run, in the order of time, for reports.
 SELECT * FROM ops.chunk_metrics WHERE run_id = $1 ORDER BY kind = 'catch_up', window_start;
 
+-- name: include_of_run
+-- Runs of before there was the setting sent none.
+SELECT coalesce(settings ->> 'include', 'none') FROM ops.runs WHERE run_id = $1;
+
+-- name: include_of_entity
+-- What the entity's rows are read with: all by one setting, the newest run's.
+SELECT coalesce(settings ->> 'include', 'none') FROM ops.runs WHERE realm_id = $1 AND entity = $2 ORDER BY run_id DESC LIMIT 1;
+
+-- name: open_run
+SELECT run_id FROM ops.runs r WHERE realm_id = $1 AND entity = $2 AND finished_at IS NULL AND NOT ops.is_gone(r) LIMIT 1;
+
 -- name: later_run
 -- A run of the same range that was begun after this one and is still open. A verify run has no chunks to go on with.
 SELECT later.run_id

@@ -408,3 +408,9 @@ def test_what_looks_right_is_taken_or_refused_in_one_line(chunk: str, moment: st
         if isinstance(found, str):
             assert found.startswith(("chunk: ", "fecha_inicio: ", "fecha_fin: "))
             assert "\n" not in found
+
+
+def test_include_is_one_of_two_words_or_empty() -> None:
+    assert parse(include="").include == parse(include=None).include == parse().include == ""
+    assert parse(include="enhancedAllCustomFields").include == "enhancedAllCustomFields"
+    assert refusal(include="all") == "include: 'all' is not one of enhancedAllCustomFields, none"
