@@ -157,7 +157,9 @@ def places_for(jobs: Sequence[Job], connections: int) -> int:
     """How many run at once within so many connections to Postgres; RequestError where not even one can."""
     most = max(job.connections for job in jobs)
     if most > connections:
-        raise RequestError(f"connections: a run with {most - OF_A_RUN} workers needs {most}, and {connections} are few")
+        raise RequestError(
+            f"connections: a run with {most - OF_A_RUN} workers needs {most}, and {connections} are too few"
+        )
     return connections // most
 
 

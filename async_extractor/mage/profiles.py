@@ -52,6 +52,8 @@ def profiles_named(text: str, environ: Mapping[str, str] = os.environ) -> list[s
 
 
 def _wrong(name: str, known: list[str]) -> str:
+    if name == ALL:
+        return f"{name!r} stands alone"
     close = difflib.get_close_matches(name.lower(), [*known, ALL], 1)
     told = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     meant = f"; did you mean {close[0]!r}?" if close else f" ({told or 'none yet'})"
