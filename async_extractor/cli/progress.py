@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -73,6 +73,11 @@ class ProgressBars:
         self._all: TaskID | None = None
         if runs > 1:
             self._all = self._progress.add_task("all", total=runs, what="entities")
+
+    @property
+    def renderable(self) -> RenderableType:
+        """The bars as they stand."""
+        return self._progress.get_renderable()
 
     def __enter__(self) -> ProgressBars:
         self._progress.start()
