@@ -53,9 +53,14 @@ class Settings:
             found["QBO_SIMULATOR_URL"],
             Client(found["QBO_CLIENT_ID"], found["QBO_CLIENT_SECRET"]),
             _address(secrets, found),
-            f"raw_{profile}" if profile else "raw",
+            raw_schema_of(profile),
             found["QBO_PROXY"],
         )
+
+
+def raw_schema_of(profile: str) -> str:
+    """The schema that a profile's company fills."""
+    return f"raw_{profile}" if profile else "raw"
 
 
 def warehouse_address(secrets: Secrets) -> Address:

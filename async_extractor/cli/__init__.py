@@ -19,6 +19,7 @@ from async_extractor.cli import (
     mage,
     metrics,
     plan,
+    profiles,
     programs,
     quarantine,
     report,
@@ -43,7 +44,20 @@ UsageError: Any = next(one for one in typer.BadParameter.__mro__ if one.__name__
 ClickException: Any = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
 
 # Typer has all commands before all groups.
-ORDER = ("secrets", "auth", "check", "warehouse", "mage", "plan", "run", "status", "resume", "retry", "reprocess")
+ORDER = (
+    "secrets",
+    "auth",
+    "profiles",
+    "check",
+    "warehouse",
+    "mage",
+    "plan",
+    "run",
+    "status",
+    "resume",
+    "retry",
+    "reprocess",
+)
 
 
 class Commands(typer.core.TyperGroup):
@@ -93,6 +107,7 @@ app.add_typer(secrets.app, name="secrets", cls=Commands, rich_help_panel=SET_UP)
 app.add_typer(auth.app, name="auth", cls=Commands, rich_help_panel=SET_UP)
 app.add_typer(warehouse.app, name="warehouse", cls=Commands, rich_help_panel=SET_UP)
 app.add_typer(mage.app, name="mage", cls=Commands, rich_help_panel=SET_UP)
+app.command("profiles", rich_help_panel=SET_UP)(profiles.profiles)
 app.command("check", rich_help_panel=SET_UP)(check.check)
 app.command("plan", rich_help_panel=BACKFILL)(plan.plan)
 app.command("run", rich_help_panel=BACKFILL)(run.run)

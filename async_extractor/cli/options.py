@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from async_extractor.cli.many import CONNECTIONS as AT_MOST
+
 ENTITY = typer.Argument(..., help="invoices, or several: invoices,payments; or all. docs/entities.md has their names")
 FECHA_INICIO = typer.Option(..., "--fecha-inicio", help="First day (2024-01-01), or a timestamp with an offset or Z")
 FECHA_FIN = typer.Option(
@@ -16,6 +18,10 @@ MODE = typer.Option("resume", help="resume: what is not done; reprocess: all aga
 AS_JSON = typer.Option(False, "--json", help="The last line of stdout is one JSON object")
 NO_LIMITS = typer.Option(False, "--no-limits", help="No budget of requests; in the simulator's environment only")
 PROFILE = typer.Option("", help="Which company's secrets: acme reads ACME_QBO_REALM_ID and fills schema raw_acme")
+PROFILES = typer.Option("", "--profile", help="Which company's secrets, or several: acme,globex; or all that there are")
+CONNECTIONS = typer.Option(
+    AT_MOST, "--connections", min=1, help="To Postgres, at most, for several entities or companies at once"
+)
 LANG = typer.Option("en", "--lang", help="The report's language: en or es")
 INCLUDE = typer.Option(
     "",

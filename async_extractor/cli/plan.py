@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from async_extractor.backfill import Backfill
-from async_extractor.cli.many import each, tell
+from async_extractor.cli.many import Job, Turn, each, tell
 from async_extractor.cli.options import (
     CHUNK,
     CONCURRENCY,
@@ -20,10 +20,12 @@ from async_extractor.cli.options import (
     FILTER_FIELD,
     INCLUDE,
     MODE,
-    PROFILE,
+    PROFILES,
 )
+from async_extractor.cli.progress import name_of
 from async_extractor.entity_names import entities_named
 from async_extractor.events import Event
+from async_extractor.mage.profiles import profiles_named
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.planning.estimate import Cost
 from async_extractor.request import BackfillRequest
@@ -39,7 +41,7 @@ def plan(
     concurrency: str = CONCURRENCY,
     filter_field: str = FILTER_FIELD,
     mode: str = MODE,
-    profile: str = PROFILE,
+    profile: str = PROFILES,
     include: str = INCLUDE,
     as_json: bool = AS_JSON,
 ) -> int:
@@ -51,11 +53,12 @@ def plan(
         BackfillRequest.parse(one, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, include=include)
         for one in entities_named(entity)
     ]
-    secrets = MageSecrets.locate(profile=profile)
-    if len(requests) > 1:
-        return _plan_many(requests, secrets, profile, as_json=as_json)
+    profiles = profiles_named(profile)
+    jobs = [Job(one, request) for one in profiles for request in requests]
+    if len(jobs) > 1:
+        return _plan_many(jobs, as_json=as_json)
     request = requests[0]
-    cost = asyncio.run(_preview(request, secrets, profile))
+    cost = asyncio.run(_preview(jobs[0]))
     if as_json:
         print(json.dumps({"entity": entity, "window": str(request.window), **cost.as_dict()}))
     else:
@@ -65,21 +68,30 @@ def plan(
     return 0
 
 
-def _plan_many(requests: Sequence[BackfillRequest], secrets: MageSecrets, profile: str, *, as_json: bool) -> int:
-    """A price for each entity, and for all of them together."""
-    outcomes = asyncio.run(each(requests, lambda request: _preview(request, secrets, profile), good=("priced",)))
-    priced = [outcome.result for outcome in outcomes if isinstance(outcome.result, Cost)]
-    if not as_json:
-        for outcome in outcomes:
-            print(f"{outcome.entity}: {outcome.result or outcome.error}")
-        total, minutes = sum(cost.requests for cost in priced), sum(cost.minutes for cost in priced)
-        print(f"together: about {total:,} requests, {minutes:.1f} minutes at Intuit's quota")
-        return max(outcome.exit_code for outcome in outcomes)
-    return tell(outcomes, "", as_json=True)
+def _plan_many(jobs: Sequence[Job], *, as_json: bool) -> int:
+    """A price for each entity of each company, and for all of them together."""
+
+    async def price(job: Job, _turn: Turn) -> Cost:
+        return await _preview(job)
+
+    outcomes = asyncio.run(each(jobs, price, good=("priced",)))
+    if as_json:
+        return tell(outcomes, "", as_json=True)
+    several = len({job.profile for job in jobs}) > 1
+    for outcome in outcomes:
+        name = name_of(outcome.job.profile, outcome.entity, several_companies=several)
+        print(f"{name}: {outcome.result or outcome.error}")
+    priced = [(outcome.job.profile, outcome.result) for outcome in outcomes if isinstance(outcome.result, Cost)]
+    # Companies run side by side, each on a quota of its own.
+    longest = max((sum(cost.minutes for one, cost in priced if one == job.profile) for job in jobs), default=0.0)
+    total = sum(cost.requests for _, cost in priced)
+    print(f"together: about {total:,} requests, {longest:.1f} minutes at Intuit's quota")
+    return max(outcome.exit_code for outcome in outcomes)
 
 
-async def _preview(request: BackfillRequest, secrets: MageSecrets, profile: str) -> Cost:
-    async with Backfill(request, secrets, [_warnings], profile=profile) as backfill:
+async def _preview(job: Job) -> Cost:
+    secrets = MageSecrets.locate(profile=job.profile)
+    async with Backfill(job.request, secrets, [_warnings], profile=job.profile) as backfill:
         return await backfill.preview()
 
 

@@ -1,4 +1,4 @@
-"""`qbo-backfill run`: one entity's backfill, with a progress bar on a terminal and plain lines elsewhere."""
+"""`qbo-backfill run`: the backfill of an entity, of several, of several companies."""
 
 from __future__ import annotations
 
@@ -10,24 +10,17 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 from async_extractor.backfill import Backfill
+from async_extractor.cli.company_report import company_report
 from async_extractor.cli.event_lines import event_lines
-from async_extractor.cli.many import each, tell
+from async_extractor.cli.many import CONNECTIONS as AT_MOST
+from async_extractor.cli.many import Job, Outcome, Turn, each, tell
 from async_extractor.cli.options import (
     AS_JSON,
     CHUNK,
     CHUNKS,
     CONCURRENCY,
+    CONNECTIONS,
     DRY_RUN,
     ENTITY,
     EVENTS,
@@ -38,16 +31,17 @@ from async_extractor.cli.options import (
     LANG,
     MODE,
     NO_LIMITS,
-    PROFILE,
+    PROFILES,
 )
 from async_extractor.cli.plan import plan
+from async_extractor.cli.progress import name_of, progress
 from async_extractor.cli.result import print_result
 from async_extractor.cli.screen import screen
 from async_extractor.entity_names import entities_named
 from async_extractor.errors import BackfillError, IncompleteError, NotOfferedError
 from async_extractor.events import Event, Listener
+from async_extractor.mage.profiles import profiles_named, shown
 from async_extractor.mage.secrets import MageSecrets
-from async_extractor.monitoring.progress import ProgressLines
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
 from async_extractor.verification import Verification
@@ -68,15 +62,16 @@ def run(
     mode: str = MODE,
     as_json: bool = AS_JSON,
     no_limits: bool = NO_LIMITS,
-    profile: str = PROFILE,
+    profile: str = PROFILES,
     lang: str = LANG,
     include: str = INCLUDE,
     events: str = EVENTS,
     chunks: bool = CHUNKS,
     dry_run: bool = DRY_RUN,
+    connections: int = CONNECTIONS,
 ) -> int:
-    """Backfill an entity, several or all. Exit 0: all chunks done; 2: bad parameters; 3: chunks left, resumable; 4:
-    configuration; the gravest of several."""
+    """Backfill an entity, several or all; of one company or several. Exit 0: all chunks done; 2: bad parameters; 3:
+    chunks left, resumable; 4: configuration; the gravest of several."""
     if dry_run:
         cut = (chunk, concurrency, filter_field, mode)
         return plan(entity, fecha_inicio, fecha_fin, *cut, profile=profile, include=include, as_json=as_json)
@@ -85,47 +80,58 @@ def run(
             BackfillRequest.parse(one, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, lang, include)
             for one in entities_named(entity)
         ]
+        profiles = profiles_named(profile)
     except BackfillError as error:
         if as_json:
             print(json.dumps(_refused(entity, error)), flush=True)
         raise
-    if len(requests) > 1:
-        return run_side_by_side(requests, as_json=as_json, limits=not no_limits, profile=profile, events=events)
+    jobs = [Job(one, request) for one in profiles for request in requests]
+    if len(jobs) > 1:
+        return run_side_by_side(jobs, as_json=as_json, limits=not no_limits, events=events, connections=connections)
     return run_request(
-        requests[0], as_json=as_json, limits=not no_limits, profile=profile, events=events, chunks=chunks
+        requests[0], as_json=as_json, limits=not no_limits, profile=profiles[0], events=events, chunks=chunks
     )
 
 
 def run_side_by_side(
-    requests: Sequence[BackfillRequest], *, as_json: bool, limits: bool, profile: str, events: str = ""
+    jobs: Sequence[Job], *, as_json: bool, limits: bool, events: str = "", connections: int = AT_MOST
 ) -> int:
-    """The backfills of several entities, side by side; their table at the end, and the gravest exit code."""
-    secrets = MageSecrets.locate(profile=profile)
-    lines = PlainLines()
-    with lines, event_lines(events) as more:
+    """The backfills of several entities and companies, side by side; a table at the end, and the gravest exit code."""
+    profiles = dict.fromkeys(job.profile for job in jobs)
+    several = len(profiles) > 1
+    with progress(len(jobs)) as bars, event_lines(events) as more:
 
-        async def work(request: BackfillRequest) -> BackfillResult:
-            def told(event: Event) -> None:
-                lines(replace(event, message=f"{request.entity.name}: {event.message}"))
+        async def work(job: Job, turn: Turn) -> BackfillResult:
+            name = name_of(job.profile, job.entity, several_companies=several)
+            secrets = MageSecrets.locate(profile=job.profile)
+            with bars.of(name) as listeners:
+                told = [*listeners, *(_labelled(listener, job) for listener in more)]
+                return await _run(job.request, secrets, told, limits=limits, profile=job.profile, turn=turn)
 
-            return await _run(request, secrets, [told, *more], limits=limits, profile=profile)
+        def ended(outcome: Outcome) -> None:
+            bars.ended(outcome, several_companies=several)
 
-        outcomes = asyncio.run(each(requests, work))
-    return tell(outcomes, "All entities", as_json=as_json)
+        outcomes = asyncio.run(each(jobs, work, connections=connections, ended=ended))
+        for profile in profiles:
+            if path := company_report(profile, [one for one in outcomes if one.job.profile == profile]):
+                print(f"report   {path}", file=sys.stderr, flush=True)
+    return tell(outcomes, "All companies" if several else "All entities", as_json=as_json)
+
+
+def _labelled(listener: Listener, job: Job) -> Listener:
+    """Events of several runs in one file say whose they are."""
+    whose = {"profile": shown(job.profile), "entity": job.entity}
+    return lambda event: listener(replace(event, fields={**whose, **event.fields}))
 
 
 def run_request(
     request: BackfillRequest, *, as_json: bool, limits: bool, profile: str, events: str = "", chunks: bool = False
 ) -> int:
     """The backfill with its progress and its result on the screen; what every command that reads does."""
-    # Progress goes to stderr, so that stdout is the result alone.
-    console = Console(stderr=True)
-    progress: ProgressBar | PlainLines = ProgressBar(console) if console.is_terminal else PlainLines()
     try:
         secrets = MageSecrets.locate(profile=profile)
-        with progress, event_lines(events) as more:
-            rate = [ProgressLines(progress)] if isinstance(progress, PlainLines) else []
-            result = asyncio.run(_run(request, secrets, [progress, *rate, *more], limits=limits, profile=profile))
+        with progress() as bars, bars.of("") as listeners, event_lines(events) as more:
+            result = asyncio.run(_run(request, secrets, [*listeners, *more], limits=limits, profile=profile))
     except BackfillError as error:
         if as_json:
             print(json.dumps(_refused(request.entity.name, error)), flush=True)
@@ -157,8 +163,19 @@ def run_requests(
 
 
 async def _run(
-    request: BackfillRequest, secrets: MageSecrets, listeners: list[Listener], *, limits: bool, profile: str
+    request: BackfillRequest,
+    secrets: MageSecrets,
+    listeners: list[Listener],
+    *,
+    limits: bool,
+    profile: str,
+    turn: Turn | None = None,
 ) -> BackfillResult:
+    def stop(reason: str) -> None:
+        backfill.stop(reason)
+
+    if turn is not None:
+        listeners = [*listeners, turn.listener(stop)]
     backfill = Backfill(request, secrets, listeners, limits=limits, profile=profile)
 
     async def work() -> BackfillResult:
@@ -226,55 +243,3 @@ def _refused(entity: str, error: BackfillError) -> dict[str, Any]:
         "error": str(error),
         "exit_code": error.exit_code,
     }
-
-
-class PlainLines:
-    """Events as lines on stderr, for logs and pipes."""
-
-    def __enter__(self) -> PlainLines:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        sys.stderr.flush()
-
-    def __call__(self, event: Event) -> None:
-        if event.level != "debug":
-            print(f"{event.phase:8} {event.message}", file=sys.stderr, flush=True)
-
-
-class ProgressBar:
-    """A live bar of chunks with rows and rate; warnings stand above it."""
-
-    def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("chunks, {task.fields[rows]:,} rows"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._task = self._progress.add_task("planning", total=None, rows=0)
-        self._rows = 0
-
-    def __enter__(self) -> ProgressBar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, event: Event) -> None:
-        if event.name == "planned":
-            self._progress.update(self._task, description="loading", total=event.fields["chunks"])
-        elif event.name == "extract_begun":
-            left = event.fields["chunks"]
-            self._progress.update(self._task, total=left or 1, completed=0 if left else 1)
-        elif event.name == "page_loaded":
-            self._rows += event.fields["read"]
-            self._progress.update(self._task, rows=self._rows)
-        elif event.name == "chunk_done":
-            self._progress.advance(self._task)
-        if event.name in ("planned", "run_finished", "validated") or event.level in ("warning", "error"):
-            self._progress.console.print(f"{event.phase:8} {event.message}", highlight=False, markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -10,14 +11,19 @@ import typer
 
 from async_extractor.cli.reading import as_json as as_json_line
 from async_extractor.cli.screen import Column, print_fitted, screen
+from async_extractor.entity_names import entities_named
+from async_extractor.mage.profiles import profiles_named
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.planning.estimate import MONTHLY_ALLOWANCE
-from async_extractor.settings import warehouse_address
-from async_extractor.warehouse.connection import connect_first
+from async_extractor.settings import raw_schema_of, warehouse_address
+from async_extractor.warehouse.connection import Address, connect_first
 from async_extractor.warehouse.ledger import GONE
 from async_extractor.warehouse.statements import statement
 
-LIMIT = typer.Option(10, "--limit", min=1, max=1000, help="How many runs")
+ENTITY = typer.Argument("", metavar="[ENTITY]", help="Only these: invoices, or invoices,payments")
+# As many as there are entities, so that `run all` is seen whole.
+LIMIT = typer.Option(40, "--limit", min=1, max=1000, help="How many runs")
+PROFILE = typer.Option("", help="Only these companies: acme,globex; all that there are without it")
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line, newest first")
 
 COLUMNS = (
@@ -36,9 +42,10 @@ COLUMNS = (
 )
 
 
-def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
+def status(entity: str = ENTITY, limit: int = LIMIT, as_json: bool = AS_JSON, profile: str = PROFILE) -> int:
     """The newest runs: their windows, chunks done and left, rows, and why one stopped."""
-    runs = asyncio.run(_recent(limit))
+    names = [one.name for one in entities_named(entity)] if entity else None
+    runs = asyncio.run(_recent(limit, names, profile))
     if as_json:
         for run in runs:
             print(as_json_line(run))
@@ -83,10 +90,25 @@ def _row(run: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-async def _recent(limit: int) -> list[dict[str, Any]]:
-    connection = await connect_first(warehouse_address(MageSecrets.locate()))
+async def _recent(limit: int, entities: Sequence[str] | None, profiles: str) -> list[dict[str, Any]]:
+    """Of all companies in the warehouse, or of these, each in its own."""
+    if not profiles:
+        return await _recent_in(warehouse_address(MageSecrets.locate()), limit, entities, None)
+    schemas: dict[Address, list[str]] = {}
+    for profile in profiles_named(profiles):
+        address = warehouse_address(MageSecrets.locate(profile=profile))
+        schemas.setdefault(address, []).append(raw_schema_of(profile))
+    found = [run for address, those in schemas.items() for run in await _recent_in(address, limit, entities, those)]
+    return sorted(found, key=lambda run: run["started_at"], reverse=True)[:limit]
+
+
+async def _recent_in(
+    address: Address, limit: int, entities: Sequence[str] | None, schemas: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    connection = await connect_first(address)
     try:
-        return [dict(row) for row in await connection.fetch(statement("recent_runs"), limit)]
+        rows = await connection.fetch(statement("recent_runs"), limit, entities, schemas)
+        return [dict(row) for row in rows]
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         return []
     finally:

@@ -13,7 +13,7 @@ import typer
 
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import ConfigurationError, RequestError
-from async_extractor.settings import checked_host
+from async_extractor.settings import checked_host, raw_schema_of
 from async_extractor.warehouse.connection import Address, Connection, connect_first, told
 from async_extractor.warehouse.schema import bring_up_to_date, grant_rights
 from async_extractor.warehouse.statements import statement
@@ -54,7 +54,7 @@ def migrate(
     address = Address(
         checked_host(host), port, database, user, _first_line(password_file), sslmode=sslmode, sslrootcert=sslrootcert
     )
-    applied, open_locks = asyncio.run(_migrate(address, f"raw_{profile}" if profile else "raw"))
+    applied, open_locks = asyncio.run(_migrate(address, raw_schema_of(profile)))
     for name in applied:
         typer.echo(f"applied {name}")
     typer.echo(f"{address}: schema and rights are up to date.")

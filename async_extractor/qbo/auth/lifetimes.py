@@ -43,11 +43,11 @@ def sentences(found: dict[str, Any]) -> list[str]:
     if access is None:
         first = "access token: none yet; the next run gets one"
     elif access <= 0:
-        first = f"access token: ended {_span(-access)} ago; the next run renews it"
+        first = f"access token: ended {span(-access)} ago; the next run renews it"
     else:
-        first = f"access token: good for {_span(access)} more, refreshed {_span(found['refreshed_seconds_ago'])} ago"
+        first = f"access token: good for {span(access)} more, refreshed {span(found['refreshed_seconds_ago'])} ago"
     age = found["refresh_token_age_seconds"]
-    known = "stored, its age is known after the next refresh" if age is None else f"in use for {_span(age)}"
+    known = "stored, its age is known after the next refresh" if age is None else f"in use for {span(age)}"
     lines = [
         first,
         f"refresh token: {known}; "
@@ -61,10 +61,11 @@ def _end(left: float | None, condition: str, rule: str) -> str:
     if left is None:
         return f"ends {rule}; Intuit tells the day with the next refresh"
     day = datetime.fromtimestamp(time.time() + left, UTC)
-    return f"ended on {day:%Y-%m-%d}" if left <= 0 else f"ends in {_span(left)}, on {day:%Y-%m-%d}, {condition}"
+    return f"ended on {day:%Y-%m-%d}" if left <= 0 else f"ends in {span(left)}, on {day:%Y-%m-%d}, {condition}"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """`3 days`, `2 hours`: the largest unit of which there are at least two."""
     for unit, size in (("days", DAY), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
