@@ -45,7 +45,7 @@ def replaced(**values: str) -> list[str]:
         ("chunk", "fortnight"),
         ("mode", "again"),
         ("filter_field", "due_date"),
-        ("entity", "vendors"),
+        ("entity", "wages"),
     ],
 )
 def test_a_bad_parameter_is_one_line_with_its_name_and_exit_2(command_line: CommandLine, name: str, value: str) -> None:
