@@ -111,3 +111,19 @@ async def test_the_price_of_a_change_is_told_before(company: Any) -> None:
         async with Backfill(request, company, limits=False) as looking:
             assert min((await looking.preview()).chunks, 1) == chunks
     assert (await backfill(company, "invoices")).rows["read"] == 0
+
+
+async def test_a_repair_doesnt_read_by_a_setting_that_was_changed_meanwhile(company: Any, database: Any) -> None:
+    await backfill(company, "invoices")
+    async with Verification(BackfillRequest.parse("invoices", *EVERYTHING), company, limits=False) as verification:
+        planner = verification._run.planner
+        run_id = await planner.begin("verify")
+        execute(
+            database,
+            "INSERT INTO ops.runs (realm_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency,"
+            " status, settings) SELECT realm_id, entity, filter_field, 'resume', range_start, range_end, chunk,"
+            f" concurrency, 'done', '{{\"include\": \"{MORE}\"}}' FROM ops.runs WHERE run_id = {run_id}",
+        )
+        work = await planner.work()
+        with pytest.raises(IncompleteError, match="reads invoices with another include since this one began"):
+            await planner.write(work, run_id=run_id)
