@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -116,3 +118,44 @@ def test_a_company_that_quickbooks_keeps_waiting_lets_others_go_first_and_is_com
     assert [run[:2] for run in asyncio.run(runs(database))] == [
         ("raw_fine", "done"), ("raw_slow", "incomplete"), ("raw_well", "done"), ("raw_slow", "done")
     ]  # fmt: skip
+
+
+def test_a_signal_stops_all_and_resume_and_the_same_run_go_on(command_line: CommandLine, database: Any) -> None:
+    """What had begun is resumed, what had not says so; `status` and `plan` take the same companies."""
+    kinds = {name: config(number, latency_ms=100) for number, name in enumerate(("acme", "globex", "initech"), 1)}
+    dates = ("run", "invoices,items", *DATES, "--chunk", "P1M", "--profile", "all", "--json", "--connections", "7")
+    with companies(command_line, database, **kinds) as simulators:
+        process = command_line.start(*dates)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "acme invoices" in line and "chunks to read" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        stdout, _ = process.communicate()
+        assert process.returncode == 3
+        told = {one["profile"]: one for one in json.loads(stdout.splitlines()[-1])["companies"]}
+        assert {one["exit_code"] for one in told.values()} == {3}
+        assert all("before it was begun" in one["error"] for one in told["initech"]["entities"])
+
+        would = command_line.run("resume", "--profile", "all", "--dry-run")
+        assert would.stdout.startswith("Would resume company acme, run 1: invoices by last_updated")
+        assert len(would.stdout.splitlines()) == 1
+        resumed = command_line.run("resume", "--profile", "all", "--json")
+        assert (resumed.code, resumed.result["entity"], resumed.result["status"]) == (0, "invoices", "done")
+        plan = command_line.run("plan", "invoices", *DATES, "--profile", "acme,globex")
+        assert [line.split(":")[0] for line in plan.stdout.splitlines()] == [
+            "acme invoices", "globex invoices", "together"
+        ]  # fmt: skip
+        again = command_line.run(*dates[:-2])
+        assert again.code == 0, again.stderr
+        for name, simulator in simulators.items():
+            assert asyncio.run(raw(database, f"raw_{name}.qb_invoices")) == source(simulator)
+            assert simulator.service.ledger.summary()["violations_total"] == 0
+        status = command_line.run("status", "items", "--profile", "globex,acme", "--json")
+        rows = [json.loads(line) for line in status.stdout.splitlines()]
+        assert {(row["raw_schema"], row["entity"]) for row in rows} == {("raw_acme", "items"), ("raw_globex", "items")}
+        report = next(line for line in again.stderr.splitlines() if line.startswith("report   ") and "company-" in line)
+        page = Path(report.removeprefix("report   ")).read_text(encoding="utf-8")
+        assert page.index("Each entity of this run") < page.index('<h2 id="entity-1-h">')
+        verified = command_line.run("verify", "items", *DATES, "--profile", "all", "--json")
+        assert (verified.code, len(verified.result["companies"])) == (0, 3), verified.stderr

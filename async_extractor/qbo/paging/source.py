@@ -16,6 +16,9 @@ from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.query import Query
 from async_extractor.qbo.split import Record, Unreadable
 
+# So many full answers without a new row, one after the other, are no chance.
+MOST_FRUITLESS = 10
+
 
 @dataclass(frozen=True)
 class Poisoned:
@@ -78,9 +81,9 @@ class PageSource:
     async def positions(self, span: Span, what: Literal["*", "Id"] = "*") -> AsyncIterator[tuple[Answer, Query]]:
         """All rows of a span by STARTPOSITION, until an answer isn't full.
 
-        TransientFault where a full one brings nothing new: QuickBooks doesn't honour the position.
+        TransientFault where one full answer after the other brings nothing new: QuickBooks doesn't honour the position.
         """
-        position = 1
+        position, fruitless = 1, 0
         seen: set[str | bytes] = set()
         while True:
             query = replace(self.sized(span.query(self.entity), position), what=what)
@@ -91,7 +94,9 @@ class PageSource:
             before = len(seen)
             seen.update(r.id for r in answer.page.records)
             seen.update(bad.raw for bad in answer.page.unreadable)
-            if len(seen) == before:
+            # One may be so by chance, where rows of one second come in another order each time.
+            fruitless = fruitless + 1 if len(seen) == before else 0
+            if fruitless == MOST_FRUITLESS:
                 raise TransientFault(
                     f"{span}: position {position} is answered with rows that came before", status=200, tid=answer.tid
                 )
