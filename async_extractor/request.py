@@ -160,7 +160,7 @@ class BackfillRequest(BaseModel):
     def _known_word(cls, value: object, info: ValidationInfo) -> str:
         name = info.field_name or ""
         allowed = {"filter_field": FILTER_FIELDS, "mode": MODES, "lang": LANGUAGES, "include": INCLUDES}
-        return _one_of(name, value, allowed[name])
+        return "" if name == "include" and value == "" else _one_of(name, value, allowed[name])
 
     @field_validator("concurrency", mode="before")
     @classmethod
