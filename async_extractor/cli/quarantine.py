@@ -26,7 +26,7 @@ from async_extractor.windows import UTC, Window
 
 app = typer.Typer(no_args_is_help=True, help="Records that Postgres can't hold or Intuit can't serve, kept whole.")
 
-ENTITY = typer.Argument(None, metavar="[ENTITY]", help="invoices, customers or items; all without it")
+ENTITY = typer.Argument(None, metavar="[ENTITY]", help="an entity, such as invoices; all without it")
 ALL = typer.Option(False, "--all", help="Those that have arrived since, too")
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line")
 NUMBER = typer.Argument(

@@ -70,8 +70,10 @@ def run(
     dry_run: bool = DRY_RUN,
     connections: int = CONNECTIONS,
 ) -> int:
-    """Backfill an entity, several or all; of one company or several. Exit 0: all chunks done; 2: bad parameters; 3:
-    chunks left, resumable; 4: configuration; the gravest of several."""
+    """Backfill an entity, several or all; of one company or several.
+
+    Exit 0: all chunks done; 2: bad parameters; 3: chunks left, resumable; 4: configuration; the gravest of several.
+    """
     if dry_run:
         cut = (chunk, concurrency, filter_field, mode)
         return plan(entity, fecha_inicio, fecha_fin, *cut, profile=profile, include=include, as_json=as_json)
