@@ -135,7 +135,7 @@ def test_a_signal_stops_all_and_resume_and_the_same_run_go_on(command_line: Comm
         assert process.returncode == 3
         told = {one["profile"]: one for one in json.loads(stdout.splitlines()[-1])["companies"]}
         assert {one["exit_code"] for one in told.values()} == {3}
-        assert all("before it was begun" in one["error"] for one in told["initech"]["entities"])
+        assert all("before it began" in one["error"] for one in told["initech"]["entities"])
 
         would = command_line.run("resume", "--profile", "all", "--dry-run")
         assert would.stdout.startswith("Would resume company acme, run 1: invoices by last_updated")
