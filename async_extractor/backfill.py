@@ -79,6 +79,7 @@ class Backfill:
         run, planner = self._run, self._run.planner
         with endings(self.settings):
             async with run.alone():
+                await planner.settle_include()
                 work = await run.unless_stopped(planner.work())
                 before = await run.unless_stopped(planner.before_reprocessing())
                 run_id, chunks = await planner.write(work, **before)

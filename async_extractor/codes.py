@@ -424,6 +424,15 @@ ERRORS = (
         ),
         "The line says which; retrying will not help.",
     ),
+    Code(
+        "QBF-I904",
+        "NotOfferedError",
+        (
+            "Exit 0: this company has no such entity (its edition, its country, a feature that is off).",
+            "Salida 0: esta empresa no tiene esa entidad (su edición, su país o una función desactivada).",
+        ),
+        "Nothing; [entities.md](entities.md) says what it needs.",
+    ),
 )
 
 _BY_NAME = {code.name: code for code in (*EVENTS, *CHECKS, *ERRORS)}

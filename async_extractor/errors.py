@@ -3,7 +3,8 @@
 BackfillError                 every error of this package that a person can act on
 ├── RequestError       exit 2   a parameter is wrong; nothing was asked of anyone, nothing was written
 ├── IncompleteError    exit 3   the run ended with chunks not done; running it again resumes it
-└── ConfigurationError exit 4   a secret, an authorization, or the database's set-up is wrong
+├── ConfigurationError exit 4   a secret, an authorization, or the database's set-up is wrong
+└── NotOfferedError    exit 0   this company has no such entity: nothing to read, and nothing wrong
 """
 
 from __future__ import annotations
@@ -31,3 +32,9 @@ class ConfigurationError(BackfillError):
     """A secret, an authorization or the database's set-up is wrong. Retrying will not help."""
 
     exit_code = 4
+
+
+class NotOfferedError(BackfillError):
+    """This company has no such entity: its edition, country or features. Nothing was read."""
+
+    exit_code = 0

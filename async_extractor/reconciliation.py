@@ -21,7 +21,7 @@ from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
 from async_extractor.qbo.client import PLANNING, QueryClient, Spent
 from async_extractor.qbo.counting import count
-from async_extractor.qbo.faults import PageFault, TransientFault
+from async_extractor.qbo.faults import PageFault, QueryRefusedFault, TransientFault
 from async_extractor.qbo.paging.reader import BEGINNING, WindowReader
 from async_extractor.qbo.query import (
     CREATED,
@@ -73,6 +73,10 @@ class Counts:
         """Both counts without what stands in quarantine."""
         return self.at_source - len(self.aside), self.in_raw - self.aside_in_raw
 
+    def without(self, rows: int) -> Counts:
+        """With so many rows fewer in raw."""
+        return replace(self, in_raw=self.in_raw - rows)
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -108,7 +112,8 @@ class Reconciled:
     @property
     def whole(self) -> bool:
         """Whether every difference has a record's name, so that what QuickBooks hasn't is known."""
-        return self.unexplained == 0 and self.in_raw - self.at_source <= len(self.compared.findings)
+        explained = len(self.compared.findings) - len(self.compared.of("superseded"))
+        return self.unexplained == 0 and self.in_raw - self.at_source <= explained
 
 
 class Reconciliation:
@@ -147,13 +152,23 @@ class Reconciliation:
     async def mark_reported(self, since: datetime, now: datetime) -> Listed:
         """Asks change data capture for what was deleted since a moment, and marks it. Both are QuickBooks' clock.
 
-        Not complete where the list is cut off, or reaches back less than asked: then counts have to tell.
+        Not complete where the list is cut off, reaches back less than asked, or hasn't the entity: then counts have to
+        tell.
         """
         earliest = now - LOOK_BACK
         reaches = since - SETTLING > earliest
-        changed = await self._client.changes(
-            ChangesSince(self._request.entity, max(since - SETTLING, earliest)), self._spent
-        )
+        if not self._asks_for_changes:
+            return Listed(0, False)
+        try:
+            changed = await self._client.changes(
+                ChangesSince(self._request.entity, max(since - SETTLING, earliest)), self._spent
+            )
+        except QueryRefusedFault as fault:
+            told = f"change data capture refuses {self._request.entity.query_name} ({fault})"
+            self._events.emit(
+                "changes_cut_off", "extract", f"{told}: what was deleted is looked for by counts", level="warning"
+            )
+            return Listed(0, False)
         complete = reaches and changed.rows < MOST_CHANGES
         if not complete:
             self._events.emit(
@@ -181,19 +196,29 @@ class Reconciliation:
         tag = await self._session.do(lambda c: c.execute(statement("mark_deleted", **self._table), list(ids)))
         return int(tag.rpartition(" ")[2])
 
-    async def reconcile(self, verified: Window | None, read_until: datetime) -> Reconciled:
+    @property
+    def _asks_for_changes(self) -> bool:
+        entity = self._request.entity
+        return entity.in_cdc and entity.leaves not in ("stays", "superseded")
+
+    async def reconcile(self, verified: Window | None, read_until: datetime, *, listed: bool = True) -> Reconciled:
         """The counts of the range, and the records that differ where these do. Raises as the client does.
 
         A record in quarantine that can't be left out of the counts may hide one that was merged away, which no list of
-        changes tells: all is compared then.
+        changes tells: all is compared then. `listed`: change data capture has told what was deleted; an entity that it
+        hasn't is compared where it is a page anyway.
         """
         if verified is None:
             return Reconciled(0, 0, Compared(), 0)
         for _ in range(MOST_LOOKS):
             counts = await self.counts(verified)
-            hidden = await self.counts_can_hide()
-            tasks = [Task(self.field, verified)] if hidden else await self.differing(verified, counts)
+            in_one_page = not self._asks_for_changes and max(counts.at_source, counts.in_raw) < MOST_ROWS
+            if await self.counts_can_hide() or (not listed and in_one_page):
+                tasks = [Task(self.field, verified)] if counts.at_source or counts.in_raw else []
+            else:
+                tasks = await self.differing(verified, counts)
             compared, _ = await self.compare(tasks, verified, read_until)
+            counts = counts.without(len(compared.of("superseded")))
             left_over = await self.unexplained(verified, counts, compared)
             result = Reconciled(counts.at_source, counts.in_raw, compared, left_over)
             if result.whole:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
-from async_extractor.entities import ENTITIES, Entity
+from async_extractor.entities import Entity
+from async_extractor.entity_names import entity_named
 from async_extractor.errors import RequestError
 from async_extractor.windows import DAY, UTC, Step, Window, cut, parse_step, whole_second_up
 
@@ -23,14 +24,18 @@ FILTER_FIELDS: tuple[str, ...] = ("last_updated", "created", "txn_date")
 MODES: tuple[str, ...] = ("resume", "reprocess", "retry")
 _CHUNKS = "auto, day, week or an ISO 8601 duration such as P1M or PT6H"
 LANGUAGES: tuple[str, ...] = ("en", "es")
+# Intuit's parameter, which brings the custom fields beyond the first three; `none` takes them back.
+CUSTOM_FIELDS = "enhancedAllCustomFields"
+INCLUDES: tuple[str, ...] = (CUSTOM_FIELDS, "none")
 
 # What a pipeline of Mage's takes; the last two say how, and for whom, Mage runs it.
 VARIABLES: tuple[str, ...] = (
-    *("entity", "fecha_inicio", "fecha_fin", "chunk", "concurrency", "filter_field", "mode", "lang"),
+    *("entity", "fecha_inicio", "fecha_fin", "chunk", "concurrency", "filter_field", "mode", "lang", "include"),
     *("profile", "workers"),
 )
 _OTHER_WORDS = {
     "entidad": "entity",
+    "entities": "entity",
     "start_date": "fecha_inicio",
     "fecha_desde": "fecha_inicio",
     "end_date": "fecha_fin",
@@ -40,6 +45,7 @@ _OTHER_WORDS = {
     "campo": "filter_field",
     "modo": "mode",
     "idioma": "lang",
+    "incluir": "include",
     "language": "lang",
     "perfil": "profile",
     "trabajadores": "workers",
@@ -64,6 +70,7 @@ class BackfillRequest(BaseModel):
 
     `window` is `[fecha_inicio, fecha_fin)` in UTC: a bare date means its whole UTC day, so a bare
     `fecha_fin` is inclusive; a timestamp needs an offset or Z, and as `fecha_fin` is exclusive.
+    `include` is empty for what the entity was read with before, and for `none` where it never was.
     Build it with `BackfillRequest.parse`, which raises `RequestError` with one line.
     """
 
@@ -76,6 +83,7 @@ class BackfillRequest(BaseModel):
     filter_field: FilterField = "last_updated"
     mode: Mode = "resume"
     lang: Literal["en", "es"] = "en"
+    include: Literal["", "enhancedAllCustomFields", "none"] = ""
 
     @classmethod
     def parse(
@@ -88,6 +96,7 @@ class BackfillRequest(BaseModel):
         filter_field: object = "last_updated",
         mode: object = "resume",
         lang: object = "en",
+        include: object = "",
         *,
         now: datetime | None = None,
     ) -> BackfillRequest:
@@ -98,7 +107,7 @@ class BackfillRequest(BaseModel):
         now = now or datetime.now(UTC)
         wrong: list[str] = []
         given = {"chunk": chunk, "concurrency": concurrency, "filter_field": filter_field, "mode": mode, "lang": lang}
-        given = {name: value for name, value in given.items() if not _is_empty(value)}
+        given = {name: value for name, value in {**given, "include": include}.items() if not _is_empty(value)}
         try:
             window = _window(fecha_inicio, fecha_fin, given.get("filter_field"), now)
         except RequestError as error:
@@ -141,13 +150,17 @@ class BackfillRequest(BaseModel):
     def _known_entity(cls, value: object) -> Entity:
         if isinstance(value, Entity):
             return value
-        return ENTITIES[_one_of("entity", value, tuple(ENTITIES))]
+        try:
+            return entity_named(value)
+        except RequestError as error:
+            raise ValueError(str(error)) from None
 
-    @field_validator("filter_field", "mode", "lang", mode="before")
+    @field_validator("filter_field", "mode", "lang", "include", mode="before")
     @classmethod
     def _known_word(cls, value: object, info: ValidationInfo) -> str:
         name = info.field_name or ""
-        return _one_of(name, value, {"filter_field": FILTER_FIELDS, "mode": MODES, "lang": LANGUAGES}[name])
+        allowed = {"filter_field": FILTER_FIELDS, "mode": MODES, "lang": LANGUAGES, "include": INCLUDES}
+        return "" if name == "include" and value == "" else _one_of(name, value, allowed[name])
 
     @field_validator("concurrency", mode="before")
     @classmethod
@@ -173,6 +186,8 @@ class BackfillRequest(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> BackfillRequest:
         step = self.step
+        if self.filter_field == "created" and not self.entity.has_create_time:
+            raise ValueError(f"filter_field: {self.entity.query_name} records have no CreateTime; use last_updated")
         if self.filter_field == "txn_date":
             if not self.entity.has_txn_date:
                 raise ValueError(

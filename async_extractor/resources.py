@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
+from typing import TypeVar
 
 import asyncpg
 
+from async_extractor.entities import FIRST_CLASS
 from async_extractor.errors import ConfigurationError
 from async_extractor.events import Events
 from async_extractor.qbo.auth.access_tokens import AccessTokens
@@ -16,10 +18,12 @@ from async_extractor.qbo.client import Patience, QueryClient
 from async_extractor.qbo.limits import IN_FLIGHT, Limiter
 from async_extractor.qbo.network import http_session
 from async_extractor.settings import Secrets, Settings
-from async_extractor.warehouse.connection import connect_first, told
+from async_extractor.warehouse.connection import Connection, connect_first, told
 from async_extractor.warehouse.ledger import Ledger
 from async_extractor.warehouse.schema import bring_up_to_date, refuse_what_cannot_be_loaded
 from async_extractor.warehouse.session import Session
+
+AnyClient = TypeVar("AnyClient", bound=QueryClient)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ async def opened(
     events: Events,
     limits: contextlib.AbstractAsyncContextManager[Limiter],
     patience: Patience | None,
+    entities: Collection[str],
     stop: asyncio.Event | None = None,
 ) -> AsyncIterator[Opened]:
     """All of it, closed again at the end. `limits` is entered only when the warehouse is known to be the company's.
@@ -45,23 +50,65 @@ async def opened(
     Once `stop` is set QuickBooks is asked nothing more. ConfigurationError when the warehouse can't be used, or belongs
     to another company.
     """
+    async with (
+        opened_warehouse(settings, events, entities) as session,
+        opened_client(settings, secrets, events, limits, patience, QueryClient, stop) as client,
+    ):
+        yield Opened(session, Ledger(session), client)
+
+
+@contextlib.asynccontextmanager
+async def opened_warehouse(
+    settings: Settings, events: Events, entities: Collection[str] = FIRST_CLASS, *, trial: bool = False
+) -> AsyncIterator[Session]:
+    """The warehouse, brought up to date and held for the company. A `trial` does all of that and rolls it back.
+
+    ConfigurationError as `opened`.
+    """
     address = settings.warehouse
+    connection = await connect_first(address)
+    session = Session(address, events, connection=connection)
+    try:
+        async with _rolled_back(connection) if trial else contextlib.nullcontext():
+            await bring_up_to_date(connection, settings.raw_schema, entities)
+            await refuse_what_cannot_be_loaded(connection, settings.raw_schema)
+            try:
+                await _hold_for_one_company(Ledger(session), settings)
+            except asyncpg.PostgresError as error:
+                raise ConfigurationError(f"Postgres at {address} can't be used: {told(error)}") from None
+        yield session
+    finally:
+        await session.close()
+
+
+@contextlib.asynccontextmanager
+async def _rolled_back(connection: Connection) -> AsyncIterator[None]:
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    finally:
+        if not connection.is_closed():
+            await transaction.rollback()
+
+
+@contextlib.asynccontextmanager
+async def opened_client(
+    settings: Settings,
+    secrets: Secrets,
+    events: Events,
+    limits: contextlib.AbstractAsyncContextManager[Limiter],
+    patience: Patience | None,
+    kind: type[AnyClient],
+    stop: asyncio.Event | None = None,
+) -> AsyncIterator[AnyClient]:
+    """The company's client, of this kind, behind its limits."""
     async with contextlib.AsyncExitStack() as stack:
-        connection = await connect_first(address)
-        session = Session(address, events, connection=connection)
-        stack.push_async_callback(session.close)
-        await bring_up_to_date(connection, settings.raw_schema)
-        await refuse_what_cannot_be_loaded(connection, settings.raw_schema)
-        ledger = Ledger(session)
-        try:
-            await _hold_for_one_company(ledger, settings)
-        except asyncpg.PostgresError as error:
-            raise ConfigurationError(f"Postgres at {address} can't be used: {told(error)}") from None
         http = await stack.enter_async_context(http_session(settings.proxy, connections=IN_FLIGHT))
         tokens = AccessTokens(http, settings.endpoints.token, settings.client, secrets, events)
         stack.push_async_callback(tokens.close)
         limiter = await stack.enter_async_context(limits)
-        client = QueryClient(
+        yield kind(
             http,
             settings.endpoints.api,
             settings.realm_id,
@@ -71,7 +118,6 @@ async def opened(
             patience,
             stop,
         )
-        yield Opened(session, ledger, client)
 
 
 async def _hold_for_one_company(ledger: Ledger, settings: Settings) -> None:

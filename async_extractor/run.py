@@ -80,7 +80,7 @@ class Run:
 
     async def open(self) -> None:
         """Opens the warehouse and the client. ConfigurationError when the warehouse can't be used."""
-        settings = self.settings
+        settings, request = self.settings, self.request
         limits = (
             shared_limits(settings.warehouse, settings.realm_id, self.events, workers=self._workers)
             if self._limits
@@ -89,16 +89,24 @@ class Run:
         try:
             with endings(settings):
                 parts = await self._closing.enter_async_context(
-                    opened(settings, self._secrets, self.events, limits, self._patience, self.stopping)
+                    opened(
+                        settings,
+                        self._secrets,
+                        self.events,
+                        limits,
+                        self._patience,
+                        (request.entity.name,),
+                        self.stopping,
+                    )
                 )
                 await parts.ledger.close_gone_runs(settings.realm_id)
         except BaseException:
             await self._closing.aclose()
             raise
         self.session, self.ledger, self.client = parts.session, parts.ledger, parts.client
-        self.planner = Planner(parts, settings, self.request, self.series, self.spent)
+        self.planner = Planner(parts, settings, request, self.series, self.spent)
         self.reconciliation = Reconciliation(
-            self.session, self.client, settings, self.request, self.planner.counting, self.events, self.spent
+            self.session, self.client, settings, request, self.planner.counting, self.events, self.spent
         )
 
     async def close(self) -> None:
@@ -113,6 +121,8 @@ class Run:
         """This process works on the run from now on: it is alive as long as the session is."""
         self._entered = run_id
         await self.ledger.enter_run(run_id)
+        include = await self.ledger.include_of_run(run_id)
+        self.client.include = "" if include == "none" else include
 
     async def unless_stopped(self, work: Awaitable[T], grace: float = 0.0) -> T:
         """What the work comes to. Raises IncompleteError when the run is told to stop, whatever the work waits for.
@@ -166,7 +176,7 @@ class Run:
         verified = self.reconciliation.verified(as_of)
         if verified is not None:
             await self.reconciliation.resolve_gone(verified, asked)
-        reconciled = await self.reconciliation.reconcile(verified, as_of)
+        reconciled = await self.reconciliation.reconcile(verified, as_of, listed=listed.complete)
         lost = [f.moment for f in reconciled.compared.of("missing", "outdated") if f.moment is not None]
         await self.ledger.reopen(self.series, lost)
         lately = [finding.id for finding in await self.reconciliation.gone_lately(as_of)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from async_extractor.errors import ConfigurationError
 from async_extractor.qbo.auth.access_tokens import TokenStore
 from async_extractor.qbo.auth.token_endpoint import Client
-from async_extractor.qbo.endpoints import Endpoints
+from async_extractor.qbo.endpoints import Endpoints, checked_environment
 from async_extractor.qbo.network import checked_proxy
 from async_extractor.warehouse.connection import Address, tls_context
 
@@ -45,25 +46,21 @@ class Settings:
 
         A profile has its own raw schema: `raw_acme` for `acme`.
         """
-        environment = secrets.require("QBO_ENVIRONMENT").strip()
-        endpoints = Endpoints.of(environment, secrets.get("QBO_SIMULATOR_URL"))
-        realm_id = secrets.require("QBO_REALM_ID").strip()
-        if not re.fullmatch(r"[0-9]{5,30}", realm_id):
-            raise ConfigurationError(
-                "QBO_REALM_ID: is not a string of digits; "
-                "it is the company ID that QuickBooks shows under Account and settings"
-            )
-        client = Client(secrets.require("QBO_CLIENT_ID").strip(), secrets.require("QBO_CLIENT_SECRET").strip())
-        secrets.require("QBO_REFRESH_TOKEN")
+        found = _read(secrets, READERS)
         return cls(
-            realm_id,
-            environment,
-            endpoints,
-            client,
-            warehouse_address(secrets),
-            f"raw_{profile}" if profile else "raw",
-            checked_proxy(secrets.get("QBO_PROXY")),
+            found["QBO_REALM_ID"],
+            found["QBO_ENVIRONMENT"],
+            found["QBO_SIMULATOR_URL"],
+            Client(found["QBO_CLIENT_ID"], found["QBO_CLIENT_SECRET"]),
+            _address(secrets, found),
+            raw_schema_of(profile),
+            found["QBO_PROXY"],
         )
+
+
+def raw_schema_of(profile: str) -> str:
+    """The schema that a profile's company fills."""
+    return f"raw_{profile}" if profile else "raw"
 
 
 def warehouse_address(secrets: Secrets) -> Address:
@@ -72,29 +69,90 @@ def warehouse_address(secrets: Secrets) -> Address:
     There is no POSTGRES_URL: the password in it would have to be percent-encoded by hand, could not be rotated alone,
     and would stand in whatever tells where the warehouse is.
     """
+    return _address(secrets, _read(secrets, (name for name in READERS if name.startswith("POSTGRES_"))))
+
+
+def _read(secrets: Secrets, names: Iterable[str]) -> dict[str, Any]:
+    return {name: READERS[name](secrets) for name in names}
+
+
+def _address(secrets: Secrets, found: Mapping[str, Any]) -> Address:
+    sslmode, sslrootcert = found["POSTGRES_SSLMODE"]
+    return Address(
+        host=found["POSTGRES_HOST"],
+        port=found["POSTGRES_PORT"],
+        database=found["POSTGRES_DB"],
+        user=found["POSTGRES_USER"],
+        password=found["POSTGRES_PASSWORD"],
+        newer_passwords=lambda: [value for name in PASSWORDS if (value := secrets.get(name))],
+        sslmode=sslmode,
+        sslrootcert=sslrootcert,
+    )
+
+
+def _required(name: str) -> Callable[[Secrets], str]:
+    return lambda secrets: secrets.require(name).strip()
+
+
+def _name(name: str) -> Callable[[Secrets], str]:
+    def read(secrets: Secrets) -> str:
+        value = secrets.require(name).strip()
+        if "://" in value or "\n" in value:
+            raise ConfigurationError(f"{name}: is not a name; a URL's parts go into one secret each")
+        return value
+
+    return read
+
+
+def _environment(secrets: Secrets) -> str:
+    environment = secrets.require("QBO_ENVIRONMENT").strip()
+    checked_environment(environment)
+    return environment
+
+
+def _realm_id(secrets: Secrets) -> str:
+    realm_id = secrets.require("QBO_REALM_ID").strip()
+    if not re.fullmatch(r"[0-9]{5,30}", realm_id):
+        raise ConfigurationError(
+            "QBO_REALM_ID: is not a string of digits; "
+            "it is the company ID that QuickBooks shows under Account and settings"
+        )
+    return realm_id
+
+
+def _port(secrets: Secrets) -> int:
     port = secrets.require("POSTGRES_PORT").strip()
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
         raise ConfigurationError("POSTGRES_PORT: is not a port number from 1 to 65535")
-    host, database, user = (secrets.require(name).strip() for name in ("POSTGRES_HOST", "POSTGRES_DB", "POSTGRES_USER"))
+    return int(port)
+
+
+def _tls(secrets: Secrets) -> tuple[str, str]:
     # libpq's variables where there is no secret, as asyncpg would take them: a `verify-full` must not be lost.
     sslmode, sslrootcert = (
         (secrets.get(f"POSTGRES_{name}") or os.environ.get(f"PG{name}") or default).strip()
         for name, default in (("SSLMODE", "prefer"), ("SSLROOTCERT", ""))
     )
     tls_context(sslmode, sslrootcert)
-    for name, value in (("POSTGRES_DB", database), ("POSTGRES_USER", user)):
-        if "://" in value or "\n" in value:
-            raise ConfigurationError(f"{name}: is not a name; a URL's parts go into one secret each")
-    return Address(
-        host=checked_host(host),
-        port=int(port),
-        database=database,
-        user=user,
-        password=secrets.require("POSTGRES_PASSWORD"),
-        newer_passwords=lambda: [value for name in PASSWORDS if (value := secrets.get(name))],
-        sslmode=sslmode,
-        sslrootcert=sslrootcert,
-    )
+    return sslmode, sslrootcert
+
+
+# How each secret is read, what a run refuses of it included. `check` tries them one by one, a run all of them.
+READERS: dict[str, Callable[[Secrets], Any]] = {
+    "QBO_ENVIRONMENT": _environment,
+    "QBO_SIMULATOR_URL": lambda secrets: Endpoints.of(_environment(secrets), secrets.get("QBO_SIMULATOR_URL")),
+    "QBO_REALM_ID": _realm_id,
+    "QBO_CLIENT_ID": _required("QBO_CLIENT_ID"),
+    "QBO_CLIENT_SECRET": _required("QBO_CLIENT_SECRET"),
+    "QBO_REFRESH_TOKEN": _required("QBO_REFRESH_TOKEN"),
+    "POSTGRES_PORT": _port,
+    "POSTGRES_HOST": lambda secrets: checked_host(secrets.require("POSTGRES_HOST").strip()),
+    "POSTGRES_DB": _name("POSTGRES_DB"),
+    "POSTGRES_USER": _name("POSTGRES_USER"),
+    "POSTGRES_SSLMODE": _tls,
+    "POSTGRES_PASSWORD": lambda secrets: secrets.require("POSTGRES_PASSWORD"),
+    "QBO_PROXY": lambda secrets: checked_proxy(secrets.get("QBO_PROXY")),
+}
 
 
 def checked_host(text: str) -> str:

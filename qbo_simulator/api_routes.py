@@ -55,7 +55,10 @@ class Api:
     async def query(self, request: web.Request) -> web.StreamResponse:
         statement = await _statement(request)
         compressed = _takes_gzip(request)
-        answer = lambda xml: self._service.query(statement, as_xml=xml, compressed=compressed)  # noqa: E731
+        include = request.query.get("include", "")
+        answer = lambda xml: self._service.query(  # noqa: E731
+            statement, as_xml=xml, compressed=compressed, include=include
+        )
         return await self._through(request, request_kind(statement), answer, statement)
 
     async def batch(self, request: web.Request) -> web.StreamResponse:

@@ -166,7 +166,8 @@ class Answers(Section, frozen=True):
     are refused with 414 (None: no such limit; Intuit documents none). `total_count`: whether pages of the entities
     that were seen with it carry `totalCount`. `time`: the envelope's; `seen` is Pacific with milliseconds, or without
     when there are none. `header_bytes`: the length of one more header. `new_keys`: records carry keys that were never
-    seen, as they come inside a minor version without notice."""
+    seen, as they come inside a minor version without notice. `custom_fields`: so many beyond the first three come with
+    `include=enhancedAllCustomFields` on records of the entities that take it."""
 
     without_accept: Literal["xml", "json"] = "xml"
     url_characters: int | None = None
@@ -174,6 +175,7 @@ class Answers(Section, frozen=True):
     time: Literal["seen", "whole", "utc", "naive", "milliseconds", "nonsense", "absent"] = "seen"
     header_bytes: int = 0
     new_keys: bool = False
+    custom_fields: int = 0
 
 
 class Behaviour(Section, frozen=True):

@@ -55,6 +55,9 @@ def _parser() -> _Parser:
     company.add_argument("--invoices", type=_whole(0, 5_000_000), default=2_500, metavar="N", help="(2500)")
     company.add_argument("--customers", type=_whole(0, 500_000), default=700, metavar="N", help="(700)")
     company.add_argument("--items", type=_whole(0, 500_000), default=300, metavar="N", help="(300)")
+    company.add_argument(
+        "--everything", action="store_true", help="records of all other entities, too, linked to these"
+    )
     company.add_argument("--years", type=_years, default=3.0, metavar="N", help="years the books cover (3)")
     company.add_argument("--end", type=_day, default=date(2026, 1, 1), metavar="DATE",
                          help="the books stop where this day begins, 00:00 UTC (2026-01-01)")  # fmt: skip
@@ -136,6 +139,7 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
         port=options.port,
         seed=options.seed,
         invoices=options.invoices,
+        everything=options.everything,
         customers=options.customers,
         items=options.items,
         years=options.years,

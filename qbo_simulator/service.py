@@ -25,6 +25,7 @@ from qbo_simulator.query.properties import (
     NOT_IN_CDC,
     PROPERTIES,
     RESPONSE_KEYS,
+    WITH_CUSTOM_FIELDS,
     WITH_TOTAL_COUNT,
     entity_name,
 )
@@ -79,7 +80,7 @@ class Service:
 
     def table(self, entity: str) -> Table:
         """The rows of an entity. ControlError when the company has none of that name."""
-        table = self.company.tables.get(entity)
+        table = self.company.tables.find(entity)
         if table is None:
             raise ControlError(f"no entity {entity!r}; there are {', '.join(self.company.tables)}")
         return table
@@ -94,17 +95,21 @@ class Service:
 
     # Answers
 
-    def query(self, statement: str, *, as_xml: bool = False, compressed: bool = False) -> Answer:
+    def query(self, statement: str, *, as_xml: bool = False, compressed: bool = False, include: str = "") -> Answer:
         """The answer to a statement, and afterwards the edits that a busy company sees.
 
-        `compressed`: with its gzip form, where that is put together from pieces.
+        `compressed`: with its gzip form, where that is put together from pieces. `include`: Intuit's parameter.
         """
         self.turn += 1
         try:
             query = parse(statement)
             entity = entity_name(query.entity)
+            if entity in self.how.queries.absent:
+                return self._absent(entity, as_xml)
             if entity not in self.company.tables:
-                return self._other_entity(entity, query, as_xml)
+                return self._answer({"QueryResponse": {"totalCount": 0} if query.count else {}}, as_xml)
+            if entity == "Preferences" and query.limit is not None:
+                raise QueryFault("4001", "QueryValidationError: pagination is not supported for Preferences")
             table = self.company.tables[entity]
             selection = select(query, table, self.how.queries, self.turn)
         except QueryFault as fault:
@@ -119,8 +124,10 @@ class Service:
         counted = entity in WITH_TOTAL_COUNT and self.how.answers.total_count == "seen"
         total = selection.total if counted else None
         without_sku = entity == "Item" and self.how.queries.sku == "named" and "Sku" not in query.also
-        if query.columns or as_xml or without_sku:
-            answer = self._rewritten(entity, table, query, selection.slots, total, as_xml)
+        takes_more = include == "enhancedAllCustomFields" and entity in WITH_CUSTOM_FIELDS
+        more_fields = self.how.answers.custom_fields if takes_more else 0
+        if query.columns or as_xml or without_sku or more_fields:
+            answer = self._rewritten(entity, table, query, selection.slots, total, as_xml, more_fields)
         else:
             answer = self._pages.page(
                 entity,
@@ -207,11 +214,11 @@ class Service:
         return answer
 
     def company_info(self, *, as_xml: bool = False) -> Answer:
-        return self._answer({"CompanyInfo": self._company_info()}, as_xml)
+        return self._answer({"CompanyInfo": msgspec.Raw(self.company.tables["CompanyInfo"].payload(0))}, as_xml)
 
     def read(self, entity: str, identifier: str, *, as_xml: bool = False) -> Answer:
         """One record by its Id."""
-        table = self.company.tables.get(entity)
+        table = self.company.tables.find(entity)
         slot = None if table is None else table.slot_of_id(identifier)
         if slot is None and not identifier.isdecimal() and not as_xml:
             return invalid_id(identifier)
@@ -250,9 +257,10 @@ class Service:
         return Answer(200, msgspec.json.encode(content | {"time": stamp}))
 
     def _rewritten(
-        self, entity: str, table: Table, query: Query, slots: list[int], total: int | None, as_xml: bool
-    ) -> Answer:
-        """A page of records that are not served as they are: some columns only, or XML."""
+        self, entity: str, table: Table, query: Query, slots: list[int], total: int | None, as_xml: bool,
+        more_fields: int,
+    ) -> Answer:  # fmt: skip
+        """A page of records that are not served as they are: some columns only, more custom fields, or XML."""
         if not slots:
             return self._answer({"QueryResponse": {}}, as_xml)
         records: list[Any] = []
@@ -260,11 +268,23 @@ class Service:
             record = json.loads(table.payload(slot), parse_float=_verbatim)
             if self.how.queries.sku == "named" and "Sku" not in (*query.also, *query.columns):
                 record.pop("Sku", None)
+            if more_fields:
+                record["CustomField"] = [*record.get("CustomField", ()), *_fields_beyond_three(record, more_fields)]
             records.append(_columns(record, query.columns) if query.columns else record)
         page = {RESPONSE_KEYS.get(entity, entity): records, "startPosition": query.start, "maxResults": len(records)}
         if total is not None:
             page["totalCount"] = total
         return self._answer({"QueryResponse": page}, as_xml)
+
+    def _absent(self, entity: str, as_xml: bool) -> Answer:
+        """What a company says of an entity that it doesn't have; Intuit's error-codes page has all three."""
+        code = self.how.queries.absent_says
+        message, detail = {
+            "4001": ("Invalid query", f"QueryValidationError: invalid context declaration: {entity}"),
+            "5020": ("Permission Denied Error", "You do not have permission to access this feature."),
+            "5030": ("Feature Not Supported Error", "Feature Not Supported Error : This feature is not supported."),
+        }[code]
+        return self.fault(400, code, message, detail, "ValidationFault", as_xml=as_xml)
 
     def _poison_answer(self, as_xml: bool) -> Answer:
         poison: Poison = self.how.poison
@@ -273,54 +293,6 @@ class Service:
         return self.fault(500, "10000", "An application error has occurred while processing your request",
                           "System Failure Error: java.lang.IllegalArgumentException", "SystemFault",
                           as_xml=as_xml)  # fmt: skip
-
-    def _other_entity(self, entity: str, query: Query, as_xml: bool) -> Answer:
-        ones = {"CompanyInfo": self._company_info, "Preferences": self._preferences}
-        rows = [ones[entity]()] if entity in ones else []
-        if query.count:
-            return self._answer({"QueryResponse": {"totalCount": len(rows)}}, as_xml)
-        if not rows:
-            return self._answer({"QueryResponse": {}}, as_xml)
-        return self._answer({"QueryResponse": {entity: rows, "startPosition": 1, "maxResults": len(rows)}}, as_xml)
-
-    def _company_info(self) -> dict[str, Any]:
-        created = pacific(self.company.start).decode()
-        address = {"Id": "1", "Line1": "123 Sierra Way", "City": "San Pablo", "CountrySubDivisionCode": "CA"}
-        return {
-            "CompanyName": f"Simulated Company {self.config.seed}",
-            "LegalName": f"Simulated Company {self.config.seed}",
-            "CompanyAddr": address | {"PostalCode": "87999"},
-            "CompanyStartDate": created[:10],
-            "FiscalYearStartMonth": "January",
-            "Country": "US",
-            "Email": {"Address": "company@example.com"},
-            "SupportedLanguages": "en",
-            "NameValue": [{"Name": "NeoEnabled", "Value": "true"}],
-            "domain": "QBO",
-            "sparse": False,
-            "Id": "1",
-            "SyncToken": "4",
-            "MetaData": {"CreateTime": created, "LastUpdatedTime": created},
-        }
-
-    def _preferences(self) -> dict[str, Any]:
-        created = pacific(self.company.start).decode()
-        return {
-            "AccountingInfoPrefs": {
-                "TrackDepartments": True,
-                "ClassTrackingPerTxn": False,
-                "CustomerTerminology": "Customers",
-            },
-            "ProductAndServicesPrefs": {"ForSales": True, "ForPurchase": True, "QuantityOnHand": True},
-            "SalesFormsPrefs": {"CustomTxnNumbers": False, "AllowDeposit": True, "AllowShipping": True},
-            "CurrencyPrefs": {"MultiCurrencyEnabled": True, "HomeCurrency": {"value": "USD"}},
-            "OtherPrefs": {"NameValue": [{"Name": "SalesFormsPrefs.DefaultCustomerMessage", "Value": "Gracias"}]},
-            "domain": "QBO",
-            "sparse": False,
-            "Id": "1",
-            "SyncToken": "2",
-            "MetaData": {"CreateTime": created, "LastUpdatedTime": created},
-        }
 
     def _changes_of(self, entity: str, since: int, room: int) -> list[Any] | None:
         """None when a poisoned record is among them."""
@@ -355,6 +327,16 @@ def request_kind(statement: str) -> RequestKind:
 def readable_entity(written: str) -> str | None:
     """The entity of a path such as `/invoice/130`."""
     return next((name for name in (*PROPERTIES, *EMPTY_ENTITIES) if name.lower() == written.lower()), None)
+
+
+def _fields_beyond_three(record: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """Custom fields of the newer kind: their DefinitionIds begin above a billion, and not all of them are text."""
+    fields: list[dict[str, Any]] = []
+    for at in range(count):
+        value = {"NumberValue": at} if at % 2 else {"StringValue": f"{record['Id']}-{at}"}
+        kind = "NumberType" if at % 2 else "StringType"
+        fields.append({"DefinitionId": str(1_000_000_001 + at), "Name": f"Field {4 + at}", "Type": kind, **value})
+    return fields
 
 
 def _verbatim(text: str) -> msgspec.Raw:

@@ -42,7 +42,7 @@ CREATE TABLE ops.runs (
 COMMENT ON TABLE  ops.runs IS 'One execution for one entity: its parameters, its end, what it cost.';
 COMMENT ON COLUMN ops.runs.run_id       IS 'The run''s number, in every log line and report.';
 COMMENT ON COLUMN ops.runs.realm_id     IS 'Intuit''s id of the company (realm).';
-COMMENT ON COLUMN ops.runs.entity       IS 'invoices, customers or items.';
+COMMENT ON COLUMN ops.runs.entity       IS 'One of docs/entities.md, invoices for one.';
 COMMENT ON COLUMN ops.runs.filter_field IS 'The date that the range is about: last_updated, created or txn_date.';
 COMMENT ON COLUMN ops.runs.mode         IS 'resume (what is not done), reprocess (all again), retry (what failed) or verify (compared with QuickBooks; read again only to repair).';
 COMMENT ON COLUMN ops.runs.range_start  IS 'First instant of the range asked for (UTC, inclusive).';
@@ -95,7 +95,7 @@ CREATE UNIQUE INDEX chunks_window ON ops.chunks (realm_id, entity, filter_field,
 COMMENT ON TABLE  ops.chunks IS 'The ledger: one window of a backfill, the unit of load, retry, resume and metrics (tramo in Spanish texts).';
 COMMENT ON COLUMN ops.chunks.chunk_id      IS 'The chunk''s number.';
 COMMENT ON COLUMN ops.chunks.realm_id      IS 'Intuit''s id of the company (realm).';
-COMMENT ON COLUMN ops.chunks.entity        IS 'invoices, customers or items.';
+COMMENT ON COLUMN ops.chunks.entity        IS 'One of docs/entities.md, invoices for one.';
 COMMENT ON COLUMN ops.chunks.filter_field  IS 'The date that the window is about.';
 COMMENT ON COLUMN ops.chunks.kind          IS 'window: a part of the range. catch_up: a run''s last chunk, all that was edited since the earliest moment from which edits are owed.';
 COMMENT ON COLUMN ops.chunks.window_start  IS 'Start of the window (UTC, inclusive).';
@@ -238,7 +238,7 @@ CREATE UNIQUE INDEX quarantine_record ON ops.quarantine (realm_id, entity, coale
 COMMENT ON TABLE  ops.quarantine IS 'Records that Postgres refuses (\u0000, a lone surrogate), that have no Id, or that Intuit can''t serve: kept whole with the reason; the rest of their page went on.';
 COMMENT ON COLUMN ops.quarantine.quarantine_id  IS 'The entry''s number.';
 COMMENT ON COLUMN ops.quarantine.realm_id       IS 'Intuit''s id of the company (realm).';
-COMMENT ON COLUMN ops.quarantine.entity         IS 'invoices, customers or items.';
+COMMENT ON COLUMN ops.quarantine.entity         IS 'One of docs/entities.md, invoices for one.';
 COMMENT ON COLUMN ops.quarantine.record_id      IS 'The record''s Id, where it has one.';
 COMMENT ON COLUMN ops.quarantine.reason         IS 'Why it is here, in one line.';
 COMMENT ON COLUMN ops.quarantine.record         IS 'The record as Intuit sent it; null where Intuit could not send it.';
@@ -246,7 +246,7 @@ COMMENT ON COLUMN ops.quarantine.record_sha256  IS 'So that reading it again doe
 COMMENT ON COLUMN ops.quarantine.chunk_id       IS 'The chunk it came in.';
 COMMENT ON COLUMN ops.quarantine.run_id         IS 'The run that read it first.';
 COMMENT ON COLUMN ops.quarantine.page_number    IS 'The page of the chunk.';
-COMMENT ON COLUMN ops.quarantine.request_payload IS 'The request that brought it: method, path, minorversion, query. Never a token.';
+COMMENT ON COLUMN ops.quarantine.request_payload IS 'The request that brought it: method, path, minorversion, query, and include where it was sent. Never a token.';
 COMMENT ON COLUMN ops.quarantine.intuit_tid     IS 'Intuit''s transaction id of the answer, for their support.';
 COMMENT ON COLUMN ops.quarantine.quarantined_at IS 'When it was set aside (UTC).';
 COMMENT ON COLUMN ops.quarantine.last_seen_at   IS 'When it was met last (UTC): the whole window read again without it closes it.';

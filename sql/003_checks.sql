@@ -34,7 +34,7 @@ CREATE TABLE ops.seals (
 );
 COMMENT ON TABLE  ops.seals IS 'What raw held when a run had finished with it, in one figure a day: rows that were changed since by another hand show without asking QuickBooks. By the day of CreateTime, which no edit changes.';
 COMMENT ON COLUMN ops.seals.raw_schema   IS 'The schema, raw unless a profile names another.';
-COMMENT ON COLUMN ops.seals.table_name   IS 'qb_invoices, qb_customers or qb_items.';
+COMMENT ON COLUMN ops.seals.table_name   IS 'The table, qb_invoices for one.';
 COMMENT ON COLUMN ops.seals.created_day  IS 'The UTC day of MetaData.CreateTime; 1970-01-01 for records without one.';
 COMMENT ON COLUMN ops.seals.rows         IS 'How many rows there were of that day.';
 COMMENT ON COLUMN ops.seals.hash         IS 'The sum of hashtextextended over each row''s id, payload, version and time of deletion; order doesn''t matter.';
@@ -57,12 +57,19 @@ COMMENT ON COLUMN ops.daily_volume.rows   IS 'Rows of that day in raw, without t
 -- These have bodies that are parsed when they are made (RETURN): no search_path can give them another meaning, and
 -- they are inlined, which a function with SET isn't.
 
+-- Of a record that stands inside an object under its kind's name, the record's own.
+CREATE FUNCTION ops.created(payload jsonb) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN coalesce(payload #>> '{MetaData,CreateTime}',
+                jsonb_path_query_first(payload, '$.*.MetaData.CreateTime') #>> '{}')::timestamptz;
+COMMENT ON FUNCTION ops.created(jsonb) IS 'A record''s MetaData.CreateTime as an instant; null when it has none.';
+
 -- The date of a row that a filter field is about. A TxnDate is a date and counts as its UTC midnight.
 CREATE FUNCTION ops.moment(filter_field text, last_updated timestamptz, payload jsonb) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE filter_field
        WHEN 'last_updated' THEN last_updated
-       WHEN 'created' THEN (payload #>> '{MetaData,CreateTime}')::timestamptz
+       WHEN 'created' THEN ops.created(payload)
        -- A TxnDate that is no date gives null: the row is in no window of TxnDates, and hinders no other.
        WHEN 'txn_date' THEN CASE WHEN payload ->> 'TxnDate' ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$'
             THEN (payload ->> 'TxnDate')::timestamp
@@ -80,7 +87,7 @@ COMMENT ON FUNCTION ops.without_reference_names(jsonb) IS 'A record without the 
 
 CREATE FUNCTION ops.created_day(payload jsonb) RETURNS date
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN coalesce(((payload #>> '{MetaData,CreateTime}')::timestamptz AT TIME ZONE 'UTC')::date, '1970-01-01');
+RETURN coalesce((ops.created(payload) AT TIME ZONE 'UTC')::date, '1970-01-01');
 COMMENT ON FUNCTION ops.created_day(jsonb) IS 'The UTC day of a record''s MetaData.CreateTime; 1970-01-01 when it has none.';
 
 -- One figure for a row: any change of its payload, its version or its mark of deletion changes it.

@@ -1,5 +1,5 @@
 -- One entity's table in raw. Applied once for each row of async_extractor/entities.py:
--- {table} is qb_invoices, qb_customers, qb_items; {entity} is Intuit's name, Invoice, Customer, Item.
+-- {table} is qb_invoices, qb_payments and so on; {entity} is Intuit's name, Invoice, Payment; {id} what its id is.
 CREATE TABLE IF NOT EXISTS raw.{table} (
     id                       text        PRIMARY KEY CHECK (id <> ''),
     payload                  jsonb       NOT NULL CHECK (jsonb_typeof(payload) = 'object'),
@@ -17,14 +17,14 @@ CREATE TABLE IF NOT EXISTS raw.{table} (
 );
 
 COMMENT ON TABLE  raw.{table} IS 'QuickBooks Online {entity} records, one row an Id, the payload complete and unchanged.';
-COMMENT ON COLUMN raw.{table}.id                       IS 'The {entity}''s Id in QuickBooks, a string of digits, unique within the company.';
+COMMENT ON COLUMN raw.{table}.id                       IS '{id}';
 COMMENT ON COLUMN raw.{table}.payload                  IS 'The whole record as Intuit sent it: every key, every value, number scale kept (639.00 stays 639.00).';
 COMMENT ON COLUMN raw.{table}.ingested_at_utc          IS 'When this version was written here (UTC).';
 COMMENT ON COLUMN raw.{table}.extract_window_start_utc IS 'Start of the window that it was read in (UTC, inclusive).';
 COMMENT ON COLUMN raw.{table}.extract_window_end_utc   IS 'End of the window that it was read in (UTC, exclusive).';
 COMMENT ON COLUMN raw.{table}.page_number              IS 'The page of the chunk that it came in, from 1.';
 COMMENT ON COLUMN raw.{table}.page_size                IS 'MAXRESULTS of the request that brought it (Intuit''s cap is 1000).';
-COMMENT ON COLUMN raw.{table}.request_payload          IS 'The request that brought it: method, path, minorversion, query. Never a token.';
+COMMENT ON COLUMN raw.{table}.request_payload          IS 'The request that brought it: method, path, minorversion, query, and include where it was sent. Never a token.';
 COMMENT ON COLUMN raw.{table}.last_updated_utc         IS 'MetaData.LastUpdatedTime as an instant: the merge keeps the newest version.';
 COMMENT ON COLUMN raw.{table}.sync_token               IS 'SyncToken as a number: it decides between versions of one second.';
 COMMENT ON COLUMN raw.{table}.run_id                   IS 'The run in ops.runs that wrote this version.';

@@ -27,6 +27,7 @@ Kind = Literal[
     "quarantined",
     "unread",
     "moved",
+    "superseded",
 ]
 
 # What each means, in the order of how much it matters.
@@ -41,6 +42,7 @@ KINDS: dict[Kind, str] = {
     "misplaced": "its window in raw can't be the one that it was read in",
     "quarantined": "QuickBooks has it, raw can't hold it: it is in quarantine",
     "unread": "created or edited at QuickBooks since the range was read",
+    "superseded": "QuickBooks lists it no more, and raw keeps it: what was in effect on a day",
     "moved": "edited at QuickBooks since it was read, and out of the range by that; raw has the version before",
 }
 
@@ -153,6 +155,7 @@ class Comparison:
         look_up: LookUp,
     ) -> None:
         self._connection = connection
+        self._entity = entity
         self._table = {"table": entity.table, "raw_schema": raw_schema}
         self._filter_field = filter_field
         self._verified = verified
@@ -229,6 +232,10 @@ class Comparison:
 
     async def _explain(self, rows: Sequence[Any], compared: Compared) -> None:
         """Rows of raw that QuickBooks didn't give for the window: deleted there, edited since, or wrong here."""
+        if self._entity.leaves == "superseded":
+            for row in rows:
+                compared.add(Finding(row["id"], "superseded", row["moment"]))
+            return
         looked_up = await self._look_up([row["id"] for row in rows])
         for row in rows:
             record = looked_up.records.get(row["id"])

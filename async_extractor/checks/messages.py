@@ -195,6 +195,11 @@ MESSAGES: dict[str, Phrase] = {
         "{unread} {unread:creado o editado|creados o editados} en QuickBooks después de leer el rango "
         "({ids[unread]:of unread})",
     ),
+    "source_rows.superseded": (
+        "{superseded} that QuickBooks lists no more, kept as what was in effect ({ids[superseded]:of superseded})",
+        "{superseded} que QuickBooks ya no lista y se {superseded:conserva|conservan} como lo vigente entonces "
+        "({ids[superseded]:of superseded})",
+    ),
     "source_rows.moved": (
         "{moved} edited at QuickBooks since, and out of the range by that ({ids[moved]:of moved})",
         "{moved} {moved:editado|editados} en QuickBooks y por eso fuera del rango ({ids[moved]:of moved})",

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 import webbrowser
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,19 +21,18 @@ from aiohttp import web
 
 from async_extractor.errors import BackfillError, ConfigurationError, RequestError
 from async_extractor.mage.secrets import MageSecrets
-from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, REFRESH_TOKEN, StoredTokens, mark_of
+from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, REFRESH_TOKEN, StoredTokens
 from async_extractor.qbo.auth.consent import ConsentRequest, Granted, StrangeAnswerError
+from async_extractor.qbo.auth.lifetimes import look, sentences
 from async_extractor.qbo.auth.token_endpoint import Client, TokenEndpoint
 from async_extractor.qbo.endpoints import Endpoints
 from async_extractor.qbo.faults import QboFault
 from async_extractor.qbo.network import checked_proxy, http_session
-from async_extractor.windows import UTC
 
 app = typer.Typer(no_args_is_help=True, help="The connection to Intuit: make it anew, or see how long it lasts.")
 
 REALM_ID = "QBO_REALM_ID"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-DAY = 86_400.0
 
 Profile = typer.Option("", "--profile", help="The company, when there are several: its names are prefixed.")
 Port = typer.Option(8910, "--port", min=0, max=65535, help="Of the loopback address that Intuit sends the browser to.")
@@ -80,65 +78,6 @@ def status(profile: str = Profile, as_json: bool = AsJson) -> int:
         for line in sentences(found):
             typer.echo(line)
     return 0 if found["connected"] else ConfigurationError.exit_code
-
-
-def look(refresh_token: str | None, access_token: str | None, now: float) -> dict[str, Any]:
-    """Ages and remaining lives in seconds; None where Intuit has not said, or nothing is stored."""
-    stored = StoredTokens.read(access_token)
-    current = stored if stored and refresh_token and stored.refresh == mark_of(refresh_token) else None
-
-    def left(end: float | None) -> float | None:
-        return None if end is None else round(end - now)
-
-    def age(begin: float | None) -> float | None:
-        return None if begin is None else round(now - begin)
-
-    ends = [] if current is None else [current.refresh_ends_at, current.consent_ends_at]
-    return {
-        "refresh_token_stored": bool(refresh_token),
-        "connected": bool(refresh_token) and all(end is None or end > now for end in ends),
-        "access_token_seconds_left": left(current.expires_at) if current and current.token else None,
-        "refreshed_seconds_ago": age(current.refreshed_at) if current else None,
-        "refresh_token_age_seconds": age(current.refresh_since) if current else None,
-        "refresh_token_seconds_left": left(current.refresh_ends_at) if current else None,
-        "consent_seconds_left": left(current.consent_ends_at) if current else None,
-    }
-
-
-def sentences(found: dict[str, Any]) -> list[str]:
-    """The same for people."""
-    if not found["refresh_token_stored"]:
-        return ["No refresh token is stored: qbo-backfill auth login"]
-    access = found["access_token_seconds_left"]
-    if access is None:
-        first = "access token: none yet; the next run gets one"
-    elif access <= 0:
-        first = f"access token: ended {_span(-access)} ago; the next run renews it"
-    else:
-        first = f"access token: good for {_span(access)} more, refreshed {_span(found['refreshed_seconds_ago'])} ago"
-    age = found["refresh_token_age_seconds"]
-    known = "stored, its age is known after the next refresh" if age is None else f"in use for {_span(age)}"
-    lines = [
-        first,
-        f"refresh token: {known}; "
-        + _end(found["refresh_token_seconds_left"], "unless it is used before", "100 days after its last use"),
-        "consent: " + _end(found["consent_seconds_left"], "whatever is used", "five years after it was given"),
-    ]
-    return lines if found["connected"] else [*lines, "The company must be reauthorised: qbo-backfill auth login"]
-
-
-def _end(left: float | None, condition: str, rule: str) -> str:
-    if left is None:
-        return f"ends {rule}; Intuit tells the day with the next refresh"
-    day = datetime.fromtimestamp(time.time() + left, UTC)
-    return f"ended on {day:%Y-%m-%d}" if left <= 0 else f"ends in {_span(left)}, on {day:%Y-%m-%d}, {condition}"
-
-
-def _span(seconds: float) -> str:
-    for unit, size in (("days", DAY), ("hours", 3600.0), ("minutes", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
 
 
 async def _login(secrets: MageSecrets, port: int, redirect_uri: str, browser: bool, timeout: float) -> str:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from async_extractor.cli.run import ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, NO_LIMITS, PROFILE
+from async_extractor.cli.options import ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, NO_LIMITS, PROFILE
 from async_extractor.cli.screen import screen
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.mage.secrets import MageSecrets

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import typer
 
-from async_extractor.entities import ENTITIES
-from async_extractor.errors import RequestError
+from async_extractor.entity_names import entities_named
 from async_extractor.mage import project
+from async_extractor.mage.location import MageData
 
 app = typer.Typer(no_args_is_help=True, help="The pipelines in a Mage project of your own.")
 
 PROJECT = typer.Argument(..., metavar="PATH", help="The Mage project's folder, which holds its metadata.yaml.")
 DRY_RUN = typer.Option(False, "--dry-run", help="Only say what would be done.")
-ENTITY = typer.Argument(..., metavar="ENTITY", help=", ".join(ENTITIES))
+ENTITIES = typer.Argument(..., metavar="ENTITY...", help="payments bills, or all; docs/entities.md has their names.")
+INTO = typer.Option("", "--project", metavar="PATH", help="The Mage project; mage_project or this folder unless given.")
 
 
 @app.command()
@@ -24,11 +25,14 @@ def install(path: Path = PROJECT, dry_run: bool = DRY_RUN) -> None:
 
 
 @app.command()
-def add(entity: str = ENTITY, path: Path = PROJECT, dry_run: bool = DRY_RUN) -> None:
-    """Put the pipeline of one entity, and the blocks that it needs, into a project."""
-    if entity not in ENTITIES:
-        raise RequestError(f"ENTITY {entity!r} is not one of {', '.join(ENTITIES)}")
-    _tell(path, project.install(path, project.files((entity,)), dry_run=dry_run), dry_run)
+def add(entities: list[str] = ENTITIES, into: str = INTO, dry_run: bool = DRY_RUN) -> None:
+    """Put a pipeline of each entity with its trigger, and the blocks that they need, into a project.
+
+    A file that was changed there stays as it is; the trigger is inactive and waits for its dates.
+    """
+    names = [entity.name for entity in entities_named(",".join(entities))]
+    there = Path(into) if into else MageData.locate().project
+    _tell(there, project.install(there, project.files(names), dry_run=dry_run), dry_run)
 
 
 @app.command()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
+from async_extractor.cli.options import PROFILE
 from async_extractor.cli.reading import as_json, read
-from async_extractor.cli.run import PROFILE
 from async_extractor.errors import RequestError
 from async_extractor.monitoring.openmetrics import as_text, collect
 

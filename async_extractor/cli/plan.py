@@ -5,12 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 
 import typer
 
 from async_extractor.backfill import Backfill
-from async_extractor.cli.run import CHUNK, CONCURRENCY, ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, MODE, PROFILE
+from async_extractor.cli.many import Job, Turn, each, tell
+from async_extractor.cli.options import (
+    CHUNK,
+    CONCURRENCY,
+    ENTITY,
+    FECHA_FIN,
+    FECHA_INICIO,
+    FILTER_FIELD,
+    INCLUDE,
+    MODE,
+    PROFILES,
+)
+from async_extractor.cli.progress import name_of
+from async_extractor.entity_names import entities_named
 from async_extractor.events import Event
+from async_extractor.mage.profiles import profiles_named
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.planning.estimate import Cost
 from async_extractor.request import BackfillRequest
@@ -26,15 +41,24 @@ def plan(
     concurrency: str = CONCURRENCY,
     filter_field: str = FILTER_FIELD,
     mode: str = MODE,
-    profile: str = PROFILE,
+    profile: str = PROFILES,
+    include: str = INCLUDE,
     as_json: bool = AS_JSON,
 ) -> int:
     """What it would cost in requests, minutes at the quota and share of the month's calls; loads nothing.
 
     QuickBooks is asked COUNT(*), at least once, unless all of the range is done.
     """
-    request = BackfillRequest.parse(entity, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode)
-    cost = asyncio.run(_preview(request, MageSecrets.locate(profile=profile), profile))
+    requests = [
+        BackfillRequest.parse(one, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, include=include)
+        for one in entities_named(entity)
+    ]
+    profiles = profiles_named(profile)
+    jobs = [Job(one, request) for one in profiles for request in requests]
+    if len(jobs) > 1:
+        return _plan_many(jobs, as_json=as_json)
+    request = requests[0]
+    cost = asyncio.run(_preview(jobs[0]))
     if as_json:
         print(json.dumps({"entity": entity, "window": str(request.window), **cost.as_dict()}))
     else:
@@ -44,8 +68,30 @@ def plan(
     return 0
 
 
-async def _preview(request: BackfillRequest, secrets: MageSecrets, profile: str) -> Cost:
-    async with Backfill(request, secrets, [_warnings], profile=profile) as backfill:
+def _plan_many(jobs: Sequence[Job], *, as_json: bool) -> int:
+    """A price for each entity of each company, and for all of them together."""
+
+    async def price(job: Job, _turn: Turn) -> Cost:
+        return await _preview(job)
+
+    outcomes = asyncio.run(each(jobs, price, good=("priced",)))
+    if as_json:
+        return tell(outcomes, "", as_json=True)
+    several = len({job.profile for job in jobs}) > 1
+    for outcome in outcomes:
+        name = name_of(outcome.job.profile, outcome.entity, several_companies=several)
+        print(f"{name}: {outcome.result or outcome.error}")
+    priced = [(outcome.job.profile, outcome.result) for outcome in outcomes if isinstance(outcome.result, Cost)]
+    # Companies run side by side, each on a quota of its own.
+    longest = max((sum(cost.minutes for one, cost in priced if one == job.profile) for job in jobs), default=0.0)
+    total = sum(cost.requests for _, cost in priced)
+    print(f"together: about {total:,} requests, {longest:.1f} minutes at Intuit's quota")
+    return max(outcome.exit_code for outcome in outcomes)
+
+
+async def _preview(job: Job) -> Cost:
+    secrets = MageSecrets.locate(profile=job.profile)
+    async with Backfill(job.request, secrets, [_warnings], profile=job.profile) as backfill:
         return await backfill.preview()
 
 

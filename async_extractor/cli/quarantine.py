@@ -11,10 +11,11 @@ import typer
 from rich.table import Table
 
 from async_extractor.checks import suggested_commands
+from async_extractor.cli.options import NO_LIMITS, PROFILE
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.cli.resume import DRY_RUN
 from async_extractor.cli.retry import request_for
-from async_extractor.cli.run import NO_LIMITS, PROFILE, run_requests
+from async_extractor.cli.run import run_requests
 from async_extractor.cli.screen import screen
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
@@ -25,7 +26,7 @@ from async_extractor.windows import UTC, Window
 
 app = typer.Typer(no_args_is_help=True, help="Records that Postgres can't hold or Intuit can't serve, kept whole.")
 
-ENTITY = typer.Argument(None, metavar="[ENTITY]", help="invoices, customers or items; all without it")
+ENTITY = typer.Argument(None, metavar="[ENTITY]", help="an entity, such as invoices; all without it")
 ALL = typer.Option(False, "--all", help="Those that have arrived since, too")
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line")
 NUMBER = typer.Argument(

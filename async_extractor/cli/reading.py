@@ -14,7 +14,7 @@ import asyncpg
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.request import EARLIEST
-from async_extractor.settings import warehouse_address
+from async_extractor.settings import raw_schema_of, warehouse_address
 from async_extractor.warehouse.connection import Connection, connect_first, told
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.windows import DAY, SECOND, UTC, iso
@@ -36,7 +36,7 @@ def read(work: Callable[[Connection, str], Awaitable[T]], profile: str = "") -> 
         realm_id = secrets.require("QBO_REALM_ID").strip()
         connection = await connect_first(warehouse_address(secrets))
         try:
-            await bring_up_to_date(connection, f"raw_{profile}" if profile else "raw")
+            await bring_up_to_date(connection, raw_schema_of(profile))
             return await work(connection, realm_id)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise ConfigurationError(told(error)) from None

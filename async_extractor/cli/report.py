@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
+from async_extractor.cli.options import PROFILE
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
-from async_extractor.cli.run import PROFILE
 from async_extractor.errors import RequestError
 from async_extractor.language import LANGUAGES
 from async_extractor.report import RunFigures, as_html, as_markdown, compose, gather

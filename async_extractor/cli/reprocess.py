@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from async_extractor.cli.resume import DRY_RUN
-from async_extractor.cli.run import (
+from async_extractor.cli.options import (
     AS_JSON,
     CHUNK,
     CONCURRENCY,
@@ -15,8 +14,9 @@ from async_extractor.cli.run import (
     LANG,
     NO_LIMITS,
     PROFILE,
-    run_request,
 )
+from async_extractor.cli.resume import DRY_RUN
+from async_extractor.cli.run import run_request
 from async_extractor.request import BackfillRequest
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
 from typing import Any
 
 import typer
 
+from async_extractor.cli.many import Job
+from async_extractor.cli.options import CONNECTIONS, EVENTS, NO_LIMITS, PROFILES
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
-from async_extractor.cli.run import EVENTS, NO_LIMITS, PROFILE, run_requests
-from async_extractor.errors import RequestError
+from async_extractor.cli.run import run_request, run_side_by_side
+from async_extractor.errors import ConfigurationError, RequestError
+from async_extractor.mage.profiles import profiles_named, shown
 from async_extractor.request import BackfillRequest
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
@@ -19,7 +22,7 @@ RUN = typer.Argument(
     None, metavar="[RUN]", min=1, max=MOST_NUMBER, help="A run's number; without it every run with chunks left"
 )
 DRY_RUN = typer.Option(False, "--dry-run", help="Say what would be done, and do nothing")
-AS_JSON = typer.Option(False, "--json", help="One JSON object a line for each run")
+AS_JSON = typer.Option(False, "--json", help="One JSON object; with --dry-run one a line for each run")
 
 
 def resume(
@@ -27,42 +30,67 @@ def resume(
     dry_run: bool = DRY_RUN,
     json_lines: bool = AS_JSON,
     no_limits: bool = NO_LIMITS,
-    profile: str = PROFILE,
+    profile: str = PROFILES,
     events: str = EVENTS,
+    connections: int = CONNECTIONS,
 ) -> int:
     """Go on where a run stopped: only chunks that are not done are read. Safe to repeat.
 
-    Exit 0: all chunks done, or there was nothing to do; 3: chunks are left again.
+    Several go on side by side. Exit 0: all chunks done, or there was nothing to do; 3: chunks are left again; 4:
+    configuration.
     """
-    runs = read(lambda connection, realm_id: _unfinished(connection, realm_id, run), profile)
-    if not runs:
+    profiles = profiles_named(profile)
+    if run is not None and len(profiles) > 1:
+        raise RequestError("RUN: a run is of one company; name its profile alone")
+    jobs: list[Job] = []
+    unread = 0
+    for one in profiles:
+        try:
+            runs = read(lambda connection, realm_id: _unfinished(connection, realm_id, run), one)
+        except ConfigurationError as error:
+            if len(profiles) == 1:
+                raise
+            unread = error.exit_code
+            print(f"{shown(one)}: {error}", file=sys.stderr, flush=True)
+            continue
+        jobs += [Job(one, _request(left)) for left in runs]
+        for left in runs:
+            _say(left, f"company {shown(one)}, " if len(profiles) > 1 else "", dry_run=dry_run, as_lines=json_lines)
+    if not jobs and not unread:
         told = "Nothing to resume: every chunk that a run set out to do is done."
         print(as_json({"resumed": 0}) if json_lines else told, flush=True)
-        return 0
+    if dry_run or not jobs:
+        return unread
+    if len(jobs) == 1:
+        job = jobs[0]
+        code = run_request(job.request, as_json=json_lines, limits=not no_limits, profile=job.profile, events=events)
+    else:
+        code = run_side_by_side(jobs, as_json=json_lines, limits=not no_limits, events=events, connections=connections)
+    return max(code, unread)
 
-    def requests() -> Iterator[BackfillRequest]:
-        for left in runs:
-            window = Window(left["range_start"], left["range_end"])
-            what = (
-                f"run {left['run_id']}: {left['entity']} by {left['filter_field']} in {window}: "
-                f"{left['left']} of {left['planned']} chunks are left"
-            )
-            if dry_run:
-                print(as_json({**left, "dry_run": True}) if json_lines else f"Would resume {what}.", flush=True)
-                continue
-            if not json_lines:
-                print(f"Resuming {what}. What is done is not asked again.", flush=True)
-            yield BackfillRequest.parse(
-                left["entity"],
-                iso(window.start),
-                iso(window.end),
-                left["chunk"],
-                left["concurrency"],
-                left["filter_field"],
-                "resume",
-            )
 
-    return run_requests(requests(), as_json=json_lines, limits=not no_limits, profile=profile, events=events)
+def _say(left: dict[str, Any], company: str, *, dry_run: bool, as_lines: bool) -> None:
+    window = Window(left["range_start"], left["range_end"])
+    what = (
+        f"{company}run {left['run_id']}: {left['entity']} by {left['filter_field']} in {window}: "
+        f"{left['left']} of {left['planned']} chunks are left"
+    )
+    if dry_run:
+        print(as_json({**left, "dry_run": True}) if as_lines else f"Would resume {what}.", flush=True)
+    elif not as_lines:
+        print(f"Resuming {what}. What is done is not asked again.", flush=True)
+
+
+def _request(left: dict[str, Any]) -> BackfillRequest:
+    return BackfillRequest.parse(
+        left["entity"],
+        iso(left["range_start"]),
+        iso(left["range_end"]),
+        left["chunk"],
+        left["concurrency"],
+        left["filter_field"],
+        "resume",
+    )
 
 
 async def _unfinished(connection: Connection, realm_id: str, run: int | None) -> list[dict[str, Any]]:

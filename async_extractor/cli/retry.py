@@ -7,9 +7,10 @@ from typing import Any
 
 import typer
 
+from async_extractor.cli.options import EVENTS, FILTER_FIELD, NO_LIMITS, PROFILE
 from async_extractor.cli.reading import as_json, day_or_moment, read
 from async_extractor.cli.resume import DRY_RUN
-from async_extractor.cli.run import EVENTS, FILTER_FIELD, NO_LIMITS, PROFILE, run_requests
+from async_extractor.cli.run import run_requests
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
 from async_extractor.request import FILTER_FIELDS, BackfillRequest
@@ -17,7 +18,7 @@ from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import Window, iso
 
-ENTITY = typer.Argument(None, metavar="[ENTITY]", help="invoices, customers or items; may be left out when it is clear")
+ENTITY = typer.Argument(None, metavar="[ENTITY]", help="an entity, such as invoices; may be left out when it is clear")
 CHUNK = typer.Option(
     "", "--chunk", metavar="DATE", help="The chunk that holds this UTC day or moment, also if it is done"
 )
@@ -34,10 +35,9 @@ def retry(
     profile: str = PROFILE,
     events: str = EVENTS,
 ) -> int:
-    """Read failed chunks again; with --chunk the one of a date, done or not. Safe to repeat: rows that are
-    there already are not written again.
+    """Read failed chunks again; with --chunk the one of a date, done or not. Safe to repeat.
 
-    Exit 0: done, or there was nothing to do; 3: chunks are left.
+    Rows that are there already are not written again. Exit 0: done, or there was nothing to do; 3: chunks are left.
     """
     if entity is not None and entity not in ENTITIES:
         raise RequestError(f"entity: {entity!r} is not one of {', '.join(ENTITIES)}")

@@ -6,7 +6,7 @@ import asyncio
 
 import typer
 
-from async_extractor.cli.secrets import read_value
+from async_extractor.cli.secrets import named, read_value
 from async_extractor.errors import RequestError
 from async_extractor.mage.secrets import MageSecrets
 
@@ -23,7 +23,7 @@ def rotate(name: str = Name, profile: str = Profile) -> None:
     it on the app's Keys page at Intuit first), and tried before it is stored. QBO_REFRESH_TOKEN: exchanged at Intuit.
     """
     if name not in ROTATED:
-        raise RequestError(f"NAME {name!r} has no rotation of its own; `secrets set` replaces it. {', '.join(ROTATED)}")
+        raise RequestError(f"{named(name)} has no rotation of its own; `secrets set` replaces it. {', '.join(ROTATED)}")
     if profile and name != "QBO_REFRESH_TOKEN":
         raise RequestError(f"--profile {profile}: {name} is one for all companies; rotate it without --profile.")
     from async_extractor.mage import rotation  # noqa: PLC0415 - brings half of the program along

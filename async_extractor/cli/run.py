@@ -1,4 +1,4 @@
-"""`qbo-backfill run`: one entity's backfill, with a progress bar on a terminal and plain lines elsewhere."""
+"""`qbo-backfill run`: the backfill of an entity, of several, of several companies."""
 
 from __future__ import annotations
 
@@ -6,28 +6,42 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
-import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-
 from async_extractor.backfill import Backfill
+from async_extractor.cli.company_report import company_report
 from async_extractor.cli.event_lines import event_lines
-from async_extractor.cli.screen import moment, screen
-from async_extractor.errors import BackfillError, IncompleteError
+from async_extractor.cli.many import CONNECTIONS as AT_MOST
+from async_extractor.cli.many import Job, Outcome, Turn, each, tell
+from async_extractor.cli.options import (
+    AS_JSON,
+    CHUNK,
+    CHUNKS,
+    CONCURRENCY,
+    CONNECTIONS,
+    DRY_RUN,
+    ENTITY,
+    EVENTS,
+    FECHA_FIN,
+    FECHA_INICIO,
+    FILTER_FIELD,
+    INCLUDE,
+    LANG,
+    MODE,
+    NO_LIMITS,
+    PROFILES,
+)
+from async_extractor.cli.plan import plan
+from async_extractor.cli.progress import name_of, progress
+from async_extractor.cli.result import print_result
+from async_extractor.cli.screen import screen
+from async_extractor.entity_names import entities_named
+from async_extractor.errors import BackfillError, IncompleteError, NotOfferedError
 from async_extractor.events import Event, Listener
+from async_extractor.mage.profiles import profiles_named, shown
 from async_extractor.mage.secrets import MageSecrets
-from async_extractor.monitoring.progress import ProgressLines
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
 from async_extractor.verification import Verification
@@ -36,22 +50,6 @@ T = TypeVar("T")
 
 # A run that was told to stop has this long to release its chunks and to say so in the ledger.
 STOP_SECONDS = 4.0
-
-ENTITY = typer.Argument(..., help="invoices, customers or items")
-FECHA_INICIO = typer.Option(..., "--fecha-inicio", help="First day (2024-01-01), or a timestamp with an offset or Z")
-FECHA_FIN = typer.Option(
-    ..., "--fecha-fin", help="Last day, the whole UTC day included; or a timestamp, which is an exclusive end"
-)
-CHUNK = typer.Option("auto", help="auto, day, week or an ISO 8601 duration such as P1M")
-CONCURRENCY = typer.Option("5", help="Chunks fetched at once, 1 to 10")
-FILTER_FIELD = typer.Option("last_updated", help="last_updated, created or txn_date (invoices only)")
-MODE = typer.Option("resume", help="resume: what is not done; reprocess: all again; retry: only what failed")
-AS_JSON = typer.Option(False, "--json", help="The last line of stdout is one JSON object")
-NO_LIMITS = typer.Option(False, "--no-limits", help="No budget of requests; in the simulator's environment only")
-PROFILE = typer.Option("", help="Which company's secrets: acme reads ACME_QBO_REALM_ID and fills schema raw_acme")
-
-LANG = typer.Option("en", "--lang", help="The report's language: en or es")
-EVENTS = typer.Option("", "--events", metavar="FILE", help="Every event as a JSON line, appended to FILE; - is stderr")
 
 
 def run(
@@ -64,36 +62,84 @@ def run(
     mode: str = MODE,
     as_json: bool = AS_JSON,
     no_limits: bool = NO_LIMITS,
-    profile: str = PROFILE,
+    profile: str = PROFILES,
     lang: str = LANG,
+    include: str = INCLUDE,
     events: str = EVENTS,
+    chunks: bool = CHUNKS,
+    dry_run: bool = DRY_RUN,
+    connections: int = CONNECTIONS,
 ) -> int:
-    """Backfill one entity. Exit 0: all chunks done; 2: bad parameters; 3: chunks left, resumable; 4: configuration."""
+    """Backfill an entity, several or all; of one company or several.
+
+    Exit 0: all chunks done; 2: bad parameters; 3: chunks left, resumable; 4: configuration; the gravest of several.
+    """
+    if dry_run:
+        cut = (chunk, concurrency, filter_field, mode)
+        return plan(entity, fecha_inicio, fecha_fin, *cut, profile=profile, include=include, as_json=as_json)
     try:
-        request = BackfillRequest.parse(entity, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, lang)
+        requests = [
+            BackfillRequest.parse(one, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, mode, lang, include)
+            for one in entities_named(entity)
+        ]
+        profiles = profiles_named(profile)
     except BackfillError as error:
         if as_json:
             print(json.dumps(_refused(entity, error)), flush=True)
         raise
-    return run_request(request, as_json=as_json, limits=not no_limits, profile=profile, events=events)
+    jobs = [Job(one, request) for one in profiles for request in requests]
+    if len(jobs) > 1:
+        return run_side_by_side(jobs, as_json=as_json, limits=not no_limits, events=events, connections=connections)
+    return run_request(
+        requests[0], as_json=as_json, limits=not no_limits, profile=profiles[0], events=events, chunks=chunks
+    )
 
 
-def run_request(request: BackfillRequest, *, as_json: bool, limits: bool, profile: str, events: str = "") -> int:
+def run_side_by_side(
+    jobs: Sequence[Job], *, as_json: bool, limits: bool, events: str = "", connections: int = AT_MOST
+) -> int:
+    """The backfills of several entities and companies, side by side; a table at the end, and the gravest exit code."""
+    profiles = dict.fromkeys(job.profile for job in jobs)
+    several = len(profiles) > 1
+    with progress(len(jobs)) as bars, event_lines(events) as more:
+
+        async def work(job: Job, turn: Turn) -> BackfillResult:
+            name = name_of(job.profile, job.entity, several_companies=several)
+            secrets = MageSecrets.locate(profile=job.profile)
+            with bars.of(name) as listeners:
+                told = [*listeners, *(_labelled(listener, job) for listener in more)]
+                return await _run(job.request, secrets, told, limits=limits, profile=job.profile, turn=turn)
+
+        def ended(outcome: Outcome) -> None:
+            bars.ended(outcome, several_companies=several)
+
+        outcomes = asyncio.run(each(jobs, work, connections=connections, ended=ended))
+        for profile in profiles:
+            if path := company_report(profile, [one for one in outcomes if one.job.profile == profile]):
+                print(f"report   {path}", file=sys.stderr, flush=True)
+    return tell(outcomes, "All companies" if several else "All entities", as_json=as_json)
+
+
+def _labelled(listener: Listener, job: Job) -> Listener:
+    """Events of several runs in one file say whose they are."""
+    whose = {"profile": shown(job.profile), "entity": job.entity}
+    return lambda event: listener(replace(event, fields={**whose, **event.fields}))
+
+
+def run_request(
+    request: BackfillRequest, *, as_json: bool, limits: bool, profile: str, events: str = "", chunks: bool = False
+) -> int:
     """The backfill with its progress and its result on the screen; what every command that reads does."""
-    # Progress goes to stderr, so that stdout is the result alone.
-    console = Console(stderr=True)
-    progress: ProgressBar | PlainLines = ProgressBar(console) if console.is_terminal else PlainLines()
     try:
         secrets = MageSecrets.locate(profile=profile)
-        with progress, event_lines(events) as more:
-            rate = [ProgressLines(progress)] if isinstance(progress, PlainLines) else []
-            result = asyncio.run(_run(request, secrets, [progress, *rate, *more], limits=limits, profile=profile))
+        with progress() as bars, bars.of("") as listeners, event_lines(events) as more:
+            result = asyncio.run(_run(request, secrets, [*listeners, *more], limits=limits, profile=profile))
     except BackfillError as error:
         if as_json:
             print(json.dumps(_refused(request.entity.name, error)), flush=True)
         raise
     if not as_json:
-        print_result(result, screen())
+        print_result(result, screen(), chunks=chunks)
     else:
         print(json.dumps(result.as_dict()), flush=True)
     if result.status != "done":
@@ -119,8 +165,19 @@ def run_requests(
 
 
 async def _run(
-    request: BackfillRequest, secrets: MageSecrets, listeners: list[Listener], *, limits: bool, profile: str
+    request: BackfillRequest,
+    secrets: MageSecrets,
+    listeners: list[Listener],
+    *,
+    limits: bool,
+    profile: str,
+    turn: Turn | None = None,
 ) -> BackfillResult:
+    def stop(reason: str) -> None:
+        backfill.stop(reason)
+
+    if turn is not None:
+        listeners = [*listeners, turn.listener(stop)]
     backfill = Backfill(request, secrets, listeners, limits=limits, profile=profile)
 
     async def work() -> BackfillResult:
@@ -142,6 +199,8 @@ async def until_signalled(stoppable: Backfill | Verification, work: Callable[[],
 
     A Postgres that hangs or is away can't be told of that: then it is left, and the next command closes the run.
     """
+    if _signalled:
+        raise IncompleteError(f"{_signalled[0]} before it began; run the same again")
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     told: list[str] = []
 
@@ -151,16 +210,30 @@ async def until_signalled(stoppable: Backfill | Verification, work: Callable[[],
         if task is not None:
             loop.call_later(STOP_SECONDS, task.cancel)
 
+    _under_way.add(stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop_all, f"stopped by {number.name}")
     try:
         async with stoppable:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, stop, f"stopped by {number.name}")
             return await work()
     except asyncio.CancelledError:
         if not told:
             raise
         why = "Postgres did not answer, so that the next command closes the run"
         raise IncompleteError(f"{told[0]}; {why}") from None
+    finally:
+        _under_way.discard(stop)
+
+
+# What is under way in this process: a signal stops all of it, and what would begin after it.
+_under_way: set[Callable[[str], None]] = set()
+_signalled: list[str] = []
+
+
+def _stop_all(reason: str) -> None:
+    _signalled.append(reason)
+    for stop in list(_under_way):
+        stop(reason)
 
 
 def _refused(entity: str, error: BackfillError) -> dict[str, Any]:
@@ -168,99 +241,7 @@ def _refused(entity: str, error: BackfillError) -> dict[str, Any]:
     return {
         "run_id": None,
         "entity": entity,
-        "status": "failed",
+        "status": "not offered" if isinstance(error, NotOfferedError) else "failed",
         "error": str(error),
         "exit_code": error.exit_code,
     }
-
-
-class PlainLines:
-    """Events as lines on stderr, for logs and pipes."""
-
-    def __enter__(self) -> PlainLines:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        sys.stderr.flush()
-
-    def __call__(self, event: Event) -> None:
-        if event.level != "debug":
-            print(f"{event.phase:8} {event.message}", file=sys.stderr, flush=True)
-
-
-class ProgressBar:
-    """A live bar of chunks with rows and rate; warnings stand above it."""
-
-    def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("chunks, {task.fields[rows]:,} rows"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._task = self._progress.add_task("planning", total=None, rows=0)
-        self._rows = 0
-
-    def __enter__(self) -> ProgressBar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, event: Event) -> None:
-        if event.name == "planned":
-            self._progress.update(self._task, description="loading", total=event.fields["chunks"])
-        elif event.name == "page_loaded":
-            self._rows += event.fields["read"]
-            self._progress.update(self._task, rows=self._rows)
-        elif event.name == "chunk_done":
-            self._progress.advance(self._task)
-        if event.name in ("planned", "run_finished", "validated") or event.level in ("warning", "error"):
-            self._progress.console.print(f"{event.phase:8} {event.message}", highlight=False, markup=False)
-
-
-def print_result(result: BackfillResult, console: Console) -> None:
-    """The run in a table per chunk, and in total."""
-    table = Table(title=f"Run {result.run_id}: {result.entity}, {result.status}")
-    for name in (
-        "chunk (UTC)",
-        "status",
-        "pages",
-        "requests",
-        "read",
-        "inserted",
-        "updated",
-        "unchanged",
-        "quarantined",
-        "seconds",
-    ):
-        table.add_column(name, justify="left" if name in ("chunk (UTC)", "status") else "right", no_wrap=True)
-    for row in result.chunk_table:
-        name = f"{moment(row['window_start'])} - {moment(row['window_end'])}"
-        if row["kind"] == "catch_up":
-            name += " (catch-up)"
-        counts = (
-            "pages",
-            "requests",
-            "rows_read",
-            "rows_inserted",
-            "rows_updated",
-            "rows_unchanged",
-            "rows_quarantined",
-        )
-        table.add_row(name, row["status"], *(f"{row[c]:,}" for c in counts), f"{row['seconds']:.1f}")
-    table.add_section()
-    rows = result.rows
-    table.add_row(
-        "total",
-        f"{result.chunks['done']}/{result.chunks['planned']}",
-        "",
-        f"{result.requests['sent']:,}",
-        *(f"{rows[n]:,}" for n in ("read", "inserted", "updated", "unchanged", "quarantined")),
-        f"{result.seconds:.1f}",
-    )
-    console.print(table)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from async_extractor.errors import RequestError
+from async_extractor.errors import BackfillError, RequestError
 from async_extractor.mage.secrets import KNOWN_SECRETS, PASSWORDS, MageSecrets, clean, removed
+from async_extractor.settings import checked_host
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +21,15 @@ app = typer.Typer(
 )
 
 Name = typer.Argument(..., metavar="NAME", help="QBO_CLIENT_ID, POSTGRES_PASSWORD ...; see `secrets list`.")
+NameOrMissing = typer.Argument(
+    "",
+    metavar="[NAME]",
+    show_default=False,
+    help="As `secrets list` shows it; without it, what is missing is asked for.",
+)
+FromUrl = typer.Option(
+    False, "--from-url", help="Take the POSTGRES_* secrets from one URL: postgresql://USER:PASSWORD@HOST:PORT/DB"
+)
 Any_ = typer.Option(False, "--any", help="Take a name that this project doesn't know.")
 Profile = typer.Option("", "--profile", help="The company, when there are several: its names are prefixed.")
 IfMissing = typer.Option(False, "--if-missing", help="Leave a value that is stored already as it is.")
@@ -25,24 +37,99 @@ AsJson = typer.Option(False, "--json", help="One JSON object on stdout.")
 
 
 @app.command("set")
-def set_secret(name: str = Name, any_name: bool = Any_, if_missing: bool = IfMissing, profile: str = Profile) -> None:
+def set_secret(
+    name: str = NameOrMissing,
+    from_url: bool = FromUrl,
+    any_name: bool = Any_,
+    if_missing: bool = IfMissing,
+    profile: str = Profile,
+) -> None:
     """Store a value: from stdin, or by a prompt that doesn't show it. Replaces the old one in place.
 
+    Without NAME each required secret that is missing is asked for, one after the other; an empty answer leaves it. With
+    --from-url the URL takes NAME's place, or is read like a value: others see what stands on a command line.
     A running backfill takes the new value with its next request for it.
     """
-    if not any_name and name not in KNOWN_SECRETS:
-        raise RequestError(f"NAME {name!r} is unknown; --any takes it all the same. {_known_names(profile)}")
+    if name and not from_url and not any_name and name not in KNOWN_SECRETS:
+        raise RequestError(f"{named(name)} is unknown; --any takes it all the same. {_known_names(profile)}")
     secrets = MageSecrets.locate(profile=profile, announce=_announce)
-    if if_missing and name in secrets.names():
-        typer.echo(f"{name} is stored already.")
-        return
-    given = read_value(name)
+    if from_url:
+        if name:
+            typer.echo("note: the shell's history keeps that URL with its password", err=True)
+        given = from_address(name or read_value("The URL"))
+        for part, value in given.items():
+            secrets.set(part, value)
+        typer.echo(f"{', '.join(given)} are stored ({secrets.where}).")
+    elif name:
+        if if_missing and name in secrets.names():
+            typer.echo(f"{name} is stored already.")
+            return
+        _store(secrets, name, read_value(name))
+    else:
+        _ask_for_missing(secrets)
+
+
+def _ask_for_missing(secrets: MageSecrets) -> None:
+    if not sys.stdin.isatty():
+        raise RequestError("NAME: is missing; without it this asks one secret after the other, and needs a terminal")
+    asked = False
+    left: list[str] = []
+    for known in KNOWN_SECRETS.values():
+        simulated = known.name == "QBO_SIMULATOR_URL" and secrets.get("QBO_ENVIRONMENT") == "simulator"
+        if secrets.get(known.name) or not (known.required or simulated):
+            continue
+        asked = True
+        typer.echo(f"{known.purpose}.", err=True)
+        while value := read_value(known.name):
+            try:
+                _store(secrets, known.name, value)
+                break
+            except BackfillError as error:
+                typer.echo(f"qbo-backfill: {error}", err=True)
+        else:
+            left.append(known.name)
+    if left:
+        typer.echo(f"Still missing: {', '.join(left)}.")
+    else:
+        typer.echo("Nothing is missing" + ("" if asked else " that is required") + "; next: qbo-backfill check")
+
+
+def _store(secrets: MageSecrets, name: str, given: str) -> None:
     _check_one_line(name, given if name in PASSWORDS else given.strip())
     value = clean(name, given)
     _check(name, value)
     secrets.set(name, value)
     gone = removed(given, value)
     typer.echo(f"{name} is stored{f' without {gone}' if gone else ''} ({secrets.where}).")
+
+
+def from_address(url: str) -> dict[str, str]:
+    """The POSTGRES_* secrets in a URL as hosts of Postgres give it out. RequestError, which doesn't show it."""
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname, parts.port or 5432
+    except ValueError:
+        raise RequestError("--from-url: its host or port can't be read; nothing was stored") from None
+    database = unquote(parts.path.removeprefix("/"))
+    if parts.scheme not in ("postgresql", "postgres") or not (host and parts.username and parts.password and database):
+        raise RequestError(
+            "--from-url: is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE, a password's @ : / # % percent-encoded; "
+            "nothing was stored"
+        )
+    options = parse_qs(parts.query)
+    others = sorted(set(options) - {"sslmode", "sslrootcert"})
+    # Neon's and others' URLs carry it; asyncpg's own handshake is what it asks for, where the server can do it.
+    others = [one for one in others if one != "channel_binding"]
+    if others:
+        raise RequestError(f"--from-url: {', '.join(others)} can't be kept as a secret; nothing was stored")
+    return {
+        "POSTGRES_HOST": checked_host(host),
+        "POSTGRES_PORT": str(port),
+        "POSTGRES_DB": database,
+        "POSTGRES_USER": unquote(parts.username),
+        "POSTGRES_PASSWORD": unquote(parts.password),
+        **{f"POSTGRES_{name.upper()}": values[-1] for name, values in options.items() if name.startswith("ssl")},
+    }
 
 
 @app.command("list")
@@ -82,8 +169,13 @@ def list_secrets(profile: str = Profile, as_json: bool = AsJson) -> None:
 def delete_secret(name: str = Name, profile: str = Profile) -> None:
     """Remove a secret. Ends with 2 when there is none of that name."""
     if not MageSecrets.locate(profile=profile).delete(name):
-        raise RequestError(f"NAME {name!r} is not stored; `qbo-backfill secrets list` shows what is.")
+        raise RequestError(f"{named(name)} is not stored; `qbo-backfill secrets list` shows what is.")
     typer.echo(f"{name} is deleted.")
+
+
+def named(name: str) -> str:
+    """NAME, as an error shows it: not where it may be a value that was typed in its place."""
+    return f"NAME {name!r}" if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", name) else "NAME"
 
 
 def _known_names(profile: str) -> str:
@@ -105,9 +197,9 @@ def _check_one_line(name: str, value: str) -> None:
 
 
 def _check(name: str, value: str) -> None:
-    """Refuse what can't be right. The value itself stays out of the message unless it can't be secret."""
+    """Refuse what can't be right. The value itself stays out of the message: it may be another secret's."""
     if name == "QBO_ENVIRONMENT" and value not in ("sandbox", "production", "simulator"):
-        raise RequestError(f"QBO_ENVIRONMENT {value!r} is not sandbox, production or simulator.")
+        raise RequestError("QBO_ENVIRONMENT is sandbox, production or simulator; nothing was stored.")
     if name == "POSTGRES_PORT" and not (value.isascii() and value.isdecimal() and 0 < int(value) < 65536):
         raise RequestError("POSTGRES_PORT is not a port: a number from 1 to 65535.")
 

@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
 import typer
-from rich.table import Table
 
 from async_extractor.cli.reading import as_json as as_json_line
-from async_extractor.cli.screen import screen
+from async_extractor.cli.screen import Column, print_fitted, screen
+from async_extractor.entity_names import entities_named
+from async_extractor.mage.profiles import profiles_named
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.planning.estimate import MONTHLY_ALLOWANCE
-from async_extractor.settings import warehouse_address
-from async_extractor.warehouse.connection import connect_first
+from async_extractor.settings import raw_schema_of, warehouse_address
+from async_extractor.warehouse.connection import Address, connect_first
 from async_extractor.warehouse.ledger import GONE
 from async_extractor.warehouse.statements import statement
 
-LIMIT = typer.Option(10, "--limit", min=1, max=1000, help="How many runs")
+ENTITY = typer.Argument("", metavar="[ENTITY]", help="Only these: invoices, or invoices,payments")
+# As many as there are entities, so that `run all` is seen whole.
+LIMIT = typer.Option(40, "--limit", min=1, max=1000, help="How many runs")
+PROFILE = typer.Option("", help="Only these companies: acme,globex; all that there are without it")
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line, newest first")
 
+COLUMNS = (
+    Column("run", number=True),
+    Column("schema", 9),
+    Column("entity"),
+    Column("range", 2),
+    Column("mode", 6),
+    Column("status"),
+    Column("done", 4, number=True),
+    Column("failed", 5, number=True),
+    Column("left", number=True),
+    Column("rows read", 1, number=True),
+    Column("requests", 7, number=True),
+    Column("started", 8),
+)
 
-def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
+
+def status(entity: str = ENTITY, limit: int = LIMIT, as_json: bool = AS_JSON, profile: str = PROFILE) -> int:
     """The newest runs: their windows, chunks done and left, rows, and why one stopped."""
-    runs = asyncio.run(_recent(limit))
+    names = [one.name for one in entities_named(entity)] if entity else None
+    runs = asyncio.run(_recent(limit, names, profile))
     if as_json:
         for run in runs:
             print(as_json_line(run))
@@ -32,40 +53,8 @@ def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
     if not runs:
         print("No run yet. Begin with: qbo-backfill run invoices --fecha-inicio 2024-01-01 --fecha-fin 2024-12-31")
         return 0
-    table = Table(title="Runs, newest first (UTC)")
-    for name in (
-        "run",
-        "schema",
-        "entity",
-        "range",
-        "mode",
-        "status",
-        "done",
-        "failed",
-        "left",
-        "rows read",
-        "requests",
-        "started",
-    ):
-        table.add_column(name)
-    for run in runs:
-        left = run["chunks"] - run["done"] - run["failed"]
-        table.add_row(
-            str(run["run_id"]),
-            run["raw_schema"],
-            run["entity"],
-            f"{run['range_start']:%Y-%m-%d} - {run['range_end']:%Y-%m-%d}",
-            run["mode"],
-            "stopped" if run["is_gone"] else run["status"],
-            str(run["done"]),
-            str(run["failed"]),
-            str(left),
-            f"{run['rows_read']:,}",
-            f"{run['requests_sent']:,}",
-            f"{run['started_at']:%Y-%m-%d %H:%M:%S}",
-        )
     console = screen()
-    console.print(table)
+    print_fitted(console, "Runs, newest first (UTC)", COLUMNS, [_row(run) for run in runs])
     for realm_id, (schema, spent) in sorted(
         {run["realm_id"]: (run["raw_schema"], run["requests_this_month"]) for run in runs}.items()
     ):
@@ -84,10 +73,42 @@ def status(limit: int = LIMIT, as_json: bool = AS_JSON) -> int:
     return 0
 
 
-async def _recent(limit: int) -> list[dict[str, Any]]:
-    connection = await connect_first(warehouse_address(MageSecrets.locate()))
+def _row(run: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(run["run_id"]),
+        run["raw_schema"],
+        run["entity"],
+        f"{run['range_start']:%Y-%m-%d} - {run['range_end']:%Y-%m-%d}",
+        run["mode"],
+        "stopped" if run["is_gone"] else run["status"],
+        f"{run['done']:,}",
+        f"{run['failed']:,}",
+        f"{run['chunks'] - run['done'] - run['failed']:,}",
+        f"{run['rows_read']:,}",
+        f"{run['requests_sent']:,}",
+        f"{run['started_at']:%Y-%m-%d %H:%M:%S}",
+    )
+
+
+async def _recent(limit: int, entities: Sequence[str] | None, profiles: str) -> list[dict[str, Any]]:
+    """Of all companies in the warehouse, or of these, each in its own."""
+    if not profiles:
+        return await _recent_in(warehouse_address(MageSecrets.locate()), limit, entities, None)
+    schemas: dict[Address, list[str]] = {}
+    for profile in profiles_named(profiles):
+        address = warehouse_address(MageSecrets.locate(profile=profile))
+        schemas.setdefault(address, []).append(raw_schema_of(profile))
+    found = [run for address, those in schemas.items() for run in await _recent_in(address, limit, entities, those)]
+    return sorted(found, key=lambda run: run["started_at"], reverse=True)[:limit]
+
+
+async def _recent_in(
+    address: Address, limit: int, entities: Sequence[str] | None, schemas: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    connection = await connect_first(address)
     try:
-        return [dict(row) for row in await connection.fetch(statement("recent_runs"), limit)]
+        rows = await connection.fetch(statement("recent_runs"), limit, entities, schemas)
+        return [dict(row) for row in rows]
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         return []
     finally:

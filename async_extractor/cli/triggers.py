@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import typer
 from rich.table import Table
 
+from async_extractor.cli.options import CHUNK, CONCURRENCY, ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, LANG
 from async_extractor.cli.reading import as_json
 from async_extractor.cli.resume import DRY_RUN
-from async_extractor.cli.run import CHUNK, CONCURRENCY, ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, LANG
 from async_extractor.cli.screen import screen
 from async_extractor.errors import RequestError
 from async_extractor.mage.location import MageData

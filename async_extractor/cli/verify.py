@@ -12,20 +12,24 @@ from rich.table import Table
 
 from async_extractor.checks import CheckResult
 from async_extractor.checks.verification_result import VerificationResult
-from async_extractor.cli.run import (
+from async_extractor.cli.many import Job, Turn, each, tell
+from async_extractor.cli.options import (
     CONCURRENCY,
+    CONNECTIONS,
     ENTITY,
     FECHA_FIN,
     FECHA_INICIO,
     FILTER_FIELD,
     LANG,
     NO_LIMITS,
-    PROFILE,
-    PlainLines,
-    until_signalled,
+    PROFILES,
 )
+from async_extractor.cli.progress import PlainLines, name_of
+from async_extractor.cli.run import until_signalled
 from async_extractor.cli.screen import screen
+from async_extractor.entity_names import entities_named
 from async_extractor.errors import BackfillError, IncompleteError
+from async_extractor.mage.profiles import profiles_named
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.request import BackfillRequest
 from async_extractor.verification import Verification
@@ -49,20 +53,38 @@ def verify(
     concurrency: str = CONCURRENCY,
     as_json: bool = AS_JSON,
     no_limits: bool = NO_LIMITS,
-    profile: str = PROFILE,
+    profile: str = PROFILES,
     lang: str = LANG,
+    connections: int = CONNECTIONS,
 ) -> int:
     """Compare raw with QuickBooks, name what differs, repair it.
 
     Exit 0: nothing is missing or wrong (any more); 3: something is; 2: bad parameters; 4: configuration.
     """
     try:
-        request = BackfillRequest.parse(
-            entity, fecha_inicio, fecha_fin, concurrency=concurrency, filter_field=filter_field, lang=lang
-        )
-        secrets = MageSecrets.locate(profile=profile)
-        verification = Verification(request, secrets, [PlainLines()], limits=not no_limits, profile=profile)
-        result = asyncio.run(until_signalled(verification, lambda: verification.verify(deep=deep, repair=repair)))
+        requests = [
+            BackfillRequest.parse(
+                one, fecha_inicio, fecha_fin, concurrency=concurrency, filter_field=filter_field, lang=lang
+            )
+            for one in entities_named(entity)
+        ]
+        profiles = profiles_named(profile)
+        jobs = [Job(one, request) for one in profiles for request in requests]
+        lines = PlainLines()
+
+        async def work(job: Job, _turn: Turn | None = None) -> VerificationResult:
+            several = len(profiles) > 1
+            name = name_of(job.profile, job.entity, several_companies=several) if len(jobs) > 1 else ""
+            secrets = MageSecrets.locate(profile=job.profile)
+            with lines.of(name) as listeners:
+                verification = Verification(job.request, secrets, listeners, limits=not no_limits, profile=job.profile)
+                return await until_signalled(verification, lambda: verification.verify(deep=deep, repair=repair))
+
+        if len(jobs) > 1:
+            outcomes = asyncio.run(each(jobs, work, good=("equal", "repaired"), connections=connections))
+            told = "Verification of all companies" if len(profiles) > 1 else "Verification of all entities"
+            return tell(outcomes, told, as_json=as_json)
+        result = asyncio.run(work(jobs[0]))
     except BackfillError as error:
         if as_json:
             refused = {"run_id": None, "entity": entity, "status": "failed"}

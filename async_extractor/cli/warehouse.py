@@ -11,8 +11,9 @@ from pathlib import Path
 import asyncpg
 import typer
 
+from async_extractor.entities import ENTITIES
 from async_extractor.errors import ConfigurationError, RequestError
-from async_extractor.settings import checked_host
+from async_extractor.settings import checked_host, raw_schema_of
 from async_extractor.warehouse.connection import Address, Connection, connect_first, told
 from async_extractor.warehouse.schema import bring_up_to_date, grant_rights
 from async_extractor.warehouse.statements import statement
@@ -53,7 +54,7 @@ def migrate(
     address = Address(
         checked_host(host), port, database, user, _first_line(password_file), sslmode=sslmode, sslrootcert=sslrootcert
     )
-    applied, open_locks = asyncio.run(_migrate(address, f"raw_{profile}" if profile else "raw"))
+    applied, open_locks = asyncio.run(_migrate(address, raw_schema_of(profile)))
     for name in applied:
         typer.echo(f"applied {name}")
     typer.echo(f"{address}: schema and rights are up to date.")
@@ -106,7 +107,7 @@ async def _prune(address: Address, keep: str, *, delete: bool) -> dict[str, int]
 
 async def _migrate(address: Address, raw_schema: str) -> tuple[list[str], list[str]]:
     async with _owned(address, "rights can't be given") as connection:
-        applied = await bring_up_to_date(connection, raw_schema)
+        applied = await bring_up_to_date(connection, raw_schema, ENTITIES)
         # Also when nothing was to be applied: the roles may be newer than the tables.
         await grant_rights(connection, raw_schema)
         return applied, list(await connection.fetchval(statement("may_lock")))

@@ -195,7 +195,9 @@ class Extraction:
             return reader.pages(DATE_FIELDS[self._filter_field], chunk.window_start, chunk.window_end)
         # Records that were in the range when the run began existed before the range's end. By TxnDate all that
         # were edited are read: a record's TxnDate of before the edit isn't known, and new ones may be dated back.
-        before = None if self._filter_field == "txn_date" else chunk.range_end
+        # Where there is no CreateTime to ask by, younger ones come along; what isn't in the range is the next run's.
+        by_creation = self._filter_field != "txn_date" and self._entity.has_create_time
+        before = chunk.range_end if by_creation else None
         return reader.pages(LAST_UPDATED, chunk.window_start, None, created_before=before)
 
 

@@ -60,7 +60,7 @@ def plan(variables: Variables) -> dict[str, Any]:
     `workers`. Another try of the same run of Mage's (*Retry run*) goes on with what the first one planned, whatever
     its mode: nothing that is done is read again.
     """
-    return _in_a_block(variables, "plan", lambda listeners: _plan(variables, listeners))
+    return in_a_block(variables, "plan", lambda listeners: plan_run(variables, listeners))
 
 
 def plan_for_workers(variables: Variables) -> list[list[dict[str, Any]]]:
@@ -96,7 +96,7 @@ def extract(planned: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
             counts = await connection.fetchrow(statement("run_chunk_counts"), run_id)
         return {**planned, "run_id": run_id, "chunks": counts["planned"], "chunks_done": counts["done"]}
 
-    return _in_a_block(variables, "extract", stage)
+    return in_a_block(variables, "extract", stage)
 
 
 def validate(extracted: Mapping[str, Any] | Sequence[Mapping[str, Any]], variables: Variables) -> pd.DataFrame:
@@ -118,15 +118,14 @@ def validate(extracted: Mapping[str, Any] | Sequence[Mapping[str, Any]], variabl
                 raise IncompleteError(f"run {stored.run_id}: {why}")
         return tables.of_checks(checks, stored.run_id)
 
-    return _in_a_block(variables, "validate", stage)
+    return in_a_block(variables, "validate", stage)
 
 
 def report(validated: pd.DataFrame | Mapping[str, Any], variables: Variables) -> pd.DataFrame:
-    """Close the run. Gives a table: the verdict and the totals, then a row a chunk.
+    """Close the run. A table: verdict and totals, then a row a chunk. IncompleteError when the run isn't done.
 
     `run` is the extractor's number, `mage_run` Mage's, `report` the page with all of it.
     """
-
     from async_extractor.mage import tables  # noqa: PLC0415 - as above
 
     async def stage(listeners: list[Listener]) -> pd.DataFrame:
@@ -139,12 +138,14 @@ def report(validated: pd.DataFrame | Mapping[str, Any], variables: Variables) ->
 
         async with _backfill(stored.secrets, stored.request, variables, [*listeners, note_path]) as backfill:
             result = await backfill.report(stored.run_id)
+        if result.status != "done":
+            raise IncompleteError(f"run {stored.run_id}: {result.error}")
         async with _warehouse(stored.settings) as connection:
             figures = await gather(connection, stored.run_id)
         _, headline, why, _ = verdict(figures, Texts(stored.request.lang))
         return tables.of_run(result, f"{headline}. {why}", "".join(written), variables.get("pipeline_run_id"))
 
-    return _in_a_block(variables, "report", stage)
+    return in_a_block(variables, "report", stage)
 
 
 def close_trigger(variables: Variables) -> None:
@@ -166,8 +167,9 @@ def close_trigger(variables: Variables) -> None:
             add_or_update_trigger_for_pipeline_and_persist(trigger, pipeline, update_only_if_exists=True)
 
 
-async def _plan(variables: Variables, listeners: list[Listener]) -> dict[str, Any]:
-    asked = _asked(variables)
+async def plan_run(variables: Variables, listeners: list[Listener]) -> dict[str, Any]:
+    """What `plan` gives. Raises NotOfferedError where the company has no such entity."""
+    asked = asked_of(variables)
     request, settings = asked.request, Settings.read(asked.secrets, asked.profile)
     planned = {"entity": request.entity.name, "window": str(request.window), "workers": asked.workers}
     if _is_played(variables):
@@ -186,7 +188,7 @@ async def _plan(variables: Variables, listeners: list[Listener]) -> dict[str, An
 
 async def _play(variables: Variables, listeners: list[Listener]) -> dict[str, Any]:
     """The whole extraction, planned, read, checked and closed: what qb_extract is when it is played in the editor."""
-    asked = _asked(variables)
+    asked = asked_of(variables)
     async with _backfill(asked.secrets, asked.request, variables, listeners) as backfill:
         run_id = await backfill.plan()
         await backfill.extract(run_id)
@@ -198,14 +200,14 @@ async def _play(variables: Variables, listeners: list[Listener]) -> dict[str, An
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     request: BackfillRequest
     workers: int
     secrets: MageSecrets
     profile: str
 
 
-def _asked(variables: Variables) -> _Asked:
+def asked_of(variables: Variables) -> Asked:
     """The parameters, checked all at once: RequestError names each that is wrong."""
     found: dict[str, Any] = {}
     wrong = misspelt(variables)
@@ -221,7 +223,7 @@ def _asked(variables: Variables) -> _Asked:
             wrong.append(str(error))
     if wrong:
         raise RequestError("; ".join(wrong))
-    return _Asked(**found, profile=_text(variables, "profile"))
+    return Asked(**found, profile=_text(variables, "profile"))
 
 
 def _text(variables: Variables, name: str) -> str:
@@ -320,7 +322,7 @@ def _backfill(
     return Backfill(request, secrets, listeners, profile=_text(variables, "profile"), workers=workers)
 
 
-def _in_a_block(variables: Variables, phase: Phase, stage: Callable[[list[Listener]], Awaitable[Result]]) -> Result:
+def in_a_block(variables: Variables, phase: Phase, stage: Callable[[list[Listener]], Awaitable[Result]]) -> Result:
     """One stage with an event loop of its own. What a person can act on is one line of Mage's log, and is raised."""
     listener = _listener(variables)
     try:

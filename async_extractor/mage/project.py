@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,9 @@ from async_extractor.errors import ConfigurationError, RequestError
 # What was put there, each file with the hash of its contents: what differs was changed by somebody else.
 MANIFEST = ".qbo_backfill.json"
 COURSE = ("invoices", "customers", "items")
+COMPANY = "company"
+# What the company's pipeline needs, and no other one does.
+_COMPANYS_BLOCKS = ("qb_list_entities", "qb_entity", "qb_company_report")
 _SOURCE = "invoices"
 _PACKAGED = Path(__file__).parents[1] / "_mage_project"
 FOLDER = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "mage_project"
@@ -34,19 +37,22 @@ class Change:
 
 
 def pipeline_files(entity: str) -> Iterator[tuple[str, str]]:
-    """An entity's pipeline: each file's path inside the project, and its text."""
+    """An entity's pipeline, or the company's: each file's path inside the project, and its text."""
+    source = entity if entity == COMPANY else _SOURCE
     for name in ("__init__.py", "metadata.yaml", "triggers.yaml"):
-        text = (FOLDER / "pipelines" / f"qb_{_SOURCE}_backfill" / name).read_text(encoding="utf-8")
-        text = text.replace(_SOURCE, entity).replace(ENTITIES[_SOURCE].query_name, ENTITIES[entity].query_name)
+        text = (FOLDER / "pipelines" / f"qb_{source}_backfill" / name).read_text(encoding="utf-8")
+        if entity != COMPANY:
+            text = text.replace(_SOURCE, entity).replace(ENTITIES[_SOURCE].query_name, ENTITIES[entity].query_name)
         yield f"pipelines/qb_{entity}_backfill/{name}", text
 
 
-def files(entities: tuple[str, ...] = COURSE) -> dict[str, str]:
-    """All that a project needs for these entities."""
+def files(entities: Sequence[str] = (*COURSE, COMPANY)) -> dict[str, str]:
+    """All that a project needs for these entities' pipelines, and the company's where it is named."""
     found = {
         path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8")
         for folder in ("custom", "callbacks")
         for path in sorted((FOLDER / folder).glob("qb_*.py"))
+        if COMPANY in entities or path.stem not in _COMPANYS_BLOCKS
     }
     for entity in entities:
         found |= dict(pipeline_files(entity))

@@ -27,6 +27,9 @@ from async_extractor.mage import database
 from async_extractor.mage.location import MageData
 
 REFRESH_TOKEN = "QBO_REFRESH_TOKEN"  # noqa: S105 - a name, not a value
+# Words of `--profile`, so that no company's own name: every profile, and the company whose secrets have no prefix.
+ALL, DEFAULT = "all", "default"
+MEANINGS = {ALL: "every profile", DEFAULT: "the secrets without a prefix"}
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ class MageSecrets:
     def __init__(self, data: MageData, *, profile: str = "", announce: Callable[[str], None] | None = None) -> None:
         if profile and not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", profile):
             raise RequestError(f"profile {profile!r}: lower-case letters, digits and _ only, a letter first.")
+        if profile in (ALL, DEFAULT):
+            raise RequestError(f"profile {profile!r}: means {MEANINGS[profile]}, and is no company's name.")
         self._data = data
         self._prefix = f"{profile.upper()}_" if profile else ""
         self._announce = announce or (lambda _line: None)

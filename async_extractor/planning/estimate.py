@@ -34,6 +34,10 @@ class Cost:
     spent_this_month: int
 
     @property
+    def status(self) -> str:
+        return "priced"
+
+    @property
     def requests(self) -> int:
         return self.counted + self.reading + self.after
 

@@ -15,17 +15,19 @@ import asyncpg
 
 from async_extractor.checks.reprocessing import hash_of
 from async_extractor.error_mapping import endings
+from async_extractor.errors import IncompleteError, NotOfferedError
 from async_extractor.planning.chunking import Piece, cut_into_pieces
 from async_extractor.planning.estimate import CHECKING, Cost, reading
 from async_extractor.qbo.client import PLANNING, Spent
 from async_extractor.qbo.counting import Counted, count
-from async_extractor.qbo.faults import TransientFault
+from async_extractor.qbo.faults import AuthorizationFault, QueryRefusedFault, TransientFault, says_not_offered
 from async_extractor.qbo.query import DATE_FIELDS, Query
 from async_extractor.request import BackfillRequest
 from async_extractor.resources import Opened
 from async_extractor.settings import Settings
 from async_extractor.warehouse.ledger import KnownChunk, Plan, Series
 from async_extractor.warehouse.limits import requests_this_month
+from async_extractor.warehouse.statements import statement
 from async_extractor.windows import SECOND, SETTLING, UTC, Window, gaps, whole_second_up
 
 
@@ -74,7 +76,8 @@ class Planner:
         reaches = Window(min(window.start for window in ends), max(window.end for window in ends))
         known = await self._ledger.chunks_in(self._series, reaches)
         inside = [c for c in known if request.window.contains(c.window)]
-        adopted, superseded, left = self._choose(known, inside)
+        other_include = await self._other_include() is not None
+        adopted, superseded, left = self._choose(known, known if other_include else inside, anew=other_include)
         if again or hollow:
             left = []
         pieces, as_of, source_count = await self._cut(left)
@@ -101,12 +104,37 @@ class Planner:
             waiting=[Piece(c.window, c.expected_rows) for c in adopted if c.status != "done"],
         )
 
+    async def settle_include(self) -> None:
+        """Where the entity is to be read with another `include` than before, none of its windows is done any more.
+
+        So all rows of a table are read by one setting, and done never stands for one that lacks what was asked for.
+        IncompleteError while another run reads by the former one. To be called by the one who plans.
+        """
+        before = await self._other_include()
+        if before is None:
+            return
+        entity, asked = self._request.entity.name, self._request.include
+        open_run = await self._ledger.open_run(self._series)
+        if open_run is not None:
+            raise IncompleteError(
+                f"include: run {open_run} reads {entity} with {before} now, so that {asked} has to wait for its end; "
+                "run the same again then"
+            )
+        why = f"read with include {before}, and {entity} is read with {asked} since"
+        await self._ledger.reopen_entity(self._series, why)
+
+    async def _other_include(self) -> str | None:
+        """What the entity was read with, where the request asks for something else."""
+        before = await self._ledger.include_of(self._series)
+        asked = self._request.include
+        return before if before and asked and self._request.entity.custom_fields and before != asked else None
+
     def _choose(
-        self, known: Sequence[KnownChunk], inside: Sequence[KnownChunk]
+        self, known: Sequence[KnownChunk], inside: Sequence[KnownChunk], *, anew: bool
     ) -> tuple[Sequence[KnownChunk], Sequence[KnownChunk], list[Window]]:
         """Which chunks of the ledger the run adopts, which it supersedes, and what of the range is to be planned."""
         window = self._request.window
-        if self._request.mode == "reprocess":
+        if anew or self._request.mode == "reprocess":
             held = [c for c in inside if c.held]
             return held, [c for c in inside if not c.held], gaps(window, (c.window for c in held))
         if self._request.mode == "retry":
@@ -122,21 +150,32 @@ class Planner:
     async def write(
         self, work: Work, mode: str | None = None, run_id: int | None = None, **settings: Any
     ) -> tuple[int, int]:
-        """The work as a run of the ledger: the run's number, and how many chunks it has."""
+        """The work as a run of the ledger: the run's number, and how many chunks it has.
+
+        IncompleteError where the run has begun and the entity is read with another `include` since.
+        """
         if run_id is None:
             run_id = await self.begin(mode, **settings)
+        elif await self._ledger.include_of_run(run_id) != await self._ledger.include_of(self._series):
+            raise IncompleteError(
+                f"another run reads {self._request.entity.name} with another include since this one began; "
+                "run the same again"
+            )
         return run_id, await self._ledger.write_plan(run_id, self._series, self._request.window, work.plan)
 
     async def begin(self, mode: str | None = None, **settings: Any) -> int:
         """A new run of the ledger, without a plan; its number."""
         request = self._request
+        include = await self._ledger.include_of(self._series) or "none"
+        if request.include and request.entity.custom_fields:
+            include = request.include
         return await self._ledger.insert_run(
             self._series,
             mode or request.mode,
             request.window,
             request.chunk,
             request.concurrency,
-            {**versions(), **settings},
+            {**versions(), "include": include, **settings},
         )
 
     async def cost(self, work: Work) -> Cost:
@@ -162,8 +201,23 @@ class Planner:
         """QuickBooks' clock, at the latest that it can be now. Raises as `work` does."""
         with endings(self._settings, planning=True):
             await self._client.authorise()
-            counted = await count(self._client, self.counting(self._request.window), self._spent, PLANNING)
-            return whole_second_up(_clock_of(counted)) + 2 * SECOND
+            counted = await self._count(self._request.window)
+            return whole_second_up(clock_of(counted)) + 2 * SECOND
+
+    async def _count(self, window: Window) -> Counted:
+        """COUNT(*) of a window. NotOfferedError where QuickBooks says that the company has no such entity."""
+        entity = self._request.entity
+        try:
+            return await count(self._client, self.counting(window), self._spent, PLANNING)
+        except (QueryRefusedFault, AuthorizationFault) as fault:
+            if not (entity.needs and says_not_offered(fault)):
+                raise
+            query = statement("count_table", table=entity.table, raw_schema=self._settings.raw_schema)
+            kept = int(await self._session.do(lambda c: c.fetchval(query)))
+            told = f"this company has no {entity.query_name} (it needs {entity.needs}): {fault}"
+            if kept:
+                raise IncompleteError(f"{told}; but {kept:,} rows were read before") from None
+            raise NotOfferedError(told) from None
 
     async def _cut(self, left: Sequence[Window]) -> tuple[list[Piece], datetime, int]:
         """What is left of the range in pieces, QuickBooks' clock before it was counted, and the count.
@@ -174,10 +228,10 @@ class Planner:
 
         async def rows(window: Window) -> int:
             began = asyncio.get_running_loop().time()
-            counted = await count(self._client, self.counting(window), self._spent, PLANNING)
+            counted = await self._count(window)
             # The count is older than the answer's own time by no more than the answer took.
             elapsed = timedelta(seconds=asyncio.get_running_loop().time() - began)
-            clock.append((_clock_of(counted) - elapsed - 2 * SECOND).replace(microsecond=0))
+            clock.append((clock_of(counted) - elapsed - 2 * SECOND).replace(microsecond=0))
             return counted.rows
 
         with endings(self._settings, planning=True):
@@ -214,7 +268,8 @@ class Planner:
         )
 
 
-def _clock_of(counted: Counted) -> datetime:
+def clock_of(counted: Counted) -> datetime:
+    """QuickBooks' clock at the answer. TransientFault when it told none: a run can't do without."""
     if counted.server_time is None:
         raise TransientFault("QuickBooks' answer carries no usable time: as of when, can't be said", status=200)
     return counted.server_time.astimezone(UTC)

@@ -142,6 +142,8 @@ class QueryClient:
         self._events = events
         self.patience = patience or Patience()
         self._stop = stop or asyncio.Event()
+        self.include = ""
+        """Intuit's `include` parameter for records of entities that take it; a run says it."""
 
     async def authorise(self) -> None:
         """Makes sure of a valid access token before the first query; raises QboFault when there is none to be had."""
@@ -178,13 +180,18 @@ class QueryClient:
 
     def payload(self, query: Query) -> dict[str, Any]:
         """The request of a query as it is kept beside its records: how, where, what; never a token."""
-        method = query.request().method
-        return {
-            "method": method,
+        payload = {
+            "method": query.request().method,
             "path": f"{self._path}query",
             "minorversion": MINOR_VERSION,
             "query": query.text(),
         }
+        return {**payload, **self._included(query)}
+
+    def _included(self, asked: Query | ChangesSince) -> dict[str, str]:
+        """The parameter `include`, where records are asked for and the entity takes it."""
+        takes_it = isinstance(asked, Query) and asked.what == "*" and asked.entity.custom_fields
+        return {"include": self.include} if self.include and takes_it else {}
 
     def _tell_retry(self, state: tenacity.RetryCallState, asked: Query | ChangesSince, spent: Spent) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -203,7 +210,9 @@ class QueryClient:
         self, asked: Query | ChangesSince, split: Callable[[bytes], T], spent: Spent, tries: _Tries
     ) -> tuple[T, str]:
         try:
-            headers, body = await self._in_turn(asked.request(), spent, tries)
+            request = asked.request()
+            request = replace(request, parameters={**request.parameters, **self._included(asked)})
+            headers, body = await self._in_turn(request, spent, tries)
             began_splitting = time.perf_counter()
             try:
                 result = split(body)

@@ -33,11 +33,7 @@ class Endpoints:
             return cls("https://quickbooks.api.intuit.com", intuit_token)
         if environment == "sandbox":
             return cls("https://sandbox-quickbooks.api.intuit.com", intuit_token)
-        if environment != "simulator":
-            raise ConfigurationError(
-                f"QBO_ENVIRONMENT: {environment!r} is not one of {', '.join(ENVIRONMENTS)}; "
-                "set it with `qbo-backfill secrets set QBO_ENVIRONMENT`"
-            )
+        checked_environment(environment)
         if not simulator_url:
             raise ConfigurationError(
                 "QBO_SIMULATOR_URL is not in Mage Secrets, and QBO_ENVIRONMENT is simulator; "
@@ -49,6 +45,15 @@ class Endpoints:
                 "QBO_SIMULATOR_URL: must be http(s)://HOST:PORT with a loopback address or a Compose service's name"
             )
         return cls(base, f"{base}/oauth2/v1/tokens/bearer", f"{base}/connect/oauth2")
+
+
+def checked_environment(environment: str) -> None:
+    """ConfigurationError when it is none of ENVIRONMENTS."""
+    if environment not in ENVIRONMENTS:
+        raise ConfigurationError(
+            f"QBO_ENVIRONMENT: is not one of {', '.join(ENVIRONMENTS)}; "
+            "set it with `qbo-backfill secrets set QBO_ENVIRONMENT`"
+        )
 
 
 def _is_local(url: str) -> bool:

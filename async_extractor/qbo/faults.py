@@ -91,6 +91,19 @@ _EXPIRED_CODES = {"3200", "100"}
 _THROTTLE_CODES = {"3001"}
 
 
+# What QuickBooks says of an entity that a company doesn't have: Intuit's error-codes page ("a feature for which your
+# product is not entitled", "feature not supported", "unsupported operation"), and the words of a refused FROM.
+_NOT_OFFERED_CODES = {"5020", "5030", "500"}
+_NOT_OFFERED_WORDS = re.compile(r"invalid context declaration|metadata not found for entity", re.IGNORECASE)
+
+
+def says_not_offered(fault: QboFault) -> bool:
+    """Whether an answer says that the company has no such entity, and not that the query is wrong."""
+    if fault.status not in (400, 403):
+        return False
+    return fault.code in _NOT_OFFERED_CODES or (fault.code == "4001" and bool(_NOT_OFFERED_WORDS.search(str(fault))))
+
+
 @dataclass(frozen=True)
 class FaultText:
     """What an error body says: Intuit's code without leading zeros, and its words on one line, no token in them."""

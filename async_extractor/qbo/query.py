@@ -96,7 +96,8 @@ class Query:
         if self.what != "COUNT(*)":
             if self.order is not None:
                 parts.append(f"ORDERBY {self.order.path} ASC")
-            parts.append(f"STARTPOSITION {self.start_position} MAXRESULTS {self.max_results}")
+            if not self.entity.one_row:
+                parts.append(f"STARTPOSITION {self.start_position} MAXRESULTS {self.max_results}")
         return " ".join(parts)
 
 

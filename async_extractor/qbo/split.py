@@ -115,16 +115,17 @@ class _Header(_Undated):
 
 _decode_header = msgspec.json.Decoder(_Header).decode
 _decode_undated = msgspec.json.Decoder(_Undated).decode
+_decode_wrapper = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_id = msgspec.json.Decoder(_IdOnly).decode
 _CANT_BE_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @functools.cache
-def _page_decoder(query_name: str) -> msgspec.json.Decoder[msgspec.Struct]:
+def _page_decoder(response_name: str) -> msgspec.json.Decoder[msgspec.Struct]:
     response = msgspec.defstruct(
         "QueryResponse",
         [
-            (query_name, list[msgspec.Raw], msgspec.field(default_factory=list)),
+            (response_name, list[msgspec.Raw], msgspec.field(default_factory=list)),
             ("totalCount", int | None, None),
         ],
     )
@@ -142,7 +143,7 @@ def split_page(entity: Entity, body: bytes, *, counting: bool = False) -> SplitP
     a list under another name than the entity's: what isn't read isn't empty.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
-    decode = _page_decoder(entity.query_name).decode
+    decode = _page_decoder(entity.response_name).decode
     try:
         try:
             page: Any = decode(body)
@@ -150,10 +151,11 @@ def split_page(entity: Entity, body: bytes, *, counting: bool = False) -> SplitP
             raise
         except msgspec.DecodeError:
             page = decode(masked := _masked(body))
-            raws = _where(getattr(page.QueryResponse, entity.query_name), masked)
-            items = [_read_record(body[start:end], masked[start:end]) for start, end in raws]
+            raws = _where(getattr(page.QueryResponse, entity.response_name), masked)
+            items = [_read_record(entity, body[start:end], masked[start:end]) for start, end in raws]
         else:
-            items = [_read_record(raw) for raw in map(bytes, getattr(page.QueryResponse, entity.query_name))]
+            raw_records = map(bytes, getattr(page.QueryResponse, entity.response_name))
+            items = [_read_record(entity, raw) for raw in raw_records]
         total = page.QueryResponse.totalCount
         if not items and total is None:
             _refuse_other_lists(entity, body)
@@ -176,7 +178,7 @@ def split_page(entity: Entity, body: bytes, *, counting: bool = False) -> SplitP
 
 def _refuse_other_lists(entity: Entity, body: bytes) -> None:
     for name, value in msgspec.json.decode(body, type=_AnyPage).QueryResponse.items():
-        if bytes(value).lstrip()[:1] == b"[" and name != entity.query_name:
+        if bytes(value).lstrip()[:1] == b"[" and name != entity.response_name:
             raise PageFault(f"QuickBooks answered a list of {name!r} to a query of {entity.query_name}")
 
 
@@ -218,7 +220,11 @@ def split_changes(entity: Entity, body: bytes) -> ChangedRecords:
         parts = said["CDCResponse"][0]["QueryResponse"]
         if any("fault" in (key.lower() for key in part) for part in parts):
             raise TransientFault("QuickBooks' list of changes holds a Fault")
-        objects = [item for part in parts for item in part.get(entity.query_name, [])]
+        lists = [(name, value) for part in parts for name, value in part.items() if isinstance(value, list)]
+        unknown = {name for name, _ in lists} - {entity.query_name, entity.response_name}
+        if unknown:
+            raise PageFault(f"QuickBooks answered a list of {min(unknown)!r} to changes of {entity.query_name}")
+        objects = [_inside(item) if entity.wrapped else item for _, found in lists for item in found]
         deleted = [
             DeletedRecord(printable(str(item["Id"]), LONGEST_ID), _deleted_at(item.get("MetaData")))
             for item in objects
@@ -229,7 +235,13 @@ def split_changes(entity: Entity, body: bytes) -> ChangedRecords:
     return ChangedRecords(len(objects), deleted, _clock(said.get("time")))
 
 
-def _read_record(raw: bytes, masked: bytes | None = None) -> Record | Unreadable:
+def _inside(wrapper: Any) -> Any:
+    """The record inside an object under its kind's name; the object itself where it stands for no kind."""
+    values = [value for value in wrapper.values() if isinstance(value, dict) and "Id" in value]
+    return values[0] if len(values) == 1 and "Id" not in wrapper else wrapper
+
+
+def _read_record(entity: Entity, raw: bytes, masked: bytes | None = None) -> Record | Unreadable:
     """A record of these bytes; `masked` are the same with what can't be decoded masked, for its Id."""
     header: _Undated
     txn_date = None
@@ -238,6 +250,8 @@ def _read_record(raw: bytes, masked: bytes | None = None) -> Record | Unreadable
             # msgspec skips over what it isn't asked for. One record at a time, since a page with an emoji is a str of
             # four bytes a character.
             raw.decode("utf-8")
+        if entity.wrapped or entity.key != ("Id",):
+            return _odd_record(entity, raw)
         try:
             header = _decode_header(raw)
             txn_date = header.TxnDate
@@ -253,6 +267,22 @@ def _read_record(raw: bytes, masked: bytes | None = None) -> Record | Unreadable
     except ValueError as error:
         reason = str(error)
     return Unreadable(raw, printable(reason), _id_of(masked or raw))
+
+
+def _odd_record(entity: Entity, raw: bytes) -> Record:
+    """One that stands inside another object, or has no Id but a key of several parts. Raises as `_record` does."""
+    if entity.wrapped:
+        kinds = _decode_wrapper(raw)
+        if len(kinds) != 1:
+            raise ValueError(f"it holds {len(kinds)} objects instead of one")
+        return _record(_decode_undated(bytes(next(iter(kinds.values())))), None, raw)
+    said = _decode_wrapper(raw)
+    parts = [msgspec.convert(msgspec.json.decode(said.get(name, b"null")), str | None) for name in entity.key]
+    if not all(parts):
+        raise ValueError(f"it has no {entity.key[[not part for part in parts].index(True)]}")
+    header = _decode_undated(raw)
+    header.Id = "/".join(part for part in parts if part)
+    return _record(header, None, raw)
 
 
 def _record(header: _Undated, txn_date: date | None, raw: bytes) -> Record:

@@ -1,17 +1,21 @@
 """A run's report, for a person who must answer for the data: Markdown, and one HTML file that needs nothing else."""
 
+from async_extractor.report.company import EntityEnd, compose_company
 from async_extractor.report.compose import compose
 from async_extractor.report.figures import RunFigures, gather
-from async_extractor.report.files import keep_report, reports_folder, write_report
+from async_extractor.report.files import keep_report, reports_folder, write_pages, write_report
 from async_extractor.report.render import as_html, as_markdown
 
 __all__ = [
+    "EntityEnd",
     "RunFigures",
     "as_html",
     "as_markdown",
     "compose",
+    "compose_company",
     "gather",
     "keep_report",
     "reports_folder",
+    "write_pages",
     "write_report",
 ]

@@ -17,7 +17,7 @@ from async_extractor.report.document import Bar, Block, Chart, Figures, Paragrap
 from async_extractor.report.figures import RunFigures
 from async_extractor.report.texts import Texts, day_or_minute, exact
 from async_extractor.report.verdict import verdict
-from async_extractor.windows import SECOND, UTC
+from async_extractor.windows import SECOND, UTC, Window
 
 GUAYAQUIL = ZoneInfo("America/Guayaquil")
 # More bars than this can't be told apart on a screen.
@@ -56,7 +56,7 @@ def compose(figures: RunFigures, lang: str, now: datetime | None = None) -> Repo
         facts=[
             (texts("company"), f"{run['realm_id']}, {_environment(figures, texts)}"),
             (texts("entity"), texts.word(run["entity"])),
-            (texts("range"), _typed_range(figures, texts)),
+            (texts("range"), typed_range(figures.window, texts)),
             (texts("date"), f"{run['started_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC"),
         ],
         counts=_counts(figures, texts),
@@ -72,9 +72,14 @@ def _environment(figures: RunFigures, texts: Texts) -> str:
     return texts("simulator") if environment == "simulator" else str(environment)
 
 
-def _typed_range(figures: RunFigures, texts: Texts) -> str:
+def brief(figures: RunFigures, texts: Texts) -> list[Block]:
+    """A run among others: its totals, checks and control totals."""
+    return [_totals(figures, texts), *_checks(figures, texts), *_control(figures, texts)]
+
+
+def typed_range(window: Window, texts: Texts) -> str:
     """The range as a person types it: whole days with the last one included."""
-    start, end = figures.window.start, figures.window.end
+    start, end = window.start, window.end
     whole_days = len(day_or_minute(start)) == len(day_or_minute(end)) == len("2024-01-31")
     return texts.span(start, end - SECOND if whole_days else end).replace(" 23:59", "")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from async_extractor.events import Events
 from async_extractor.report.compose import compose
+from async_extractor.report.document import Report
 from async_extractor.report.figures import RunFigures, gather
 from async_extractor.report.render import as_html, as_markdown
 from async_extractor.warehouse.connection import is_passing
@@ -28,9 +29,12 @@ def write_report(figures: RunFigures, lang: str, folder: Path) -> tuple[Path, Pa
 
     `run-12-invoices.html`: the same run always has the same name.
     """
+    return write_pages(compose(figures, lang), folder, f"run-{figures.run['run_id']}-{figures.run['entity']}")
+
+
+def write_pages(report: Report, folder: Path, stem: str) -> tuple[Path, Path]:
+    """A report's HTML and Markdown under this name, replacing those of before; their paths. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    report = compose(figures, lang)
-    stem = f"run-{figures.run['run_id']}-{figures.run['entity']}"
     page, text = folder / f"{stem}.html", folder / f"{stem}.md"
     for path, content in ((page, as_html(report)), (text, as_markdown(report))):
         # Whole or not at all: somebody may be looking at the one of before.

@@ -75,6 +75,21 @@ TEXTS: dict[str, Phrase] = {
         "{source} en QuickBooks ≠ {raw} en raw",
     ),
     "company": ("Company", "Empresa"),
+    # A company's report
+    "company_title": ("The company's entities", "Las entidades de la empresa"),
+    "company_complete": ("All entities are complete", "Todas las entidades están completas"),
+    "company_incomplete": ("Not all entities are complete", "No todas las entidades están completas"),
+    "company_why": (
+        "{whole} of {entities:# entity is|# entities are} complete; {absent:every one is|# is|# are} "
+        "{absent:offered|not offered|not offered} in this company.",
+        "{whole} de {entities:# entidad está completa|# entidades están completas}; en esta empresa "
+        "{absent:existen todas|no existe #|no existen #}.",
+    ),
+    "not_offered": ("Not offered in this company", "No existe en esta empresa"),
+    "entities": ("Entities", "Entidades"),
+    "entities_caption": ("Each entity of this run", "Cada entidad de esta ejecución"),
+    "all_entities": ("All", "Todas"),
+    "run_number": ("Run", "Ejecución"),
     "range": ("Range (UTC days)", "Rango (días UTC)"),
     "date": ("Run on", "Fecha de la ejecución"),
     # Control totals
@@ -273,8 +288,8 @@ class Texts:
         return self(name) if name in TEXTS else name
 
     def title(self, key: str) -> str:
-        """The text with a capital, as a table's heads have it."""
-        text = self(key)
+        """The text, or the name itself where there is none, with a capital, as a table's heads have it."""
+        text = self.word(key)
         return text[:1].upper() + text[1:]
 
     def number(self, value: float, decimals: int = 0) -> str:

@@ -226,6 +226,24 @@ class Ledger:
         """This process works on the run now."""
         await self._execute("enter_run", run_id)
 
+    async def include_of_run(self, run_id: int) -> str:
+        """Intuit's `include` parameter that the run reads with; `none` where it sends none."""
+        return str(await self._value("include_of_run", run_id))
+
+    async def include_of(self, series: Series) -> str | None:
+        """What the entity's rows in raw are read with; None before its first run."""
+        found = await self._value("include_of_entity", series.realm_id, series.entity)
+        return None if found is None else str(found)
+
+    async def open_run(self, series: Series) -> int | None:
+        """A run of the entity that somebody works on."""
+        found = await self._value("open_run", series.realm_id, series.entity)
+        return None if found is None else int(found)
+
+    async def reopen_entity(self, series: Series, why: str) -> None:
+        """All of the entity's windows, by whichever date, are to be read again, by the next run of each."""
+        await self._execute("reopen_entity", series.realm_id, series.entity, why)
+
     async def leave_run(self, run_id: int) -> None:
         """This process has done its stage."""
         await self._execute("leave_run", run_id)

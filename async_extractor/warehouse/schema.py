@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 
-from async_extractor.entities import ENTITIES
+from async_extractor.entities import ENTITIES, FIRST_CLASS, Entity
 from async_extractor.errors import ConfigurationError
 from async_extractor.warehouse.connection import Connection, holders, pin_settings, told
 from async_extractor.warehouse.statements import SQL_FOLDER, for_table, statement
@@ -42,8 +42,12 @@ COMMENT ON COLUMN ops.schema_versions.applied_at IS 'When (UTC).';
 """
 
 
-async def bring_up_to_date(connection: Connection, raw_schema: str = "raw") -> list[str]:
+async def bring_up_to_date(
+    connection: Connection, raw_schema: str = "raw", entities: Collection[str] = FIRST_CLASS
+) -> list[str]:
     """Applies what is missing and returns the files' names. Safe to call by several processes at once.
+
+    `entities` are those whose tables are needed now, so that raw isn't filled with tables that nobody asked for.
 
     ConfigurationError when the server is too old, the role lacks a right, or the database was made by a newer
     version or from other files than this one's.
@@ -63,27 +67,31 @@ async def bring_up_to_date(connection: Connection, raw_schema: str = "raw") -> l
             f"database {server['database']} has the encoding {server['encoding']}, and UTF8 is needed: "
             "make another one (CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0) and name it in POSTGRES_DB"
         )
+    needed = [ENTITIES[name] for name in dict.fromkeys((*FIRST_CLASS, *entities))]
     files = [Migration.read(path) for path in sorted(SQL_FOLDER.glob("[0-9][0-9][0-9]_*.sql"))]
     try:
-        await _refuse_others_tables(connection, raw_schema)
-        if await _is_current(connection, files, raw_schema):
+        await _refuse_others_tables(connection, raw_schema, needed)
+        if await _is_current(connection, files, raw_schema, needed):
             return []
         _refuse_read_only(server)
-        applied = await _bring_up_to_date(connection, files, raw_schema)
+        applied = await _bring_up_to_date(connection, files, raw_schema, needed)
     except asyncpg.PostgresError as error:
         raise ConfigurationError(f"the schema can't be brought up to date: {told(error)}") from None
     return applied
 
 
-async def _bring_up_to_date(connection: Connection, files: Sequence[Migration], raw_schema: str) -> list[str]:
+async def _bring_up_to_date(
+    connection: Connection, files: Sequence[Migration], raw_schema: str, needed: Sequence[Entity]
+) -> list[str]:
     await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
     try:
         await connection.execute("SELECT pg_advisory_lock(hashtext($1), 0)", _LOCK)
         try:
             applied = await _migrate(connection, files)
-            for entity in ENTITIES.values():
-                await _create_raw_table(connection, entity.table, entity.query_name, raw_schema)
-            await grant_rights(connection, raw_schema)
+            for entity in needed:
+                await _create_raw_table(connection, entity, raw_schema)
+            async with connection.transaction():
+                await grant_rights(connection, raw_schema)
         finally:
             if not connection.is_closed():
                 await connection.execute("SELECT pg_advisory_unlock(hashtext($1), 0)", _LOCK)
@@ -113,6 +121,12 @@ async def refuse_what_cannot_be_loaded(connection: Connection, raw_schema: str =
             f"row-level security is on for {table}, and hides rows from the role: "
             f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY, or log in as a role with BYPASSRLS (POSTGRES_USER)"
         )
+    tables = [entity.table for entity in ENTITIES.values()]
+    lacking = await connection.fetchval(statement("missing_right"), raw_schema, tables)
+    if lacking is not None:
+        raise ConfigurationError(
+            f"the role lacks the right to {lacking}: run `qbo-backfill warehouse migrate` as the owner, or GRANT it"
+        )
 
 
 def _refuse_read_only(server: Mapping[str, Any]) -> None:
@@ -126,12 +140,12 @@ def _refuse_read_only(server: Mapping[str, Any]) -> None:
         )
 
 
-async def _refuse_others_tables(connection: Connection, raw_schema: str) -> None:
+async def _refuse_others_tables(connection: Connection, raw_schema: str, needed: Sequence[Entity]) -> None:
     """A table of raw's names that isn't ours would fail each page, or refuse every record."""
     text = (SQL_FOLDER / "raw_entity.sql").read_text(encoding="utf-8")
     columns = re.findall(r"^    ([a-z_]+) +(text|jsonb|integer|bigint|timestamptz)\b", text, re.MULTILINE)
     names, types = [name for name, _ in columns], [type_ for _, type_ in columns]
-    for entity in ENTITIES.values():
+    for entity in needed:
         table = f"{raw_schema}.{entity.table}"
         wrong = await connection.fetchval(statement("wrong_table"), table, names, types)
         if wrong is not None:
@@ -226,24 +240,28 @@ async def grant_rights(connection: Connection, raw_schema: str = "raw") -> None:
     await connection.execute(text.replace("{raw}", raw_schema))
 
 
-async def _is_current(connection: Connection, files: Sequence[Migration], raw_schema: str) -> bool:
+async def _is_current(
+    connection: Connection, files: Sequence[Migration], raw_schema: str, needed: Sequence[Entity]
+) -> bool:
     """Whether nothing is to be done, so that a role which may only use the tables can run."""
     try:
-        known = await connection.fetch("SELECT name, sha256 FROM ops.schema_versions ORDER BY version")
+        async with connection.transaction():  # of its own, so that one around it outlives the error
+            known = await connection.fetch("SELECT name, sha256 FROM ops.schema_versions ORDER BY version")
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         return False
-    tables = [entity.table for entity in ENTITIES.values()]
+    tables = [entity.table for entity in needed]
     present = await connection.fetchval(
         "SELECT count(*) FROM pg_tables WHERE schemaname = $1 AND tablename = ANY ($2::text[])", raw_schema, tables
     )
     return [tuple(row) for row in known] == [(f.name, f.sha256) for f in files] and present == len(tables)
 
 
-async def _create_raw_table(connection: Connection, table: str, query_name: str, raw_schema: str) -> None:
+async def _create_raw_table(connection: Connection, entity: Entity, raw_schema: str) -> None:
     text = (SQL_FOLDER / "raw_entity.sql").read_text(encoding="utf-8")
-    exists = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{raw_schema}.{table}")
+    exists = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{raw_schema}.{entity.table}")
     if exists:
         return
     async with connection.transaction():
         await _create_schema(connection, raw_schema)
-        await connection.execute(for_table(text, table, raw_schema).replace("{entity}", query_name))
+        text = text.replace("{entity}", entity.query_name).replace("{id}", entity.id_comment.replace("'", "''"))
+        await connection.execute(for_table(text, entity.table, raw_schema))

@@ -9,6 +9,8 @@ import functools
 import re
 from pathlib import Path
 
+from async_extractor.entities import ENTITIES
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 # In a checkout `sql/` stands beside the package, in a wheel inside it.
 SQL_FOLDER = next(
@@ -25,8 +27,22 @@ def statement(name: str, *, table: str = "", raw_schema: str = "raw") -> str:
 
 
 def for_table(text: str, table: str, raw_schema: str = "raw") -> str:
-    """SQL that is written for `raw.{table}`, for a table of entities.py and a company's schema."""
-    return text.replace("raw.{table}", f"{raw_schema}.{table}")
+    """SQL that is written for `raw.{table}`, for a table of entities.py and a company's schema.
+
+    `{key}` is what tells a payload's record from others; `payload{stable}` is a payload without what differs at each
+    reading.
+    """
+    entity = _BY_TABLE.get(table, ENTITIES["invoices"])
+    if entity.wrapped:
+        key = "jsonb_path_query_first(payload, '$.*.Id') #>> '{}'"
+    else:
+        parts = ", ".join(f"payload ->> '{name}'" for name in entity.key)
+        key = f"concat_ws('/', {parts})" if len(entity.key) > 1 else parts
+    stable = f" - '{{{','.join(entity.volatile)}}}'::text[]" if entity.volatile else ""
+    return text.replace("raw.{table}", f"{raw_schema}.{table}").replace("{key}", key).replace("{stable}", stable)
+
+
+_BY_TABLE = {entity.table: entity for entity in ENTITIES.values()}
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Copies the Mage project for a cluster: the extract block of each pipeline runs in Kubernetes Jobs.
+"""Copies the Mage project for a cluster: the block of each pipeline that extracts runs in Kubernetes Jobs.
 
     python extract_in_jobs.py FROM TO
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-EXTRACT = "qb_extract"
+EXTRACT = ("qb_extract", "qb_entity")
 LIMITS = {"cpu": "1000m", "memory": "1Gi"}
 REQUESTS = {"cpu": "250m", "memory": "512Mi"}
 
@@ -42,7 +42,7 @@ def main(source: Path, target: Path, namespace: str) -> None:
     for path in target.glob("pipelines/*/metadata.yaml"):
         pipeline: dict[str, Any] = yaml.safe_load(path.read_text())
         for block in pipeline["blocks"]:
-            if block["uuid"] == EXTRACT:
+            if block["uuid"] in EXTRACT:
                 block["executor_type"] = "k8s"
         path.write_text(yaml.safe_dump(pipeline, sort_keys=False))
 

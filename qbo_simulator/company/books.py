@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from random import Random
 
 from qbo_simulator.company.customers import Customers
 from qbo_simulator.company.invoices import Invoices
 from qbo_simulator.company.items import Items
 from qbo_simulator.company.names import NameTable
+from qbo_simulator.company.one_record import company_info, preferences
+from qbo_simulator.company.others import OneRecord, OtherNames, Records, Tables, makers_for
 from qbo_simulator.company.table import VOIDED, Table, slot_of
 from qbo_simulator.times import UTC
 
 
 @dataclass(frozen=True)
 class CompanySize:
-    """How large the books are: they cover `years` years and stop where `end` begins (00:00 UTC)."""
+    """How large the books are: they cover `years` years and stop where `end` begins (00:00 UTC).
+
+    `everything`: records of all other entities, too, in proportion to the invoices; else these have what is planted.
+    """
 
     seed: int = 7
     invoices: int = 2_500
@@ -25,6 +31,7 @@ class CompanySize:
     items: int = 300
     years: float = 3.0
     end: date = date(2026, 1, 1)
+    everything: bool = False
 
 
 class Company:
@@ -42,7 +49,11 @@ class Company:
         self.customers = Customers(size.seed, size.customers, start, end)
         self.items = Items(size.seed, size.items, start, end)
         self.invoices = Invoices(size.seed, size.invoices, start, end, self.customers, self.items)
-        self.tables: dict[str, Table] = {"Invoice": self.invoices, "Customer": self.customers, "Item": self.items}
+        self.seed = size.seed
+        makers = makers_for(self, size) if size.everything else {}
+        for entity, make in (("CompanyInfo", company_info), ("Preferences", preferences)):
+            makers[entity] = partial(OneRecord, entity, start, partial(make, size.seed, start))
+        self.tables = Tables({"Invoice": self.invoices, "Customer": self.customers, "Item": self.items}, makers)
 
     def use_new_keys(self, wanted: bool) -> None:
         """Whether records carry keys that were never seen."""
@@ -115,7 +126,11 @@ class Company:
             self.invoices.touch(slot, now)
 
     def _ripple(self, table: Table, slots: Iterable[int], now: int, wanted: bool) -> None:
-        if not wanted or table is not self.invoices:
+        if not wanted:
+            return
+        if isinstance(table, OtherNames | Records):
+            self._ripple_to_linked(table, slots, now)
+        if table is not self.invoices:
             return
         for slot in slots:
             if slot in table.raw:
@@ -126,3 +141,12 @@ class Company:
             for item in self.invoices.stock_of(slot):
                 if item not in self.items.deleted:
                     self.items.move(item, now)
+
+    def _ripple_to_linked(self, table: OtherNames | Records, slots: Iterable[int], now: int) -> None:
+        """A payment gives its invoice a new version and moves its customer's balance; a bill moves its vendor's."""
+        for slot in slots:
+            for other, at, touched in [] if slot in table.raw else table.linked(slot):
+                if touched:
+                    other.touch(at, now)
+                else:
+                    other.move(at, now)

@@ -57,7 +57,10 @@ PROPERTIES: dict[str, dict[str, Property]] = {
         reference="ParentRef",
     ),
     "CompanyInfo": _properties(text="CompanyName LegalName Country"),
+    "ExchangeRate": _properties(text="SourceCurrencyCode", day="AsOfDate"),
 }
+# It has no CreateTime.
+del PROPERTIES["ExchangeRate"]["metadata.createtime"]
 
 # These exist but can't be filtered on; integrators met 4001 for them.
 _NOT_QUERYABLE = frozenset(["classref", "customertyperef", "departmentref", "line", "billaddr", "shipaddr"])
@@ -74,11 +77,15 @@ EMPTY_ENTITIES = [
     "VendorCredit", "CustomerType", "RecurringTransaction", "TaxPayment", "InventoryAdjustment", "ReimburseCharge",
 ]  # fmt: skip
 NAME_LISTS = frozenset([
-    "Account", "Class", "CompanyCurrency", "Customer", "CustomerType", "Department", "Employee", "Item",
+    "Account", "Class", "CompanyCurrency", "Customer", "CustomerType", "Department", "Employee", "Item", "JournalCode",
     "PaymentMethod", "TaxCode", "TaxRate", "Term", "Vendor",
 ])  # fmt: skip
 # Recordings of 2026: pages of these carry totalCount, pages of the others don't.
 WITH_TOTAL_COUNT = frozenset(["Bill", "BillPayment", "Deposit", "Invoice", "JournalEntry", "PurchaseOrder"])
+# More custom fields than the first three come with `include=enhancedAllCustomFields`.
+WITH_CUSTOM_FIELDS = frozenset([
+    "CreditMemo", "Customer", "Estimate", "Invoice", "PurchaseOrder", "RefundReceipt", "SalesReceipt",
+])  # fmt: skip
 # Intuit's page on change data capture leaves these out.
 NOT_IN_CDC = frozenset(["JournalCode", "TaxAgency", "TaxCode", "TaxRate", "TimeActivity"])
 # Rows come under another key than the name they are asked for by.

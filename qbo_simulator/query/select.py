@@ -40,6 +40,8 @@ class QueryRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `over_1000`: MAXRESULTS above 1000 is cut to it or refused.
     `hidden_fractions`: the server compares with fractions of seconds that it does not show, so that a row is not at
     the second it shows, but after it.
+    `absent`: entities that this company doesn't have (its edition, its country, a feature that is off), and
+    `absent_says` the code by which it says so.
     `sku`: whether `SELECT * FROM Item` gives Sku, or only `SELECT *, Sku` does.
     """
 
@@ -51,6 +53,8 @@ class QueryRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     over_1000: Literal["capped", "refused"] = "capped"
     hidden_fractions: bool = False
     sku: Literal["always", "named"] = "always"
+    absent: tuple[str, ...] = ()
+    absent_says: Literal["4001", "5020", "5030"] = "4001"
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def select(query: Query, table: Table, rules: QueryRules, turn: int = 0) -> Sele
 def _index_says_all(bound: Bound, table: Table, rules: QueryRules) -> bool:
     """Whether the interval alone decides. Planted rows may have Ids no index can hold, or none."""
     if bound.property.name == "Id":
-        return not table.raw
+        return not table.raw_ids
     return bound.property.kind != "instant" or not rules.hidden_fractions
 
 

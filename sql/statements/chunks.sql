@@ -92,6 +92,11 @@ UPDATE ops.chunks c SET status = 'failed', done_at = NULL, error = 'raw lacks re
  WHERE c.realm_id = $1 AND c.entity = $2 AND c.filter_field = $3 AND c.kind = 'window' AND c.status = 'done'
    AND EXISTS (SELECT FROM unnest($4::timestamptz[]) AS m (moment) WHERE m.moment >= c.window_start AND m.moment < c.window_end);
 
+-- name: reopen_entity
+-- What was read with another setting than the entity's from now on is not done ($3 says so).
+UPDATE ops.chunks SET status = 'failed', done_at = NULL, error = $3
+ WHERE realm_id = $1 AND entity = $2 AND kind = 'window' AND status = 'done';
+
 -- name: replan_failed
 -- A failed chunk is asked again by resume and by retry.
 UPDATE ops.chunks SET status = 'planned', error = NULL WHERE chunk_id = ANY ($1::bigint[]) AND status = 'failed';

@@ -34,7 +34,7 @@ WITH newest AS (
         OR t.deleted_at_utc < $7
         OR (coalesce(n.last_updated_utc, '-infinity'), n.sync_token) > (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
         OR ((coalesce(n.last_updated_utc, '-infinity'), n.sync_token) = (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
-            AND record_image_ne(ROW(n.payload), ROW(t.payload)))
+            AND record_image_ne(ROW(n.payload{stable}), ROW(t.payload{stable})))
      ORDER BY id
 ), merged AS (
     INSERT INTO raw.{table} AS t (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,

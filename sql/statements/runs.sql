@@ -69,6 +69,17 @@ SELECT chunks_planned AS planned, chunks_done AS done, chunks_failed AS failed F
 -- One line a chunk of a run, in the order of time, for reports.
 SELECT * FROM ops.chunk_metrics WHERE run_id = $1 ORDER BY kind = 'catch_up', window_start;
 
+-- name: include_of_run
+-- Runs of before there was the setting sent none.
+SELECT coalesce(settings ->> 'include', 'none') FROM ops.runs WHERE run_id = $1;
+
+-- name: include_of_entity
+-- What the entity's rows are read with: all by one setting, the newest run's.
+SELECT coalesce(settings ->> 'include', 'none') FROM ops.runs WHERE realm_id = $1 AND entity = $2 ORDER BY run_id DESC LIMIT 1;
+
+-- name: open_run
+SELECT run_id FROM ops.runs r WHERE realm_id = $1 AND entity = $2 AND finished_at IS NULL AND NOT ops.is_gone(r) LIMIT 1;
+
 -- name: later_run
 -- A run of the same range that was begun after this one and is still open. A verify run has no chunks to go on with.
 SELECT later.run_id
@@ -81,7 +92,7 @@ SELECT later.run_id
 SELECT * FROM ops.run_metrics WHERE run_id = $1;
 
 -- name: recent_runs
--- The newest runs with what is left of each.
+-- The newest runs with what is left of each; of these entities and schemas, or of all.
 SELECT m.*, m.chunks_planned AS chunks, m.chunks_done AS done, m.chunks_failed AS failed, m.requests AS requests_sent,
        (SELECT coalesce(sum(u.requests), 0)::bigint FROM ops.usage u
          WHERE u.realm_id = m.realm_id AND u.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date) AS requests_this_month,
@@ -91,5 +102,17 @@ SELECT m.*, m.chunks_planned AS chunks, m.chunks_done AS done, m.chunks_failed A
                   AND later.run_id > m.run_id AND later.status = 'done' AND later.mode <> 'verify'
                   AND later.range_start <= m.range_start AND later.range_end >= m.range_end) AS caught_up
   FROM ops.run_metrics m
+ WHERE ($2::text[] IS NULL OR m.entity = ANY ($2)) AND ($3::text[] IS NULL OR m.raw_schema = ANY ($3))
  ORDER BY run_id DESC
  LIMIT $1;
+
+-- name: last_runs
+-- Of each company the newest run and how it stands, and how many entities' newest runs have ended otherwise than done.
+SELECT DISTINCT ON (m.realm_id) m.realm_id, m.run_id, m.entity, m.mode, m.started_at, m.finished_at,
+       CASE WHEN m.finished_at IS NULL AND ops.is_gone(r) THEN 'stopped' ELSE m.status END AS status,
+       (SELECT count(*) FROM (SELECT DISTINCT ON (x.entity) x.status FROM ops.runs x WHERE x.realm_id = m.realm_id
+                               ORDER BY x.entity, x.run_id DESC) AS newest
+         WHERE newest.status NOT IN ('done', 'planning', 'running')) AS entities_not_done
+  FROM ops.run_metrics m JOIN ops.runs r USING (run_id)
+ WHERE m.realm_id = ANY ($1)
+ ORDER BY m.realm_id, m.run_id DESC;

@@ -16,7 +16,7 @@ SELECT DISTINCT w.day
 -- name: figures_of_days
 -- What the days of CreateTime look like now; $1 null: all of them.
 SELECT ops.created_day(payload) AS day, count(*) AS rows,
-       sum(ops.row_hash(id, payload, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL))::numeric AS hash,
+       sum(ops.row_hash(id, payload{stable}, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL))::numeric AS hash,
        coalesce(min(last_updated_utc), '-infinity') AS updated_from,
        coalesce(max(last_updated_utc), 'infinity') AS updated_to
   FROM raw.{table}

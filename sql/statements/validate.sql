@@ -3,7 +3,7 @@
 -- them Postgres sorts, and would carry each payload along.
 SELECT count(*) AS rows, count(*) - (SELECT count(DISTINCT id) FROM raw.{table} WHERE run_id = $1) AS twice,
        count(*) FILTER (WHERE id IS NULL OR id = '') AS empty,
-       count(*) FILTER (WHERE payload ->> 'Id' IS DISTINCT FROM id) AS unlike_payload
+       count(*) FILTER (WHERE {key} IS DISTINCT FROM id) AS unlike_payload
   FROM raw.{table} WHERE run_id = $1;
 
 -- name: check_utc

@@ -44,12 +44,12 @@ SELECT n.id, t.last_updated_utc AS raw_updated,
                > (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
             THEN CASE WHEN n.last_updated_utc = t.last_updated_utc THEN 'unmoved' ELSE 'outdated' END
             WHEN (n.last_updated_utc, n.sync_token) = (t.last_updated_utc, t.sync_token)
-             AND ops.without_reference_names(n.payload) = ops.without_reference_names(t.payload) THEN 'renamed'
+             AND ops.without_reference_names(n.payload{stable}) = ops.without_reference_names(t.payload{stable}) THEN 'renamed'
             ELSE 'altered' END AS kind
   FROM newest n LEFT JOIN raw.{table} t USING (id)
  WHERE t.id IS NULL
     OR t.deleted_at_utc IS NOT NULL
-    OR n.payload::text <> t.payload::text
+    OR (n.payload{stable})::text <> (t.payload{stable})::text
     OR n.last_updated_utc IS DISTINCT FROM t.last_updated_utc
     OR n.sync_token <> t.sync_token
  ORDER BY n.id;
@@ -79,7 +79,7 @@ UPDATE raw.{table} SET deleted_at_utc = clock_timestamp() WHERE id = ANY ($1::te
 -- The whole table: Ids that are empty, stand twice, or aren't the payload's own, and columns that contradict it.
 SELECT count(*) AS rows, count(*) - count(DISTINCT id) AS twice,
        count(*) FILTER (WHERE id IS NULL OR id = '') AS empty,
-       count(*) FILTER (WHERE payload ->> 'Id' IS DISTINCT FROM id) AS unlike_payload,
+       count(*) FILTER (WHERE {key} IS DISTINCT FROM id) AS unlike_payload,
        count(*) FILTER (WHERE deleted_at_utc IS NOT NULL) AS deleted
   FROM raw.{table};
 
@@ -148,8 +148,8 @@ HAVING max(t.page_number) > max(a.pages) OR count(DISTINCT t.page_number) < max(
 -- name: hash_of_window
 -- The reprocessing proof: how many rows a window has in raw, and figures over all that they say, over that without the
 -- names in references, and over their versions alone.
-SELECT count(*) AS rows, coalesce(sum(ops.row_hash(id, payload, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS hash,
-       coalesce(sum(ops.row_hash(id, to_jsonb(ops.without_reference_names(payload)), last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS nameless,
+SELECT count(*) AS rows, coalesce(sum(ops.row_hash(id, payload{stable}, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS hash,
+       coalesce(sum(ops.row_hash(id, to_jsonb(ops.without_reference_names(payload{stable})), last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS nameless,
        coalesce(sum(ops.row_hash(id, NULL, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS versions
   FROM raw.{table}
  WHERE ops.moment($3, last_updated_utc, payload) >= $1 AND ops.moment($3, last_updated_utc, payload) < $2;

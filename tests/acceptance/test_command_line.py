@@ -45,7 +45,7 @@ def replaced(**values: str) -> list[str]:
         ("chunk", "fortnight"),
         ("mode", "again"),
         ("filter_field", "due_date"),
-        ("entity", "vendors"),
+        ("entity", "wages"),
     ],
 )
 def test_a_bad_parameter_is_one_line_with_its_name_and_exit_2(command_line: CommandLine, name: str, value: str) -> None:
@@ -105,9 +105,22 @@ def test_without_json_a_person_gets_a_table(command_line: CommandLine, database:
         status = command_line.run("status")
     assert ended.code == 0
     assert "total" in ended.stdout
+    assert ended.stdout.splitlines()[-1].startswith("Complete")
     assert "120" in ended.stdout
     assert status.code == 0
     assert "invoices" in status.stdout
+
+
+def test_a_dry_run_tells_the_price_that_plan_tells_and_begins_nothing(command_line: CommandLine, database: Any) -> None:
+    with run_in_thread(SimulatorConfig(invoices=120)) as simulator:
+        store(command_line, simulator, database)
+        arguments = command_line.backfill_arguments("invoices", "--dry-run")
+        dry = command_line.run(*arguments)
+        planned = command_line.run("plan", *(one for one in arguments[1:] if one not in ("--no-limits", "--dry-run")))
+        status = command_line.run("status")
+    assert (dry.code, dry.result["reading"]) == (0, planned.result["reading"])
+    assert dry.result["rows"] == 120
+    assert "No run yet" in status.stdout
 
 
 def test_a_revoked_connection_ends_with_4_and_says_how_to_reauthorise(command_line: CommandLine, database: Any) -> None:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,9 @@ def newcomer(tmp_path: Path, mage_template: Path, postgres_server: PostgresAddre
             store = CommandLine(environ).secrets
             for name, value in values.items():
                 store.set(name, value)
-            yield Newcomer(tmp_path, environ, values)
+            # What `secrets set --from-url` asks for.
+            address = replace(postgres_server, user="newcomer", password="a-password-to-rotate", dbname="newcomer")
+            yield Newcomer(tmp_path, environ, values | {"--from-url": address.url(show_password=True)})
     finally:
         EmbeddedPostgres(tmp_path / ".state" / "postgres").destroy()
         _administer(postgres_server, "DROP DATABASE newcomer WITH (FORCE)")

@@ -14,10 +14,11 @@ import pytest
 import yaml
 
 from async_extractor.entities import ENTITIES
-from async_extractor.request import BackfillRequest
+from async_extractor.request import VARIABLES, BackfillRequest
 
 PROJECT = Path(__file__).parents[2] / "mage_project"
 COURSE = ("invoices", "customers", "items")
+ALL = (*COURSE, "company")
 
 
 def pipeline(entity: str) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def test_a_pipelines_blocks_are_one_chain_of_files_that_exist(entity: str) -> No
     assert (PROJECT / "callbacks" / f"{closing['uuid']}.py").is_file()
 
 
-@pytest.mark.parametrize("entity", COURSE)
+@pytest.mark.parametrize("entity", ALL)
 def test_a_blocks_retry_waits_less_in_sum_than_mage_allows(entity: str) -> None:
     # Mage gives up when the sum of the waits reaches max_delay.
     for block in pipeline(entity)["blocks"]:
@@ -73,7 +74,7 @@ def test_a_blocks_retry_waits_less_in_sum_than_mage_allows(entity: str) -> None:
         assert not block.get("timeout")
 
 
-@pytest.mark.parametrize("entity", COURSE)
+@pytest.mark.parametrize("entity", ALL)
 def test_the_trigger_runs_once_at_a_time_that_is_told_in_utc_and_guayaquil(entity: str) -> None:
     once = trigger(entity)
     assert (once["schedule_type"], once["schedule_interval"]) == ("time", "@once")
@@ -93,7 +94,7 @@ def test_the_triggers_variables_are_a_request_and_starting_mage_fires_nothing(en
     assert once["status"] == "inactive"
 
 
-@pytest.mark.parametrize("entity", COURSE)
+@pytest.mark.parametrize("entity", ALL)
 def test_the_trigger_file_is_as_mage_writes_it(entity: str) -> None:
     # Else Mage's first start would leave the checkout changed.
     path = PROJECT / "pipelines" / f"qb_{entity}_backfill" / "triggers.yaml"
@@ -101,9 +102,21 @@ def test_the_trigger_file_is_as_mage_writes_it(entity: str) -> None:
     assert yaml.safe_dump(yaml.safe_load(without_comments)) == without_comments
 
 
+def test_the_companys_pipeline_fans_out_and_fails_only_at_its_end() -> None:
+    company, once = pipeline("company"), trigger("company")
+    assert [block["uuid"] for block in company["blocks"]] == ["qb_list_entities", "qb_entity", "qb_company_report"]
+    for before, after in pairwise(company["blocks"]):
+        assert (before["downstream_blocks"], after["upstream_blocks"]) == ([after["uuid"]], [before["uuid"]])
+    assert company["callbacks"][0]["upstream_blocks"] == ["qb_company_report"]
+    assert (once["settings"], once["status"]) == ({"allow_blocks_to_fail": True}, "inactive")
+    assert once["variables"].keys() < company["variables"].keys()
+    assert set(VARIABLES) - {"entity", "workers"} | {"entities"} == company["variables"].keys()
+    assert set(VARIABLES) == pipeline("invoices")["variables"].keys()
+
+
 def test_blocks_call_one_function_and_hold_no_logic() -> None:
     blocks = [path for folder in ("custom", "callbacks") for path in (PROJECT / folder).glob("qb_*.py")]
-    assert len(blocks) == 5
+    assert len(blocks) == 8
     for path in blocks:
         function, *tests = (node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef))
         assert function.name == path.stem

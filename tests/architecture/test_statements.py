@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from async_extractor.entities import ENTITIES
+from async_extractor.entities import ENTITIES, FIRST_CLASS
 from async_extractor.warehouse import statements
 from async_extractor.warehouse.statements import SQL_FOLDER, for_table, statement
 
@@ -18,6 +18,10 @@ NAMES = [
     for path in sorted((SQL_FOLDER / "statements").glob("*.sql"))
     for name in re.findall(r"^-- name: (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
 ]
+
+
+# Those whose rows are compared, or told apart, in another way.
+ODD = ("attachables", "exchange_rates", "recurring_transactions")
 
 
 def without_comments(sql: str) -> str:
@@ -49,7 +53,7 @@ def test_a_statement_that_the_code_asks_for_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("table", [entity.table for entity in ENTITIES.values()])
+@pytest.mark.parametrize("table", [ENTITIES[name].table for name in (*FIRST_CLASS, *ODD)])
 def test_a_statement_about_a_raw_table_names_the_table_and_the_schema(name: str, table: str) -> None:
     sql = statement(name, table=table, raw_schema="raw_acme")
     assert "{" not in without_comments(sql).replace("'{", "").replace("{}", "")

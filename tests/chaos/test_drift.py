@@ -3,6 +3,7 @@ it began is in raw, in a version at least as new as then, and in the newest one 
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -52,6 +53,24 @@ async def test_no_row_is_lost_while_the_books_change(
         edits = simulator.service.ledger.summary(log=False)["edits"]
         assert sum(edits.values()) >= 10
         check(before, await truth(simulator, entity), await in_raw(database, entity))
+
+
+@pytest.mark.parametrize(("page", "lost"), [(1_000, 2), (100, 24)])
+async def test_startposition_loses_rows_and_a_backfill_none(database: Any, page: int, lost: int) -> None:
+    """A row edited after each page moves the next page's first one out of sight of who counts rows."""
+    async with Simulator(SimulatorConfig(seed=15, invoices=2_500, years=1, limits=False)) as simulator:
+        before = await truth(simulator, "invoices")
+        await simulate(simulator, "faults", {"switches": {"edits": {"touch": 1}}})
+        counted: list[str] = []
+        ordered = "SELECT * FROM Invoice ORDERBY MetaData.LastUpdatedTime"
+        for start in range(1, len(before), page):
+            answer = simulator.service.query(f"{ordered} STARTPOSITION {start} MAXRESULTS {page}")
+            counted += [record["Id"] for record in json.loads(answer.body)["QueryResponse"]["Invoice"]]
+        assert len(counted) == len(before), "as many as COUNT(*) says, so that nothing looks amiss"
+        assert len(before.keys() - set(counted)) == lost
+        result = await backfill(secrets_for(simulator, database), "invoices")
+        assert result.status == "done", result.error
+        check(before, await truth(simulator, "invoices"), await in_raw(database, "invoices"))
 
 
 @pytest.mark.parametrize("chunk", [pytest.param("week", marks=pytest.mark.long), "P1M", "P1Y"])

@@ -137,9 +137,15 @@ def test_a_block_that_is_played_in_the_editor_leaves_no_run(database: Any, monke
 def test_the_report_survives_mages_parquet(tmp_path: Any) -> None:
     import pandas as pd
 
-    report = mage.report(mage.extract(mage.plan(VARIABLES), VARIABLES), VARIABLES)
+    report = mage.report(mage.validate(mage.extract(mage.plan(VARIABLES), VARIABLES), VARIABLES), VARIABLES)
     report.to_parquet(tmp_path / "data.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "data.parquet"), report)
+
+
+def test_a_run_that_is_not_done_fails_the_report() -> None:
+    """Mage's run must not complete over anything that is owed, as here the checks."""
+    with pytest.raises(IncompleteError, match="the checks were not made"):
+        mage.report(mage.extract(mage.plan(VARIABLES), VARIABLES), VARIABLES)
 
 
 def test_another_try_of_extract_takes_up_what_the_first_one_left(database: Any) -> None:

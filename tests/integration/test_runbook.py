@@ -76,7 +76,9 @@ def test_resume_goes_on_after_one_that_is_left_again(command_line: CommandLine, 
         simulator.service.adopt({"faults": [{**without_rows, "containing": "from item"}]})
         ended = command_line.run("resume", "--json", "--no-limits")
     assert ended.code == 3
-    assert "counts 5 rows" in ended.stderr.splitlines()[-1]
+    told = {one["entity"]: one for one in ended.result["entities"]}
+    assert "counts 5 rows" in told["items"]["error"]
+    assert told["customers"]["status"] == "done"
     assert execute(database, "SELECT count(*) FROM raw.qb_customers") == [(5,)]
     assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(0,)]
 
@@ -126,7 +128,7 @@ def test_retry_takes_what_failed_and_says_when_nothing_did(command: CommandLine,
         (("retry", "--chunk", "5th of March"), "chunk: '5th of March' is not an ISO date"),
         (("retry", "--chunk", "2025-03-05T10:00"), "chunk: '2025-03-05T10:00' has a time but no offset"),
         (("retry", "--chunk", "1999-01-01"), "chunk: no chunk of the ledger holds 1999-01-01"),
-        (("retry", "bills"), "entity: 'bills' is not one of"),
+        (("retry", "wages"), "entity: 'wages' is not one of"),
         (("quarantine", "show", "9"), "NUMBER: there is no entry 9"),
         (("quarantine", "retry", "9"), "NUMBER: no entry 9 stands"),
         (("report", "9"), "RUN: there is no run 9"),

@@ -203,6 +203,19 @@ async def test_a_write_that_can_not_be_is_refused(path: str, body: Any, code: st
         assert (reply.status, reply.json["Fault"]["Error"][0]["code"]) == (400, code)
 
 
+async def test_a_key_that_an_invoice_has_not_is_refused_with_those_it_has() -> None:
+    """400 2010 "Request has invalid or unsupported property": `Unrecognized field "BadJson"` and 83 known ones, cut."""
+    async with Client() as client:
+        reply = await written(client, "invoice", {"BadJson": True})
+        error = reply.json["Fault"]["Error"][0]
+        assert (reply.status, error["code"]) == (400, "2010")
+        assert error["Detail"].startswith('Property Name:Unrecognized field "BadJson" (class com.intuit.schema.fin')
+        assert error["Detail"].endswith('"Tag", "TxnApprovalInfo" [truncated]])\n specified is unsupported or invalid')
+        assert "element" not in error
+        whole = (await client.rows("SELECT * FROM Invoice MAXRESULTS 1"))[0]
+        assert (await written(client, "invoice", whole)).status == 200
+
+
 async def test_writes_are_free() -> None:
     """Core (free) = writes; CorePlus = every GET, query, batch, cdc."""
     async with Client() as client:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from async_extractor.entities import ENTITIES
+from async_extractor.entities import FIRST_CLASS
 from async_extractor.events import Events
 from async_extractor.limits import no_limits
 from async_extractor.qbo.breaker import Pauses, Permit
@@ -235,4 +235,4 @@ def test_the_numbers_are_intuits_and_leave_some_of_the_minute() -> None:
     """500 requests a minute, 10 a second, a minute after a 429 (limits page), 10 in flight (announcement)."""
     assert (PER_SECOND, IN_FLIGHT, Pauses().throttle) == (10, 10, 60)
     assert 490 <= PER_MINUTE < 500
-    assert len(ENTITIES) == PIPELINES
+    assert len(FIRST_CLASS) == PIPELINES

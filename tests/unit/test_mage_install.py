@@ -16,7 +16,7 @@ def theirs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("entity", project.COURSE)
+@pytest.mark.parametrize("entity", [*project.COURSE, project.COMPANY])
 def test_every_pipeline_of_the_project_is_the_one_source(entity: str) -> None:
     for path, text in project.pipeline_files(entity):
         assert (project.FOLDER / path).read_text() == text

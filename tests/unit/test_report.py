@@ -14,7 +14,15 @@ import pytest
 
 from async_extractor.checks import CheckResult
 from async_extractor.checks.messages import MESSAGES
-from async_extractor.report import as_html, as_markdown, compose, reports_folder, write_report
+from async_extractor.report import (
+    EntityEnd,
+    as_html,
+    as_markdown,
+    compose,
+    compose_company,
+    reports_folder,
+    write_report,
+)
 from async_extractor.report.texts import TEXTS
 from tests.support.run_figures import MISSING, SOURCE_OK, VOLUME_OK, chunk, figures
 
@@ -278,3 +286,30 @@ def test_reports_stand_beside_mages_data(tmp_path: Path) -> None:
     assert page.name == "run-7-invoices.html"
     assert text.read_text(encoding="utf-8").startswith("# Completo")
     assert sorted(path.name for path in page.parent.iterdir()) == ["run-7-invoices.html", "run-7-invoices.md"]
+
+
+def test_a_companys_report_begins_with_a_table_of_its_entities() -> None:
+    """Its verdict is the gravest of theirs; what the company doesn't have takes nothing from it."""
+    absent = EntityEnd("journal_codes", why="needs a company in France", offered=False)
+    ends = [EntityEnd("invoices", figures()), EntityEnd("items", figures(entity="items")), absent]
+    report = compose_company("acme, 4620", figures().window, ends, "en")
+    assert (report.tone, report.verdict) == ("good", "All entities are complete")
+    assert report.why == "2 of 2 entities are complete; 1 is not offered in this company."
+    first = report.sections[0].blocks[0]
+    assert first.kind == "table"
+    assert [row[:2] for row in first.rows] == [
+        ("invoices", "Complete"), ("items", "Complete"), ("journal_codes", "Not offered in this company"), ("All", "")
+    ]  # fmt: skip
+    text = as_markdown(report)
+    assert text.index("Each entity of this run") < text.index("## Invoices")
+    assert_whole_page(as_html(report))
+
+    ends.append(EntityEnd("payments", why="the token is dead"))
+    report = compose_company("acme, 4620", figures().window, ends, "es")
+    assert (report.tone, report.verdict) == ("bad", "No todas las entidades están completas")
+    assert "payments: the token is dead" in as_markdown(report).partition("##")[0]
+
+
+def assert_whole_page(page: str) -> None:
+    assert page.startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from async_extractor.entities import ENTITIES
+from async_extractor.entity_names import entities_named
 from async_extractor.errors import RequestError
 from async_extractor.request import VARIABLES, BackfillRequest, misspelt
 from async_extractor.windows import UTC, Window
@@ -193,9 +194,7 @@ def test_concurrency_may_come_as_text(value: object, expected: int) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("entity", "invoice", "invoices, customers, items"),
-        ("entity", "Invoices", "invoices, customers, items"),
-        ("entity", "vendors; DROP TABLE raw.qb_items", "invoices, customers, items"),
+        ("entity", "vendors; DROP TABLE raw.qb_items", ", ".join(ENTITIES)),
         ("filter_field", "updated", "last_updated, created, txn_date"),
         ("mode", "force", "resume, reprocess, retry"),
         ("mode", 1, "resume, reprocess, retry"),
@@ -206,11 +205,34 @@ def test_an_unknown_word_is_refused_with_those_that_are_known(name: str, value: 
     assert refusal(**{name: value}) == f"{name}: {str(value)!r} is not one of {allowed}"
 
 
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        *(("invoice", "invoices"), ("Invoices", "invoices"), ("factura", "invoices"), ("BILL", "bills")),
+        *(("CreditMemo", "credit_memos"), ("proveedor", "vendors"), ("artículo", "items"), ("paymets", "payments")),
+        *(("tipo de cambio", "exchange_rates"), ("todo", "all")),
+    ],
+)
+def test_an_entity_by_another_name_is_refused_with_the_right_one(value: str, meant: str) -> None:
+    assert refusal(entity=value) == f"entity: {value!r} is not an entity; {meant} is"
+
+
+def test_what_cant_be_queried_is_refused_with_the_reason() -> None:
+    assert refusal(entity="Entitlements").startswith("entity: Entitlements can't be queried: ")
+
+
+def test_a_list_names_each_entity_once_and_all_is_every_one() -> None:
+    assert [entity.name for entity in entities_named("payments, invoices")] == ["payments", "invoices"]
+    assert len(entities_named("all")) == len(ENTITIES)
+    with pytest.raises(RequestError, match="'invoice' is not an entity; invoices is; entity: bills is there twice"):
+        entities_named("invoice,bills,bills")
+
+
 @pytest.mark.parametrize("value", [None, "", " "])
 def test_an_empty_value_is_the_default_and_an_entity_has_none(value: object) -> None:
     empty = dict.fromkeys(("chunk", "concurrency", "filter_field", "mode", "lang"), value)
     assert parse(**empty) == parse()
-    assert refusal(entity=value) == "entity: is missing; one of invoices, customers, items"
+    assert refusal(entity=value) == f"entity: is missing; one of {', '.join(ENTITIES)}"
 
 
 def test_a_variable_that_is_misspelt_is_told_with_the_right_name() -> None:
@@ -324,7 +346,7 @@ def test_a_txn_date_may_lie_ten_years_ahead_and_no_more() -> None:
 
 
 def test_all_parameters_that_are_wrong_are_named_in_the_one_line() -> None:
-    line = refusal(entity="bills", chunk="monthly", concurrency=99, mode="again")
+    line = refusal(entity="bill", chunk="monthly", concurrency=99, mode="again")
     assert [part.split(":")[0] for part in line.split("; ") if ": '" in part] == [
         "entity",
         "chunk",
@@ -386,3 +408,9 @@ def test_what_looks_right_is_taken_or_refused_in_one_line(chunk: str, moment: st
         if isinstance(found, str):
             assert found.startswith(("chunk: ", "fecha_inicio: ", "fecha_fin: "))
             assert "\n" not in found
+
+
+def test_include_is_one_of_two_words_or_empty() -> None:
+    assert parse(include="").include == parse(include=None).include == parse().include == ""
+    assert parse(include="enhancedAllCustomFields").include == "enhancedAllCustomFields"
+    assert refusal(include="all") == "include: 'all' is not one of enhancedAllCustomFields, none"

@@ -1,6 +1,6 @@
 """`python -m tools.bench [--quick] [PART ...]`: measures, prints which goals are met, writes evidence/bench/.
 
-Without a part, all but those that take half an hour each: `budget`, `outage` and `tokens`.
+Without a part, all but those that take long: `budget`, `outage`, `tokens` and `companies`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from tools.bench.outcome import FOLDER, Part
 from tools.bench.processes import BenchError
 from tools.bench.stage import stage
 
-PARTS = ("floor", "scale", "concurrency", "tuning", "peers")
-LONG_PARTS = ("budget", "outage", "tokens")
+PARTS = ("floor", "scale", "concurrency", "tuning", "planning", "peers")
+LONG_PARTS = ("budget", "outage", "tokens", "companies")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

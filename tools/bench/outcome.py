@@ -92,7 +92,8 @@ class Part:
 def write_index(folder: Path) -> None:
     """README.md of all parts that have been measured, each with its goals."""
     about = (
-        "`make bench` writes these files, `python -m tools.bench PART` one of them; budget, outage and tokens only so. "
+        "`make bench` writes these files, `python -m tools.bench PART` one of them; budget, outage, tokens and "
+        "companies only so. "
         "Each speed that counts is a ratio of two things run in turn in one go."
     )
     pieces = ["# Measurements", about]

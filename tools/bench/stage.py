@@ -80,10 +80,20 @@ class Stage:
         finally:
             maintenance.ask(f"DROP DATABASE {name} WITH (FORCE)")
 
+    def secrets(self, simulator: SimulatorProcess, database: Database) -> MageSecrets:
+        """Mage Secrets that name this company and this database."""
+        self._mage.store(simulator, database.address)
+        return MageSecrets.locate(self._mage.environ)
+
     def backfill(self, simulator: SimulatorProcess, database: Database, *arguments: str) -> Backfilled:
         """`qbo-backfill run invoices` to its end: all that the company has, unless the arguments say other dates."""
-        self._mage.store(simulator, database.address)
-        return backfilled(database, self._mage.environ, *arguments)
+        environ = self.environ({**of_company(vars(simulator)), **of_warehouse(database.address)})
+        return backfilled(database, environ, *arguments)
+
+    def environ(self, secrets: Mapping[str, str]) -> dict[str, str]:
+        """An environment in which commands find these secrets."""
+        self._mage.store(secrets)
+        return outside() | self._mage.environ
 
 
 @dataclass(frozen=True)
@@ -106,10 +116,9 @@ PARTS = ("wait_seconds", "fetch_seconds", "split_seconds", "copy_seconds", "merg
 
 def backfilled(database: Database, environ: Mapping[str, str], *arguments: str) -> Backfilled:
     """One `qbo-backfill run` in an environment that has its secrets."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith(("MAGE_", "QBO_", "POSTGRES_"))}
     dates = () if "--fecha-inicio" in arguments else ("--fecha-inicio", EVERYTHING[0], "--fecha-fin", EVERYTHING[1])
     server_cpu, wal = database.cpu_seconds(), database.wal_bytes()
-    ran = run_measured([*COMMAND, "run", "invoices", *dates, "--json", *arguments], env={**others, **environ})
+    ran = run_measured([*COMMAND, "run", "invoices", *dates, "--json", *arguments], env={**outside(), **environ})
     server_cpu, wal = database.cpu_seconds() - server_cpu, database.wal_bytes() - wal
     result: dict[str, Any] = json.loads(ran.stdout.strip().splitlines()[-1])
     if result["status"] != "done":
@@ -135,25 +144,40 @@ class _MageHome:
         self.environ = {"MAGE_REPO_PATH": str(project), "MAGE_DATA_DIR": str(folder / "data")}
         self._stored: dict[str, str] = {}
 
-    def store(self, simulator: SimulatorProcess, address: PostgresAddress) -> None:
-        values = {
-            "QBO_ENVIRONMENT": "simulator",
-            "QBO_SIMULATOR_URL": simulator.url,
-            "QBO_REALM_ID": simulator.realm_id,
-            "QBO_CLIENT_ID": simulator.client_id,
-            "QBO_CLIENT_SECRET": simulator.client_secret,
-            "QBO_REFRESH_TOKEN": simulator.refresh_token,
-            "POSTGRES_HOST": address.host,
-            "POSTGRES_PORT": str(address.port),
-            "POSTGRES_DB": address.dbname,
-            "POSTGRES_USER": address.user,
-            "POSTGRES_PASSWORD": address.password,
-        }
+    def store(self, values: Mapping[str, str]) -> None:
         secrets = MageSecrets.locate(self.environ)
         for name, value in values.items():
             if self._stored.get(name) != value:
                 secrets.set(name, value)
-        self._stored = values
+                self._stored[name] = value
+
+
+def outside() -> dict[str, str]:
+    """This process's environment, without a Mage or secrets of somebody's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MAGE_", "QBO_", "POSTGRES_"))}
+
+
+def of_company(simulator: Mapping[str, Any], profile: str = "") -> dict[str, str]:
+    """The secrets of a simulator's company, from its address."""
+    prefix = f"{profile.upper()}_" if profile else ""
+    names = {"QBO_SIMULATOR_URL": "url", "QBO_REALM_ID": "realm_id", "QBO_REFRESH_TOKEN": "refresh_token"}
+    return {
+        "QBO_ENVIRONMENT": "simulator",
+        "QBO_CLIENT_ID": simulator["client_id"],
+        "QBO_CLIENT_SECRET": simulator["client_secret"],
+        **{prefix + name: str(simulator[key]) for name, key in names.items()},
+    }
+
+
+def of_warehouse(address: PostgresAddress) -> dict[str, str]:
+    """The secrets of a database."""
+    return {
+        "POSTGRES_HOST": address.host,
+        "POSTGRES_PORT": str(address.port),
+        "POSTGRES_DB": address.dbname,
+        "POSTGRES_USER": address.user,
+        "POSTGRES_PASSWORD": address.password,
+    }
 
 
 @contextlib.contextmanager

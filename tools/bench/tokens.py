@@ -73,12 +73,14 @@ class User:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self.spoke = False
         self._reader = threading.Thread(target=self._read, args=(hear,), daemon=True)
         self._reader.start()
 
     def _read(self, hear: Callable[[str], None]) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            self.spoke = True
             hear(line)
 
     def kill(self) -> None:
@@ -137,6 +139,8 @@ def _kill_and_replace(
         number = chance.randrange(len(users))
         if users[number].process.poll() is not None:
             return  # it ended by a fault, and has said so
+        if not users[number].spoke:
+            continue  # on a busy machine nobody would ever get as far as an exchange
         os.kill(users[number].process.pid, signal.SIGSTOP)
         if outside_the_span(simulator, secrets):
             users[number].kill()

@@ -46,6 +46,7 @@ class Company:
     items: int = 1_000
     years: int = 3
     seed: int = 7
+    everything: bool = False
 
 
 class Stack:
@@ -121,6 +122,7 @@ class Stack:
                     *("--seed", str(company.seed), "--years", str(company.years)),
                     *("--invoices", str(company.invoices), "--customers", str(company.customers)),
                     *("--items", str(company.items)),
+                    *(["--everything"] if company.everything else []),
                 ],
                 cwd=CHECKOUT,
                 stdin=subprocess.DEVNULL,

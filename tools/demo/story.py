@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from async_extractor.backfill import Backfill
-from async_extractor.cli.run import print_result
+from async_extractor.cli.result import print_result
 from async_extractor.entities import ENTITIES
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult

@@ -146,6 +146,6 @@ def _record_in(body: bytes | None, entity: Entity) -> bytes | None:
     """The bytes of the one record of an answer that can't be decoded, without what differs from answer to answer."""
     if body is None:
         return None
-    start = body.find(b"[", body.find(f'"{entity.query_name}"'.encode()))
+    start = body.find(b"[", body.find(f'"{entity.response_name}"'.encode()))
     end = body.rfind(b"]")
     return body[start + 1 : end].strip() if 0 <= start < end else body

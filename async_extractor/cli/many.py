@@ -1,0 +1,268 @@
+"""Several companies and entities in one command: side by side within each company's budget, told in one table."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rich.table import Table
+
+from async_extractor.cli.screen import screen
+from async_extractor.errors import BackfillError, IncompleteError, NotOfferedError, RequestError
+from async_extractor.events import Event, Listener
+from async_extractor.mage.profiles import shown
+from async_extractor.request import BackfillRequest
+
+# Entities of one company at once: as many as the course has pipelines.
+AT_ONCE = 3
+# Connections of one command to Postgres, which takes 100 unless told otherwise, three of them kept for superusers: the
+# rest is left to Mage, to people, and to whatever else runs. Memory goes with them (docs/many-companies.md).
+CONNECTIONS = 70
+# What a run has beside one connection for each worker: the ledger's, and the budget's.
+OF_A_RUN = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """One company's entity; '' is the company without a prefix."""
+
+    profile: str
+    request: BackfillRequest
+
+    @property
+    def entity(self) -> str:
+        return self.request.entity.name
+
+    @property
+    def connections(self) -> int:
+        """To Postgres, at the most."""
+        return self.request.concurrency + OF_A_RUN
+
+
+class Result(Protocol):
+    """How an entity ended."""
+
+    @property
+    def status(self) -> str: ...
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A job's result, or the error that it ended with."""
+
+    job: Job
+    result: Result | None = None
+    error: BackfillError | None = None
+    good: tuple[str, ...] = ("done",)
+
+    @property
+    def entity(self) -> str:
+        return self.job.entity
+
+    @property
+    def status(self) -> str:
+        if self.result is not None:
+            return self.result.status
+        if isinstance(self.error, NotOfferedError):
+            return "not offered"
+        return "incomplete" if isinstance(self.error, IncompleteError) else "failed"
+
+    @property
+    def exit_code(self) -> int:
+        if self.error is not None:
+            return self.error.exit_code
+        return 0 if self.status in self.good else IncompleteError.exit_code
+
+    @property
+    def why(self) -> str:
+        """Why it didn't end well; '' where it did."""
+        return str(self.error or self.as_dict().get("error") or "")
+
+    def as_dict(self) -> dict[str, Any]:
+        told = {"entity": self.entity, "status": self.status, "exit_code": self.exit_code}
+        return {**told, **(self.result.as_dict() if self.result else {"error": str(self.error)})}
+
+
+class Turn:
+    """A job's place. `listener` gives it up when QuickBooks makes the company wait and others could go on."""
+
+    def __init__(self, turns: Turns | None, job: Job) -> None:
+        self.given_up = False
+        # What is begun anew resumes; another mode would do again, or leave, what was done so far.
+        self._turns = turns if job.request.mode == "resume" else None
+        self._job = job
+
+    def listener(self, stop: Callable[[str], None]) -> Listener:
+        """For the events of a run, which `stop` ends so that it can be resumed."""
+
+        def heard(event: Event) -> None:
+            waits = event.name == "throttled" or (event.name == "breaker" and event.fields.get("state") == "open")
+            if waits and not self.given_up and self._turns is not None and self._turns.give_up(self._job):
+                self.given_up = True
+                stop("QuickBooks keeps this company waiting: other companies went first")
+
+        return heard
+
+
+class Turns:
+    """Who may begin: so many in all, so many of a company, and of a company's entity one at a time.
+
+    A company that QuickBooks keeps waiting, for up to a quarter of an hour, gives its places to those that have yet to
+    begin, and goes on when these have begun.
+    """
+
+    def __init__(self, jobs: Sequence[Job], places: int) -> None:
+        self._places = asyncio.Semaphore(places)
+        self._of_company = {job.profile: asyncio.Semaphore(AT_ONCE) for job in jobs}
+        self._of_entity = {(job.profile, job.entity): asyncio.Lock() for job in jobs}
+        self._to_begin = Counter(job.profile for job in jobs)
+        self._held_up: set[str] = set()
+        self._changed = asyncio.Condition()
+
+    async def take(self, job: Job, work: Callable[[Turn], Awaitable[Outcome]]) -> Outcome:
+        """What the work comes to in its turn, and in a second one where it gave up the first."""
+        async with self._of_entity[job.profile, job.entity], self._of_company[job.profile]:
+            turn = Turn(self, job)
+            async with self._places:
+                self._to_begin[job.profile] -= 1
+                await self._tell()
+                outcome = await work(turn)
+            if not turn.given_up or outcome.exit_code == 0:
+                return outcome
+            await self._tell()
+            async with self._changed:
+                await self._changed.wait_for(lambda: not self._others_wait(job))
+            async with self._places:
+                return await work(Turn(None, job))
+
+    def give_up(self, job: Job) -> bool:
+        """Whether the job should give up its place: somebody waits for one who can use it."""
+        self._held_up.add(job.profile)
+        return self._others_wait(job)
+
+    def _others_wait(self, job: Job) -> bool:
+        return any(left for profile, left in self._to_begin.items() if profile not in {*self._held_up, job.profile})
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def places_for(jobs: Sequence[Job], connections: int) -> int:
+    """How many run at once within so many connections to Postgres; RequestError where not even one can."""
+    most = max(job.connections for job in jobs)
+    if most > connections:
+        raise RequestError(
+            f"connections: a run with {most - OF_A_RUN} workers needs {most}, and {connections} are too few"
+        )
+    return connections // most
+
+
+async def each(
+    jobs: Sequence[Job],
+    work: Callable[[Job, Turn], Awaitable[Result]],
+    good: tuple[str, ...] = ("done",),
+    *,
+    connections: int = CONNECTIONS,
+    ended: Callable[[Outcome], None] = lambda _outcome: None,
+) -> list[Outcome]:
+    """`work` on each job, side by side. One that ends early doesn't stop the others. `ended` is told of each."""
+    turns = Turns(jobs, places_for(jobs, connections))
+
+    async def once(job: Job, turn: Turn) -> Outcome:
+        try:
+            return Outcome(job, await work(job, turn), good=good)
+        except BackfillError as error:
+            return Outcome(job, error=error)
+
+    async def one(job: Job) -> Outcome:
+        outcome = await turns.take(job, lambda turn: once(job, turn))
+        ended(outcome)
+        return outcome
+
+    # Each company's first entity before any company's second.
+    places = Counter[str]()
+    order = {id(job): places.update([job.profile]) or places[job.profile] for job in jobs}
+    tasks = {id(job): asyncio.ensure_future(one(job)) for job in sorted(jobs, key=lambda job: order[id(job)])}
+    found = await asyncio.gather(*(tasks[id(job)] for job in jobs), return_exceptions=True)
+    for outcome in found:
+        if isinstance(outcome, BaseException):
+            raise outcome  # a mistake of ours, to be seen whole, once the others have ended
+    return [outcome for outcome in found if isinstance(outcome, Outcome)]
+
+
+def tell(outcomes: Sequence[Outcome], title: str, *, as_json: bool) -> int:
+    """The table of entities, or of companies where there are several; or one JSON object. The gravest exit code."""
+    code = max((outcome.exit_code for outcome in outcomes), default=0)
+    by_company: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_company.setdefault(outcome.job.profile, []).append(outcome)
+    if as_json:
+        print(json.dumps(_plain(by_company, code)), flush=True)
+        return code
+    table = Table(title=title, title_justify="left")
+    several = len(by_company) > 1
+    for name in ("company", "status", "entities") if several else ("entity", "status", "run"):
+        table.add_column(name, overflow="fold")
+    for name in ("rows read", "inserted", "updated", "requests", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    if several:
+        for profile, group in by_company.items():
+            table.add_row(*_of_company(profile, group))
+    else:
+        for outcome in outcomes:
+            run_id = outcome.as_dict().get("run_id")
+            table.add_row(outcome.entity, outcome.status, str(run_id or ""), *_figures([outcome]), outcome.why)
+    screen().print(table, markup=False, highlight=False)
+    return code
+
+
+def _plain(by_company: dict[str, list[Outcome]], code: int) -> dict[str, Any]:
+    companies = [
+        {
+            "profile": shown(profile),
+            "exit_code": max(outcome.exit_code for outcome in group),
+            "entities": [outcome.as_dict() for outcome in group],
+        }
+        for profile, group in by_company.items()
+    ]
+    return {"exit_code": code, **({"companies": companies} if len(companies) > 1 else companies[0])}
+
+
+def _of_company(profile: str, group: Sequence[Outcome]) -> tuple[str, ...]:
+    """A company's row: the gravest of its entities' ends, and each reason once."""
+    gravest = max(group, key=lambda outcome: outcome.exit_code)
+    reasons: dict[str, list[str]] = {}
+    for outcome in group:
+        if outcome.exit_code:
+            reasons.setdefault(outcome.why or outcome.status, []).append(outcome.entity)
+    why = "; ".join(
+        f"{', '.join(names) if len(names) < len(group) else 'all'}: {one}" for one, names in reasons.items()
+    )
+    well = sum(outcome.exit_code == 0 for outcome in group)
+    status = group[0].good[0] if gravest.exit_code == 0 else gravest.status
+    return (shown(profile), status, f"{well} of {len(group)}", *_figures(group), why)
+
+
+def _figures(group: Sequence[Outcome]) -> tuple[str, ...]:
+    """Sums of rows and requests, and the seconds of the longest; empty where nothing is known."""
+    told = [outcome.as_dict() for outcome in group]
+    rows = [one["rows"] for one in told if isinstance(one.get("rows"), dict)]
+    sent = [
+        one["requests"]["sent"] if isinstance(one["requests"], dict) else one["requests"]
+        for one in told
+        if "requests" in one
+    ]
+    return (
+        *(f"{sum(one[name] for one in rows):,}" if rows else "" for name in ("read", "inserted", "updated")),
+        f"{sum(sent):,}" if sent else "",
+        f"{max(one['seconds'] for one in told if 'seconds' in one):,.1f}"
+        if any("seconds" in one for one in told)
+        else "",
+    )
