@@ -16,7 +16,7 @@ from async_extractor.request import BackfillRequest
 from async_extractor.verification import Verification
 from qbo_simulator import Simulator, SimulatorConfig, run_in_thread
 from tests.support.backfilling import backfill, exactly, secrets_for
-from tests.support.commands import store
+from tests.support.commands import CommandLine, store
 
 # To the day before today, so that what is edited now is outside the range and what the catch-up has is inside.
 DATES = ("2015-01-01", "2026-01-31")
@@ -48,6 +48,14 @@ async def raw_of(database: Any, entity: Entity, *, living: bool = True) -> dict[
     finally:
         await connection.close()
     return {row["id"]: record_of(entity, exactly(row["payload"])) for row in rows}
+
+
+async def runs_of(database: Any) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        return list(await connection.fetch("SELECT entity, status FROM ops.runs ORDER BY run_id"))
+    finally:
+        await connection.close()
 
 
 async def verify(secrets: Any, entity: Entity, end: str = DATES[1], **how: bool) -> VerificationResult:
@@ -99,7 +107,7 @@ async def test_an_entity_is_read_followed_reprocessed_verified_and_repaired(enti
         assert await raw_of(database, entity) == truth_of(simulator, entity)
 
 
-def test_all_of_a_companys_books_arrive_row_for_row_by_one_command(command_line: Any, database: Any) -> None:
+def test_all_of_a_companys_books_arrive_row_for_row_by_one_command(command_line: CommandLine, database: Any) -> None:
     """But for what the company doesn't have, which is told and no failure."""
     absent = {"queries": {"absent": ["JournalCode"]}}
     with run_in_thread(replace(SMALL, switches=absent)) as simulator:
@@ -115,3 +123,27 @@ def test_all_of_a_companys_books_arrive_row_for_row_by_one_command(command_line:
         for entity in ENTITIES.values():
             if entity.name != "journal_codes":
                 assert asyncio.run(raw_of(database, entity)) == truth_of(simulator, entity), entity.name
+
+
+def test_all_of_a_companys_books_are_killed_and_resumed(command_line: CommandLine, database: Any) -> None:
+    """`resume` takes what had begun, `run all` the rest; what is done isn't read again."""
+    with run_in_thread(replace(SMALL, latency_ms=30)) as simulator:
+        store(command_line, simulator, database)
+        every = ("run", "all", "--fecha-inicio", DATES[0], "--fecha-fin", DATES[1], "--no-limits")
+        process = command_line.start(*every)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "done" in line:
+                break
+        process.kill()
+        process.communicate()
+        began = {run["entity"]: run["status"] for run in asyncio.run(runs_of(database))}
+        assert "running" in began.values()
+        assert len(began) < len(ENTITIES)
+        resumed = command_line.run("resume", "--json")
+        assert resumed.code == 0, resumed.stderr
+        assert {run["status"] for run in asyncio.run(runs_of(database))} <= {"done", "incomplete"}
+        again = command_line.run(*every, "--json")
+        assert again.code == 0, again.stderr
+        for entity in ENTITIES.values():
+            assert asyncio.run(raw_of(database, entity)) == truth_of(simulator, entity), entity.name

@@ -228,6 +228,19 @@ def test_a_list_names_each_entity_once_and_all_is_every_one() -> None:
         entities_named("invoice,bills,bills")
 
 
+@given(st.lists(st.one_of(st.sampled_from([*ENTITIES, "all", ""]), st.text()), max_size=6))
+def test_a_list_of_entities_is_taken_as_written_or_refused_in_one_sentence(names: list[str]) -> None:
+    text = ",".join(names)
+    given_names = [name.strip() for name in text.split(",")]
+    if given_names == ["all"]:
+        assert [entity.name for entity in entities_named(text)] == list(ENTITIES)
+    elif set(given_names) <= ENTITIES.keys() and len(set(given_names)) == len(given_names):
+        assert [entity.name for entity in entities_named(text)] == given_names
+    else:
+        with pytest.raises(RequestError, match=r"^entity: "):
+            entities_named(text)
+
+
 @pytest.mark.parametrize("value", [None, "", " "])
 def test_an_empty_value_is_the_default_and_an_entity_has_none(value: object) -> None:
     empty = dict.fromkeys(("chunk", "concurrency", "filter_field", "mode", "lang"), value)
