@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import time
+from unittest.mock import Mock
 
+import aiohttp
+import aioresponses.core
 import pytest
 from hypothesis import settings
 
@@ -11,6 +16,11 @@ from tests.unit.virtual_time import Clock, VirtualTimePolicy
 
 settings.register_profile("unit", deadline=None, print_blob=True)
 settings.load_profile("unit")
+
+# An argument that aiohttp's answers need since 3.14, and that aioresponses 0.7.9 doesn't give.
+if "stream_writer" in inspect.signature(aiohttp.ClientResponse.__init__).parameters:
+    writer = Mock(output_size=0)
+    aioresponses.core.ClientResponse = functools.partial(aiohttp.ClientResponse, stream_writer=writer)  # type: ignore[misc]
 
 
 @pytest.fixture
