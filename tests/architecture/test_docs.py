@@ -6,9 +6,9 @@ import re
 import shlex
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
-import click
 import pytest
 import typer
 import yaml
@@ -237,13 +237,13 @@ def _section(lang: str, name: str) -> str:
 def _exists(call: str) -> bool:
     """Whether `qbo-backfill <call>` names a command and options of it. `...` and capital words stand for values."""
     words = [word.strip("[],.;:)") for word in _split(call)]
-    command: click.Command = typer.main.get_command(app)
-    while isinstance(command, click.Group):
+    command: Any = typer.main.get_command(app)
+    while commands := getattr(command, "commands", None):
         if not words or words[0].startswith("-"):
             break
-        if words[0] not in command.commands:
+        if words[0] not in commands:
             return False
-        command = command.commands[words.pop(0)]
+        command = commands[words.pop(0)]
     if command.name in ("simulator", "postgres"):  # have parsers of their own
         return True
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
