@@ -10,11 +10,10 @@ from zoneinfo import ZoneInfo
 
 import click
 import pytest
-import typer
 import yaml
 
 from async_extractor import codes
-from async_extractor.cli import app
+from async_extractor.cli import command as command_line
 from async_extractor.mage.secrets import KNOWN_SECRETS
 from qbo_simulator import config, scenarios
 from qbo_simulator.behaviour import behaviour
@@ -237,13 +236,13 @@ def _section(lang: str, name: str) -> str:
 def _exists(call: str) -> bool:
     """Whether `qbo-backfill <call>` names a command and options of it. `...` and capital words stand for values."""
     words = [word.strip("[],.;:)") for word in _split(call)]
-    command: click.Command = typer.main.get_command(app)
+    command: click.Command = command_line()
     while isinstance(command, click.Group):
         if not words or words[0].startswith("-"):
             break
         if words[0] not in command.commands:
             return False
-        command = command.commands[words.pop(0)]
+        _, command, words = command.resolve_command(click.Context(command), words)
     if command.name in ("simulator", "postgres"):  # have parsers of their own
         return True
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
