@@ -160,6 +160,9 @@ class _Elsewhere:
     def require(self, name: str) -> str:
         return self._database if name == "POSTGRES_DB" else self._secrets.require(name)
 
+    def snapshot(self) -> _Elsewhere:
+        return self
+
     def exclusive(self) -> AbstractContextManager[HeldSecrets]:
         return self._secrets.exclusive()
 
