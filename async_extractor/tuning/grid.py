@@ -97,8 +97,8 @@ async def measure(
         if cells and spent + max(cell.requests for cell in cells) > most_requests:
             break
         async with _scratch(secrets) as elsewhere:
-            parsed = BackfillRequest.model_validate(
-                {**dict(request), "concurrency": concurrency, "chunk": chunk, "mode": "resume"}
+            parsed = BackfillRequest.of(
+                **{**vars(request), "concurrency": concurrency, "chunk": chunk, "mode": "resume"}
             )
             cell = await _one(parsed, elsewhere, limits=limits, profile=profile)
         spent += cell.requests
