@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import platform
 import sys
@@ -120,7 +121,11 @@ def loaded(name: str) -> Any:
     """A command of `COMMANDS`, as click's, from its file."""
     panel, line = COMMANDS[name]
     program = name in ("simulator", "postgres")
+    # Nothing of what modules are made of is garbage, and looking for it takes a tenth of their import.
+    gc.disable()
     module: Any = importlib.import_module(f"async_extractor.cli.{'programs' if program else name}")
+    gc.freeze()
+    gc.enable()
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
     if program:
         context = module.CONTEXT
