@@ -6,11 +6,10 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
 from async_extractor.entities import Entity
 from async_extractor.entity_names import entity_named
@@ -65,7 +64,8 @@ _BARE_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})?", re.IGNORECASE)
 
 
-class BackfillRequest(BaseModel):
+@dataclass(frozen=True)
+class BackfillRequest:
     """What to read: one entity's records in a window of one of their dates.
 
     `window` is `[fecha_inicio, fecha_fin)` in UTC: a bare date means its whole UTC day, so a bare
@@ -73,8 +73,6 @@ class BackfillRequest(BaseModel):
     `include` is empty for what the entity was read with before, and for `none` where it never was.
     Build it with `BackfillRequest.parse`, which raises `RequestError` with one line.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     entity: Entity
     window: Window
@@ -114,11 +112,27 @@ class BackfillRequest(BaseModel):
             wrong.append(str(error))
             window = _ANY_DAY
         try:
-            request = cls.model_validate({"entity": entity, "window": window, **given})
-        except ValidationError as error:
-            wrong += (_one_line(detail) for detail in error.errors())
+            request = cls.of(entity, window, **given)
+        except RequestError as error:
+            wrong.append(str(error))
         if wrong:
             raise RequestError("; ".join(wrong))
+        return request
+
+    @classmethod
+    def of(cls, entity: object, window: Window, **given: object) -> BackfillRequest:
+        """The request of these parameters in a window. Raises as `parse` does."""
+        found: dict[str, Any] = {}
+        wrong: list[str] = []
+        for name, value in {"entity": entity, **given}.items():
+            try:
+                found[name] = _READERS[name](value)
+            except RequestError as error:
+                wrong.append(" ".join(str(error).split()))
+        if wrong:
+            raise RequestError("; ".join(wrong))
+        request = cls(window=window, **found)
+        request._refuse_what_does_not_fit()
         return request
 
     @classmethod
@@ -130,9 +144,9 @@ class BackfillRequest(BaseModel):
     @classmethod
     def of_run(cls, row: Mapping[str, Any]) -> BackfillRequest:
         """The request as it was when the run was planned, from its row in ops.runs."""
-        return cls(
-            entity=row["entity"],
-            window=Window(row["range_start"], row["range_end"]),
+        return cls.of(
+            row["entity"],
+            Window(row["range_start"], row["range_end"]),
             chunk=row["chunk"],
             concurrency=row["concurrency"],
             filter_field=row["filter_field"],
@@ -145,62 +159,22 @@ class BackfillRequest(BaseModel):
         """How to cut the range; None for `auto`, which asks QuickBooks how many rows there are."""
         return None if self.chunk == "auto" else parse_step(self.chunk)
 
-    @field_validator("entity", mode="before")
-    @classmethod
-    def _known_entity(cls, value: object) -> Entity:
-        if isinstance(value, Entity):
-            return value
-        try:
-            return entity_named(value)
-        except RequestError as error:
-            raise ValueError(str(error)) from None
-
-    @field_validator("filter_field", "mode", "lang", "include", mode="before")
-    @classmethod
-    def _known_word(cls, value: object, info: ValidationInfo) -> str:
-        name = info.field_name or ""
-        allowed = {"filter_field": FILTER_FIELDS, "mode": MODES, "lang": LANGUAGES, "include": INCLUDES}
-        return "" if name == "include" and value == "" else _one_of(name, value, allowed[name])
-
-    @field_validator("concurrency", mode="before")
-    @classmethod
-    def _bounded_concurrency(cls, value: object) -> int:
-        try:
-            return whole_number("concurrency", value, MOST_CONCURRENCY)
-        except RequestError as error:
-            raise ValueError(f"{error} (Intuit allows 10 requests in flight for a company)") from None
-
-    @field_validator("chunk", mode="before")
-    @classmethod
-    def _known_chunk(cls, value: object) -> str:
-        text = str(value).strip()
-        word = text.lower() if text.lower() in ("auto", "day", "week") else text.upper()
-        if word != "auto":
-            try:
-                parse_step(word)
-            except ValueError as error:
-                why = "is not" if "is not day" in str(error) else f"{error}; use"
-                raise ValueError(f"chunk: {text!r} {why} {_CHUNKS}") from None
-        return word
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> BackfillRequest:
+    def _refuse_what_does_not_fit(self) -> None:
         step = self.step
         if self.filter_field == "created" and not self.entity.has_create_time:
-            raise ValueError(f"filter_field: {self.entity.query_name} records have no CreateTime; use last_updated")
+            raise RequestError(f"filter_field: {self.entity.query_name} records have no CreateTime; use last_updated")
         if self.filter_field == "txn_date":
             if not self.entity.has_txn_date:
-                raise ValueError(
+                raise RequestError(
                     f"filter_field: {self.entity.query_name} records have no TxnDate; use last_updated or created"
                 )
             if step is not None and step.span % DAY:
-                raise ValueError(f"chunk: {self.chunk!r} cuts days, but TxnDate is a date; use whole days")
+                raise RequestError(f"chunk: {self.chunk!r} cuts days, but TxnDate is a date; use whole days")
         if step is not None:
             try:
                 cut(self.window, step)
             except ValueError as error:
-                raise ValueError(f"chunk: {self.chunk!r} {error}; use a longer one or auto") from None
-        return self
+                raise RequestError(f"chunk: {self.chunk!r} {error}; use a longer one or auto") from None
 
 
 def whole_number(name: str, value: object, most: int) -> int:
@@ -229,16 +203,42 @@ def _is_empty(value: object) -> bool:
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> str:
     if _is_empty(value):
-        raise ValueError(f"{name}: is missing; one of {', '.join(allowed)}")
+        raise RequestError(f"{name}: is missing; one of {', '.join(allowed)}")
     text = str(value).strip()
     if text not in allowed:
-        raise ValueError(f"{name}: {text!r} is not one of {', '.join(allowed)}")
+        raise RequestError(f"{name}: {text!r} is not one of {', '.join(allowed)}")
     return text
 
 
-def _one_line(detail: Any) -> str:
-    message: str = detail["msg"].removeprefix("Value error, ")
-    return " ".join(message.split())
+def _concurrency(value: object) -> int:
+    try:
+        return whole_number("concurrency", value, MOST_CONCURRENCY)
+    except RequestError as error:
+        raise RequestError(f"{error} (Intuit allows 10 requests in flight for a company)") from None
+
+
+def _chunk(value: object) -> str:
+    text = str(value).strip()
+    word = text.lower() if text.lower() in ("auto", "day", "week") else text.upper()
+    if word != "auto":
+        try:
+            parse_step(word)
+        except ValueError as error:
+            why = "is not" if "is not day" in str(error) else f"{error}; use"
+            raise RequestError(f"chunk: {text!r} {why} {_CHUNKS}") from None
+    return word
+
+
+# How each parameter but the window is read.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "entity": lambda value: value if isinstance(value, Entity) else entity_named(value),
+    "chunk": _chunk,
+    "concurrency": _concurrency,
+    "filter_field": lambda value: _one_of("filter_field", value, FILTER_FIELDS),
+    "mode": lambda value: _one_of("mode", value, MODES),
+    "lang": lambda value: _one_of("lang", value, LANGUAGES),
+    "include": lambda value: "" if value == "" else _one_of("include", value, INCLUDES),
+}
 
 
 def _window(fecha_inicio: object, fecha_fin: object, filter_field: object, now: datetime) -> Window:

@@ -160,9 +160,11 @@ class Run:
             self.stopping,
         )
         async with self.closed_on_error(run_id):
-            await extraction.run(run_id, concurrency)
-            await self.count_requests(run_id)
             counts = await self.ledger.chunk_counts(run_id)
+            if counts["done"] < counts["planned"]:  # otherwise no worker would find anything to begin
+                await extraction.run(run_id, concurrency)
+                counts = await self.ledger.chunk_counts(run_id)
+            await self.count_requests(run_id)
             if counts["done"] < counts["planned"]:
                 raise IncompleteError(await self._why_incomplete(run_id, counts))
 

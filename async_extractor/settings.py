@@ -20,11 +20,23 @@ from async_extractor.warehouse.connection import Address, tls_context
 PASSWORDS = ("POSTGRES_PASSWORD", "POSTGRES_PASSWORD_NEXT")
 
 
-class Secrets(TokenStore, Protocol):
-    """What a run needs of Mage Secrets."""
+class Readable(Protocol):
+    """Secrets to be read."""
+
+    def get(self, name: str) -> str | None:
+        """The value; None when there is none."""
+        ...
 
     def require(self, name: str) -> str:
         """The value, or ConfigurationError when it is missing or empty."""
+        ...
+
+
+class Secrets(TokenStore, Readable, Protocol):
+    """What a run needs of Mage Secrets."""
+
+    def snapshot(self) -> Readable:
+        """All of them as they are now, read at once."""
         ...
 
 
@@ -73,7 +85,8 @@ def warehouse_address(secrets: Secrets) -> Address:
 
 
 def _read(secrets: Secrets, names: Iterable[str]) -> dict[str, Any]:
-    return {name: READERS[name](secrets) for name in names}
+    now = secrets.snapshot()
+    return {name: READERS[name](now) for name in names}
 
 
 def _address(secrets: Secrets, found: Mapping[str, Any]) -> Address:
@@ -90,12 +103,12 @@ def _address(secrets: Secrets, found: Mapping[str, Any]) -> Address:
     )
 
 
-def _required(name: str) -> Callable[[Secrets], str]:
+def _required(name: str) -> Callable[[Readable], str]:
     return lambda secrets: secrets.require(name).strip()
 
 
-def _name(name: str) -> Callable[[Secrets], str]:
-    def read(secrets: Secrets) -> str:
+def _name(name: str) -> Callable[[Readable], str]:
+    def read(secrets: Readable) -> str:
         value = secrets.require(name).strip()
         if "://" in value or "\n" in value:
             raise ConfigurationError(f"{name}: is not a name; a URL's parts go into one secret each")
@@ -104,13 +117,13 @@ def _name(name: str) -> Callable[[Secrets], str]:
     return read
 
 
-def _environment(secrets: Secrets) -> str:
+def _environment(secrets: Readable) -> str:
     environment = secrets.require("QBO_ENVIRONMENT").strip()
     checked_environment(environment)
     return environment
 
 
-def _realm_id(secrets: Secrets) -> str:
+def _realm_id(secrets: Readable) -> str:
     realm_id = secrets.require("QBO_REALM_ID").strip()
     if not re.fullmatch(r"[0-9]{5,30}", realm_id):
         raise ConfigurationError(
@@ -120,14 +133,14 @@ def _realm_id(secrets: Secrets) -> str:
     return realm_id
 
 
-def _port(secrets: Secrets) -> int:
+def _port(secrets: Readable) -> int:
     port = secrets.require("POSTGRES_PORT").strip()
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
         raise ConfigurationError("POSTGRES_PORT: is not a port number from 1 to 65535")
     return int(port)
 
 
-def _tls(secrets: Secrets) -> tuple[str, str]:
+def _tls(secrets: Readable) -> tuple[str, str]:
     # libpq's variables where there is no secret, as asyncpg would take them: a `verify-full` must not be lost.
     sslmode, sslrootcert = (
         (secrets.get(f"POSTGRES_{name}") or os.environ.get(f"PG{name}") or default).strip()
@@ -138,7 +151,7 @@ def _tls(secrets: Secrets) -> tuple[str, str]:
 
 
 # How each secret is read, what a run refuses of it included. `check` tries them one by one, a run all of them.
-READERS: dict[str, Callable[[Secrets], Any]] = {
+READERS: dict[str, Callable[[Readable], Any]] = {
     "QBO_ENVIRONMENT": _environment,
     "QBO_SIMULATOR_URL": lambda secrets: Endpoints.of(_environment(secrets), secrets.get("QBO_SIMULATOR_URL")),
     "QBO_REALM_ID": _realm_id,

@@ -98,20 +98,24 @@ def judge(rows_by_day: Mapping[date, int], until: date | None = None) -> Volume:
     first, last = present[0], present[-1]
     end = max(last, until) if until is not None else last
     days = [first + timedelta(days=number) for number in range((end - first).days + 1)]
-    counts = {day: rows_by_day.get(day, 0) for day in days}
-    around = {day: _around(day, first, end) for day in days}
-    usual = {day: median([counts[other] for other in near]) for day, near in around.items() if near}
-    distances = _distances(days, counts, around)
+    counts = [rows_by_day.get(day, 0) for day in days]
+    around = [_around(at, len(days)) for at in range(len(days))]
+    middles = [_middle([counts[other] for other in near]) for near in around]
+    usual = [(low + high) / 2 for low, high in middles]
+    # How far the square root of each day's count is from the median of its weekday around it.
+    distances = [
+        math.sqrt(count) - (math.sqrt(low) + math.sqrt(high)) / 2 if near else 0.0
+        for count, near, (low, high) in zip(counts, around, middles, strict=True)
+    ]
     odd = [
         found
-        for at, day in enumerate(days)
-        if len(around[day]) >= FEWEST_NEIGHBOURS
-        and (found := _judge_day(day, counts, around[day], distances[day], _sigma(days, at, distances))) is not None
+        for at, near in enumerate(around)
+        if len(near) >= FEWEST_NEIGHBOURS and (found := _judge_day(at, days, counts, near, distances)) is not None
     ]
     gaps = _gaps(days, counts, usual)
     inside = {day for gap in gaps for day in days if gap.first <= day <= gap.last}
     return Volume(
-        sum(counts.values()),
+        sum(counts),
         first,
         last,
         [day for day in odd if not (day.kind == "empty" and day.day in inside)],
@@ -119,76 +123,66 @@ def judge(rows_by_day: Mapping[date, int], until: date | None = None) -> Volume:
     )
 
 
-def _distances(
-    days: Sequence[date], counts: Mapping[date, int], around: Mapping[date, Sequence[date]]
-) -> dict[date, float]:
-    """How far the square root of each day's count is from the median of its weekday around it."""
-    roots = {day: math.sqrt(counts[day]) for day in days}
-    return {day: roots[day] - median([roots[other] for other in around[day]] or [roots[day]]) for day in days}
+def _middle(counts: list[int]) -> tuple[int, int]:
+    """The two in the middle, whose mean is the median: of their square roots, too, which are in the same order."""
+    counts.sort()
+    half = len(counts) // 2
+    return (counts[~half], counts[half]) if counts else (0, 0)
 
 
-def _sigma(days: Sequence[date], at: int, distances: Mapping[date, float]) -> float:
+def _sigma(at: int, distances: Sequence[float]) -> float:
     """The usual distance in the weeks around a day, as a standard deviation."""
-    near = days[max(0, at - 7 * WEEKS_AROUND) : at + 7 * WEEKS_AROUND + 1]
-    return max(MAD_TO_SIGMA * median(abs(distances[day]) for day in near), LEAST_SIGMA)
+    near = distances[max(0, at - 7 * WEEKS_AROUND) : at + 7 * WEEKS_AROUND + 1]
+    return max(MAD_TO_SIGMA * median(map(abs, near)), LEAST_SIGMA)
 
 
 def _judge_day(
-    day: date, counts: Mapping[date, int], around: Sequence[date], distance: float, sigma: float
+    at: int, days: Sequence[date], counts: Sequence[int], around: Sequence[int], distances: Sequence[float]
 ) -> OddDay | None:
-    if abs(distance) < THRESHOLD * sigma:
+    distance = distances[at]
+    # Most days are nearer than any sigma asks for, so that none is worked out for them.
+    if abs(distance) < THRESHOLD * LEAST_SIGMA or abs(distance) < THRESHOLD * _sigma(at, distances):
         return None
     others = [counts[other] for other in around]
     usual = median(others)
     spread = median(abs(count - usual) for count in others)
-    kind: Kind = "empty" if counts[day] == 0 else "high" if distance > 0 else "low"
-    return OddDay(day, counts[day], kind, usual, spread, min(*around, day), max(*around, day))
+    kind: Kind = "empty" if counts[at] == 0 else "high" if distance > 0 else "low"
+    return OddDay(days[at], counts[at], kind, usual, spread, days[min(*around, at)], days[max(*around, at)])
 
 
-def _around(day: date, first: date, end: date) -> list[date]:
+def _around(at: int, days: int) -> list[int]:
     """The same weekdays of the weeks around; more on one side where the other has none."""
-    wanted = 2 * WEEKS_AROUND
-    near = sorted(range(1, 2 * wanted + 1), key=lambda n: (n + 1) // 2)
-    offsets = [((n + 1) // 2) * (1 if n % 2 else -1) for n in near]
-    found = []
-    for weeks in offsets:
-        other = day + timedelta(weeks=weeks)
-        if first <= other <= end:
-            found.append(other)
-        if len(found) == wanted:
-            break
-    return found
+    weekday = range(at % 7, days, 7)
+    begin = max(0, min(at // 7 - WEEKS_AROUND, len(weekday) - 2 * WEEKS_AROUND - 1))
+    return [other for other in weekday[begin : begin + 2 * WEEKS_AROUND + 1] if other != at]
 
 
-def _gaps(days: Sequence[date], counts: Mapping[date, int], usual: Mapping[date, float]) -> list[Gap]:
+def _gaps(days: Sequence[date], counts: Sequence[int], usual: Sequence[float]) -> list[Gap]:
     """Stretches of empty days in which rows should have come."""
     gaps: list[Gap] = []
     start: int | None = None
-    for at, day in enumerate([*days, None]):
-        empty = day is not None and counts[day] == 0
-        if empty and start is None:
+    for at, count in enumerate([*counts, 1]):
+        if count == 0 and start is None:
             start = at
-        elif not empty and start is not None:
-            expected = _expected(days, counts, usual, start, at)
+        elif count != 0 and start is not None:
             # A single day is an odd day of its own.
-            if at - start > 1 and expected >= EXPECTED_IN_A_GAP:
+            if at - start > 1 and (expected := _expected(counts, usual, start, at)) >= EXPECTED_IN_A_GAP:
                 gaps.append(Gap(days[start], days[at - 1], expected))
             start = None
     return gaps
 
 
-def _expected(
-    days: Sequence[date], counts: Mapping[date, int], usual: Mapping[date, float], start: int, end: int
-) -> float:
-    """Rows that should have come on `days[start:end]`: what their weekdays usually have.
+def _expected(counts: Sequence[int], usual: Sequence[float], start: int, end: int) -> float:
+    """Rows that should have come on the days `[start:end]`: what their weekdays usually have.
 
     In a company of less than a row a day, by the mean of a year around, if the stretch is far longer than the
     others of that year.
     """
-    by_weekday = sum(usual.get(day, 0.0) for day in days[start:end])
-    if by_weekday >= EXPECTED_IN_A_GAP:
+    by_weekday = sum(usual[start:end])
+    # By less than a row a day, fewer days than that come to less than a gap.
+    if by_weekday >= EXPECTED_IN_A_GAP or end - start <= EXPECTED_IN_A_GAP:
         return by_weekday
-    near = [counts[days[at]] for at in range(max(0, start - 182), min(len(days), end + 182)) if not start <= at < end]
+    near = [*counts[max(0, start - 182) : start], *counts[end : end + 182]]
     a_day = sum(near) / len(near) if near else 0.0
     if a_day >= 1 or end - start <= 3 * _longest_empty(near):
         return by_weekday

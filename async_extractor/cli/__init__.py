@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import gc
+import importlib
 import platform
 import sys
-from importlib import metadata
 from typing import Any
 
 import typer
 import typer.core
 import typer.main
 
-from async_extractor.cli import (
-    auth,
-    bench,
-    check,
-    mage,
-    metrics,
-    plan,
-    profiles,
-    programs,
-    quarantine,
-    report,
-    reprocess,
-    resume,
-    retry,
-    rotate,
-    run,
-    secrets,
-    status,
-    triggers,
-    verify,
-    warehouse,
-)
 from async_extractor.errors import BackfillError, ConfigurationError
 from async_extractor.mage import core_dumps
 
@@ -43,21 +22,46 @@ NAME = "qbo-backfill"
 UsageError: Any = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "UsageError")
 ClickException: Any = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
 
-# Typer has all commands before all groups.
-ORDER = (
-    "secrets",
-    "auth",
-    "profiles",
-    "check",
-    "warehouse",
-    "mage",
-    "plan",
-    "run",
-    "status",
-    "resume",
-    "retry",
-    "reprocess",
-)
+# The commands in the order of work, by their panels in the help, each with its line there. A command's own file is
+# imported when it is called: all of them together take most of a second.
+PANELS = {
+    "Set up": {
+        "secrets": "The credentials of QuickBooks and Postgres, kept encrypted in Mage Secrets (see MAGE_DATA_DIR).",
+        "auth": "The connection to Intuit: make it anew, or see how long it lasts.",
+        "profiles": "The companies that Mage Secrets holds: since when each is connected, and how its last run ended.",
+        "check": "Look at secrets, Postgres, Mage and QuickBooks, and say what a run would trip over. Changes nothing.",
+        "warehouse": (
+            "The warehouse's schemas and rights, as the role that owns them. The pipelines log in as another one."
+        ),
+        "mage": "The pipelines in a Mage project of your own.",
+    },
+    "Backfill": {
+        "plan": "What it would cost in requests, minutes at the quota and share of the month's calls; loads nothing.",
+        "run": "Backfill an entity, several or all; of one company or several.",
+        "status": "The newest runs: their windows, chunks done and left, rows, and why one stopped.",
+        "resume": "Go on where a run stopped: only chunks that are not done are read. Safe to repeat.",
+        "retry": "Read failed chunks again; with --chunk the one of a date, done or not. Safe to repeat.",
+        "reprocess": (
+            "Read a range again, done or not. Safe to repeat: the check `reprocess` holds the rows' hash "
+            "before against after."
+        ),
+    },
+    "Prove it": {
+        "verify": "Compare raw with QuickBooks, name what differs, repair it.",
+        "report": "A run's report: verdict, what to do, figures, checks, volume, where the time went.",
+        "quarantine": "Records that Postgres can't hold or Intuit can't serve, kept whole.",
+    },
+    "Day by day": {
+        "metrics": "What ops knows as OpenMetrics text: rows, requests, chunks, checks, where the time went.",
+        "bench": "Measure a grid of concurrency and chunk, and recommend a setting.",
+        "triggers": "One-time triggers of the pipelines, in Mage's own files.",
+    },
+    "Try it without QuickBooks": {
+        "simulator": "Serve a simulated QuickBooks Online company; `simulator --help` tells its options.",
+        "postgres": "Run a PostgreSQL of the project's own, on loopback: `postgres up`, `down`, `url`.",
+    },
+}
+COMMANDS = {name: (panel, line) for panel, lines in PANELS.items() for name, line in lines.items()}
 
 
 class Commands(typer.core.TyperGroup):
@@ -65,7 +69,8 @@ class Commands(typer.core.TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's own signature
         """In the order of work; others as they were added."""
-        return sorted(self.commands, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+        order = [*COMMANDS]
+        return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Click's own; its error names the command that is close."""
@@ -77,10 +82,19 @@ class Commands(typer.core.TyperGroup):
             raise
 
 
+class Root(Commands):
+    """All commands by their names and their lines alone; the one that is called is loaded."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names, as its file has it."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, loaded(name), rest
+
+
 app = typer.Typer(
     name=NAME,
     help="Backfill a company's QuickBooks Online history into Postgres, schema raw.",
-    cls=Commands,
+    cls=Root,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -89,6 +103,8 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata  # noqa: PLC0415 - 50 ms that nothing else here needs
+
         print(f"{NAME} {metadata.version('async-extractor')} (Python {platform.python_version()})")
         raise typer.Exit
 
@@ -101,40 +117,44 @@ def _root(version: bool = VERSION) -> None:
     """Backfill a company's QuickBooks Online history into Postgres, schema raw."""
 
 
-SET_UP, BACKFILL, PROVE, OPERATE, TRY = "Set up", "Backfill", "Prove it", "Day by day", "Try it without QuickBooks"
-secrets.app.command("rotate")(rotate.rotate)
-app.add_typer(secrets.app, name="secrets", cls=Commands, rich_help_panel=SET_UP)
-app.add_typer(auth.app, name="auth", cls=Commands, rich_help_panel=SET_UP)
-app.add_typer(warehouse.app, name="warehouse", cls=Commands, rich_help_panel=SET_UP)
-app.add_typer(mage.app, name="mage", cls=Commands, rich_help_panel=SET_UP)
-app.command("profiles", rich_help_panel=SET_UP)(profiles.profiles)
-app.command("check", rich_help_panel=SET_UP)(check.check)
-app.command("plan", rich_help_panel=BACKFILL)(plan.plan)
-app.command("run", rich_help_panel=BACKFILL)(run.run)
-app.command("status", rich_help_panel=BACKFILL)(status.status)
-app.command("resume", rich_help_panel=BACKFILL)(resume.resume)
-app.command("retry", rich_help_panel=BACKFILL)(retry.retry)
-app.command("reprocess", rich_help_panel=BACKFILL)(reprocess.reprocess)
-app.command("verify", rich_help_panel=PROVE)(verify.verify)
-app.command("report", rich_help_panel=PROVE)(report.report)
-app.add_typer(quarantine.app, name="quarantine", cls=Commands, rich_help_panel=PROVE)
-app.add_typer(triggers.app, name="triggers", cls=Commands, rich_help_panel=OPERATE)
-app.command("metrics", rich_help_panel=OPERATE)(metrics.metrics)
-app.command("bench", rich_help_panel=OPERATE)(bench.bench)
-for program in (programs.simulator, programs.postgres):
-    app.command(context_settings=programs.CONTEXT, add_help_option=False, rich_help_panel=TRY)(program)
+def loaded(name: str) -> Any:
+    """A command of `COMMANDS`, as click's, from its file."""
+    panel, line = COMMANDS[name]
+    program = name in ("simulator", "postgres")
+    # Nothing of what modules are made of is garbage, and looking for it takes a tenth of their import.
+    gc.disable()
+    module: Any = importlib.import_module(f"async_extractor.cli.{'programs' if program else name}")
+    gc.freeze()
+    gc.enable()
+    alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    if program:
+        context = module.CONTEXT
+        alone.command(name, context_settings=context, add_help_option=False, rich_help_panel=panel)(
+            getattr(module, name)
+        )
+    elif hasattr(module, "app"):
+        alone.add_typer(module.app, name=name, cls=Commands, help=line, rich_help_panel=panel)
+    else:
+        alone.command(name, rich_help_panel=panel)(getattr(module, name))
+    made: Any = typer.main.get_command(alone)
+    made = getattr(made, "commands", {}).get(name, made)
+    for one in (made, *getattr(made, "commands", {}).values()):
+        _silence(one)
+    return made
+
+
+def _silence(made: Any) -> None:
+    for parameter in made.params:
+        if parameter.default is None:  # "[default: None]" says nothing
+            parameter.show_default = False
 
 
 def command() -> Any:
     """The whole command line, as click's command."""
-    root = typer.main.get_command(app)
-    waiting = [root]
-    while waiting:
-        one: Any = waiting.pop()
-        waiting += getattr(one, "commands", {}).values()
-        for parameter in one.params:
-            if parameter.default is None:  # "[default: None]" says nothing
-                parameter.show_default = False
+    root: Any = typer.main.get_command(app)
+    _silence(root)
+    for name, (panel, line) in COMMANDS.items():
+        root.add_command(typer.core.TyperCommand(name, help=line, rich_help_panel=panel))
     return root
 
 

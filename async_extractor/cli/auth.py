@@ -29,7 +29,7 @@ from async_extractor.qbo.endpoints import Endpoints
 from async_extractor.qbo.faults import QboFault
 from async_extractor.qbo.network import checked_proxy, http_session
 
-app = typer.Typer(no_args_is_help=True, help="The connection to Intuit: make it anew, or see how long it lasts.")
+app = typer.Typer(no_args_is_help=True)
 
 REALM_ID = "QBO_REALM_ID"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

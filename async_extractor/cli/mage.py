@@ -10,7 +10,7 @@ from async_extractor.entity_names import entities_named
 from async_extractor.mage import project
 from async_extractor.mage.location import MageData
 
-app = typer.Typer(no_args_is_help=True, help="The pipelines in a Mage project of your own.")
+app = typer.Typer(no_args_is_help=True)
 
 PROJECT = typer.Argument(..., metavar="PATH", help="The Mage project's folder, which holds its metadata.yaml.")
 DRY_RUN = typer.Option(False, "--dry-run", help="Only say what would be done.")

@@ -24,7 +24,7 @@ from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import UTC, Window
 
-app = typer.Typer(no_args_is_help=True, help="Records that Postgres can't hold or Intuit can't serve, kept whole.")
+app = typer.Typer(no_args_is_help=True)
 
 ENTITY = typer.Argument(None, metavar="[ENTITY]", help="an entity, such as invoices; all without it")
 ALL = typer.Option(False, "--all", help="Those that have arrived since, too")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -15,10 +16,7 @@ from async_extractor.errors import BackfillError, RequestError
 from async_extractor.mage.secrets import KNOWN_SECRETS, PASSWORDS, MageSecrets, clean, removed
 from async_extractor.settings import checked_host
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="The credentials of QuickBooks and Postgres, kept encrypted in Mage Secrets (see MAGE_DATA_DIR).",
-)
+app = typer.Typer(no_args_is_help=True)
 
 Name = typer.Argument(..., metavar="NAME", help="QBO_CLIENT_ID, POSTGRES_PASSWORD ...; see `secrets list`.")
 NameOrMissing = typer.Argument(
@@ -30,6 +28,9 @@ NameOrMissing = typer.Argument(
 FromUrl = typer.Option(
     False, "--from-url", help="Take the POSTGRES_* secrets from one URL: postgresql://USER:PASSWORD@HOST:PORT/DB"
 )
+ROTATED = ("POSTGRES_PASSWORD", "QBO_CLIENT_SECRET", "QBO_REFRESH_TOKEN")
+RotatedName = typer.Argument(..., metavar="NAME", help=", ".join(ROTATED))
+OneProfile = typer.Option("", "--profile", help="The company whose refresh token it is, when there are several.")
 Any_ = typer.Option(False, "--any", help="Take a name that this project doesn't know.")
 Profile = typer.Option("", "--profile", help="The company, when there are several: its names are prefixed.")
 IfMissing = typer.Option(False, "--if-missing", help="Leave a value that is stored already as it is.")
@@ -171,6 +172,32 @@ def delete_secret(name: str = Name, profile: str = Profile) -> None:
     if not MageSecrets.locate(profile=profile).delete(name):
         raise RequestError(f"{named(name)} is not stored; `qbo-backfill secrets list` shows what is.")
     typer.echo(f"{name} is deleted.")
+
+
+@app.command("rotate")
+def rotate(name: str = RotatedName, profile: str = OneProfile) -> None:
+    """Replace a secret everywhere it counts, without stopping what runs.
+
+    POSTGRES_PASSWORD: a random one, set at Postgres, too. QBO_CLIENT_SECRET: asked for like `secrets set` does (make
+    it on the app's Keys page at Intuit first), and tried before it is stored. QBO_REFRESH_TOKEN: exchanged at Intuit.
+    """
+    if name not in ROTATED:
+        raise RequestError(f"{named(name)} has no rotation of its own; `secrets set` replaces it. {', '.join(ROTATED)}")
+    if profile and name != "QBO_REFRESH_TOKEN":
+        raise RequestError(f"--profile {profile}: {name} is one for all companies; rotate it without --profile.")
+    from async_extractor.mage import rotation  # noqa: PLC0415 - brings half of the program along
+
+    store = MageSecrets.locate(profile=profile)
+    if name == "POSTGRES_PASSWORD":
+        done = asyncio.run(rotation.rotate_postgres_password(store))
+    elif name == "QBO_CLIENT_SECRET":
+        new = read_value(name)
+        if not new:
+            raise RequestError("The new client secret is empty; nothing was changed.")
+        done = asyncio.run(rotation.rotate_client_secret(store, new))
+    else:
+        done = asyncio.run(rotation.rotate_refresh_token(store, profile))
+    typer.echo(f"{name} is rotated: {done}.")
 
 
 def named(name: str) -> str:

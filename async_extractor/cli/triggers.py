@@ -17,7 +17,7 @@ from async_extractor.mage.triggers import PlannedTrigger, chain, in_both_zones, 
 from async_extractor.request import BackfillRequest
 from async_extractor.windows import UTC, cut, iso, parse_step
 
-app = typer.Typer(no_args_is_help=True, help="One-time triggers of the pipelines, in Mage's own files.")
+app = typer.Typer(no_args_is_help=True)
 
 EVERY = typer.Option(..., "--every", metavar="DURATION", help="How much of the range each trigger reads: P1Y, P6M, day")
 GAP = typer.Option("PT30M", "--gap", metavar="DURATION", help="From one trigger's start to the next one's")

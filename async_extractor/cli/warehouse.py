@@ -18,10 +18,7 @@ from async_extractor.warehouse.connection import Address, Connection, connect_fi
 from async_extractor.warehouse.schema import bring_up_to_date, grant_rights
 from async_extractor.warehouse.statements import statement
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="The warehouse's schemas and rights, as the role that owns them. The pipelines log in as another one.",
-)
+app = typer.Typer(no_args_is_help=True)
 
 Host = typer.Option(..., "--host", help="Where Postgres is.")
 Port = typer.Option(5432, "--port", min=1, max=65535, help="Its port.")

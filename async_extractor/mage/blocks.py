@@ -18,7 +18,7 @@ import json
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -86,7 +86,7 @@ def extract(planned: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
             return {**planned, **await _play(variables, listeners)}
         stored = await _stored(planned["run_id"], variables)
         # Only a new run plans here, and whatever the first one was for, it takes up what is left.
-        request = stored.request.model_copy(update={"mode": "resume"})
+        request = replace(stored.request, mode="resume")
         async with _backfill(stored.secrets, request, variables, listeners, int(planned["workers"])) as backfill:
             run_id = await backfill.take_up(stored.run_id)
             if run_id != stored.run_id:
@@ -179,7 +179,7 @@ async def plan_run(variables: Variables, listeners: list[Listener]) -> dict[str,
     if before is not None and before["finished_at"] is None:
         return {"run_id": before["run_id"], **planned}
     if before is not None and before["status"] != "done":
-        request = request.model_copy(update={"mode": "resume"})
+        request = replace(request, mode="resume")
     async with _backfill(asked.secrets, request, variables, listeners, asked.workers) as backfill:
         run_id = await backfill.plan()
     await _note(settings, run_id, request, variables)

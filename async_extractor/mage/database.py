@@ -1,4 +1,4 @@
-"""Mage's metadata database, through SQLAlchemy as Mage itself: the table `secret` and the triggers. No key is here.
+"""Mage's metadata database, SQLite or Postgres: the table `secret` and the triggers. No key is here.
 
 A secret may be rotated by several processes at the same time. `locked` makes one of them wait for the other:
 in Postgres by the row's own lock, in SQLite by a lock file, because SQLite has no row locks and Mage's
@@ -10,38 +10,38 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import quote
-
-from sqlalchemy import Engine, create_engine, inspect, text
-from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from async_extractor.errors import ConfigurationError
 
 # A row belongs to a key by its uuid; rows from before Mage had uuids belong to a project. The uuid file may
 # end in a newline that some of Mage's rows have too, hence two spellings.
 _OURS = "(key_uuid IN (:key_uuid, :key_uuid_as_read) OR (key_uuid IS NULL AND repo_name = :project))"
-_READ = text(f"SELECT value FROM secret WHERE name = :name AND {_OURS} ORDER BY key_uuid IS NULL LIMIT 1")
-_NAMES = text(f"SELECT DISTINCT name FROM secret WHERE {_OURS} ORDER BY name")
-_COUNT = text("SELECT count(*) FROM secret")
-_UPDATE = text(
+_READ = f"SELECT name, value FROM secret WHERE name IN ({{names}}) AND {_OURS} ORDER BY key_uuid IS NULL DESC"
+_NAMES = f"SELECT DISTINCT name FROM secret WHERE {_OURS} ORDER BY name"
+_COUNT = "SELECT count(*) AS rows FROM secret"
+_UPDATE = (
     "UPDATE secret SET value = :value, updated_at = CURRENT_TIMESTAMP"
     " WHERE name = :name AND key_uuid IN (:key_uuid, :key_uuid_as_read)"
 )
-_INSERT = text(
+_INSERT = (
     "INSERT INTO secret (name, value, key_uuid, repo_name) VALUES (:name, :value, :key_uuid, :project)"
     " ON CONFLICT (name, key_uuid) DO UPDATE SET value = excluded.value, updated_at = CURRENT_TIMESTAMP"
 )
-_DELETE = text(f"DELETE FROM secret WHERE name = :name AND {_OURS}")
-_DELETE_WHATEVER_THE_KEY = text("DELETE FROM secret WHERE name = :name")
-_LOCK = text(f"SELECT id FROM secret WHERE name = :name AND {_OURS} FOR UPDATE")
+_DELETE = f"DELETE FROM secret WHERE name = :name AND {_OURS}"
+_DELETE_WHATEVER_THE_KEY = "DELETE FROM secret WHERE name = :name"
+_LOCK = f"SELECT id FROM secret WHERE name = :name AND {_OURS} FOR UPDATE"
+_IN_SQLITE = "SELECT 1 FROM sqlite_master WHERE name = 'secret'"
+_IN_POSTGRES = "SELECT 1 WHERE to_regclass('secret') IS NOT NULL"
 # A holder that stopped (a suspended machine, a lost network) gives the lock up: the server ends its session.
-_GIVE_UP_IDLE_LOCKS = text("SET LOCAL idle_in_transaction_session_timeout = '5min'")
+_GIVE_UP_IDLE_LOCKS = "SET LOCAL idle_in_transaction_session_timeout = '5min'"
 
 _CONNECT_TIMEOUT_S = 10
 _SQLITE_BUSY_TIMEOUT_S = 60
@@ -64,35 +64,63 @@ class Owner:
         }
 
 
-def read(connection: Connection, owner: Owner, name: str) -> str | None:
-    """The encrypted value; None when there is none."""
-    found = connection.execute(_READ, owner.parameters(name=name)).scalar()
-    return None if found is None else str(found)
+class Connection:
+    """A transaction of either driver's. Statements have `:name` for a value."""
+
+    def __init__(self, driven: Any) -> None:
+        self._driven = driven
+        self._by_name = isinstance(driven, sqlite3.Connection)
+
+    def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
+        """What a query finds."""
+        cursor = self._run(statement, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def change(self, statement: str, **values: Any) -> int:
+        """How many rows the statement changed."""
+        return int(self._run(statement, values).rowcount)
+
+    def commit(self) -> None:
+        self._driven.commit()
+
+    def _run(self, statement: str, values: Mapping[str, Any]) -> Any:
+        cursor = self._driven.cursor()
+        cursor.execute(statement if self._by_name else re.sub(r":(\w+)", r"%(\1)s", statement), values)
+        return cursor
+
+
+def read(connection: Connection, owner: Owner, names: Sequence[str]) -> dict[str, str]:
+    """The encrypted values, by name, of those that there are."""
+    values = {f"name_{number}": name for number, name in enumerate(names)}
+    statement = _READ.format(names=", ".join(f":{parameter}" for parameter in values))
+    # A row with a key's uuid comes later, and so before one from before Mage had uuids.
+    return {row["name"]: str(row["value"]) for row in connection.rows(statement, **owner.parameters(**values))}
 
 
 def write(connection: Connection, owner: Owner, values: Mapping[str, str]) -> None:
     """Replace in place, or create: never delete and create, which readers would see as a missing secret."""
     for name, value in values.items():
         parameters = owner.parameters(name=name, value=value)
-        if connection.execute(_UPDATE, parameters).rowcount == 0:
-            connection.execute(_INSERT, parameters)
+        if connection.change(_UPDATE, **parameters) == 0:
+            connection.change(_INSERT, **parameters)
 
 
 def delete(connection: Connection, owner: Owner | None, name: str) -> bool:
     """True when there was one. Without an owner: whatever key it was encrypted with."""
     if owner is None:
-        return bool(connection.execute(_DELETE_WHATEVER_THE_KEY, {"name": name}).rowcount)
-    return bool(connection.execute(_DELETE, owner.parameters(name=name)).rowcount)
+        return connection.change(_DELETE_WHATEVER_THE_KEY, name=name) > 0
+    return connection.change(_DELETE, **owner.parameters(name=name)) > 0
 
 
 def names(connection: Connection, owner: Owner) -> list[str]:
     """The names that are stored, in order."""
-    return [str(name) for name in connection.execute(_NAMES, owner.parameters()).scalars()]
+    return [str(row["name"]) for row in connection.rows(_NAMES, **owner.parameters())]
 
 
 def count(connection: Connection) -> int:
     """How many rows there are, of any key."""
-    return int(connection.execute(_COUNT).scalar_one())
+    return int(connection.rows(_COUNT)[0]["rows"])
 
 
 @dataclass(frozen=True)
@@ -102,10 +130,10 @@ class Locked:
     database: MageDatabase
     connection: Connection
 
-    def read(self, owner: Owner, name: str) -> str | None:
-        """The row as it is now."""
+    def read(self, owner: Owner, names: Sequence[str]) -> dict[str, str]:
+        """The rows as they are now."""
         with self.database.one_line():
-            return read(self.connection, owner, name)
+            return read(self.connection, owner, names)
 
     def write(self, owner: Owner, values: Mapping[str, str]) -> None:
         """Store all of them in one transaction, committed when this returns. In Postgres it ends the lock."""
@@ -117,19 +145,21 @@ class Locked:
 class MageDatabase:
     """One database of Mage's: SQLite's file, which need not exist yet, or Postgres."""
 
-    def __init__(self, url: URL) -> None:
-        self._url = url
-        self._file = Path(url.database or "").absolute() if url.get_backend_name() == "sqlite" else None
-        self._engine: Engine | None = None
+    def __init__(self, file: Path | None = None, server: Mapping[str, Any] | None = None) -> None:
+        """SQLite's file, or what psycopg2 connects to a server by."""
+        self._file = file and file.absolute()
+        self._server = server or {}
 
     def __str__(self) -> str:
         if self._file is not None:
             return f"SQLite {self._file}"
-        return f"Postgres {self._url.host or 'localhost'}:{self._url.port or 5432}/{self._url.database or ''}"
+        host, port, name = (self._server.get(key) for key in ("host", "port", "dbname"))
+        return f"Postgres {host or 'localhost'}:{port or 5432}/{name or ''}"
 
     def redact(self, line: str) -> str:
         """The line without the password. libpq names hosts and users only: this is the second lock."""
-        return line.replace(self._url.password, "***") if self._url.password else line
+        password = self._server.get("password")
+        return line.replace(password, "***") if password else line
 
     def exists(self) -> bool:
         """Whether Mage's migrations have been here."""
@@ -139,7 +169,7 @@ class MageDatabase:
         except OSError as error:
             raise ConfigurationError(f"Mage's database can't be used ({self}): {error.strerror}") from None
         with self.session() as connection:
-            return bool(inspect(connection).has_table("secret"))
+            return bool(connection.rows(_IN_POSTGRES if self._file is None else _IN_SQLITE))
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Connection]:
@@ -160,11 +190,10 @@ class MageDatabase:
             connection = held.enter_context(self._connected())
             with self.one_line():
                 if self._file is None:
-                    connection.execute(_GIVE_UP_IDLE_LOCKS)
-                    there = connection.execute(_LOCK, owner.parameters(name=name)).first() is not None
+                    connection.change(_GIVE_UP_IDLE_LOCKS)
+                    there = bool(connection.rows(_LOCK, **owner.parameters(name=name)))
                 else:
-                    there = read(connection, owner, name) is not None
-                    connection.rollback()
+                    there = name in read(connection, owner, [name])
             yield Locked(self, connection) if there else None
 
     @contextlib.contextmanager
@@ -172,36 +201,37 @@ class MageDatabase:
         """What the database refuses, as a ConfigurationError without values or passwords."""
         try:
             yield
-        except SQLAlchemyError as error:
+        except self._driver.Error as error:
             raise ConfigurationError(f"Mage's database can't be used ({self}): {self._first_line(error)}") from None
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
+        # No pool: a block is forked, and a connection must not be shared by two processes.
         try:
-            connection = self._made().connect()
-        except SQLAlchemyError as error:
+            driven = self._connect()
+        except self._driver.Error as error:
             what = "reached" if self._file is None else "used"
             raise ConfigurationError(f"Mage's database can't be {what} ({self}): {self._first_line(error)}") from None
-        with connection:
-            yield connection
+        with contextlib.closing(driven):
+            yield Connection(driven)
 
-    def _made(self) -> Engine:
-        if self._engine is None:
-            url, arguments = self._url, {"connect_timeout": str(_CONNECT_TIMEOUT_S)} | dict[str, Any](self._url.query)
-            if self._file is not None:
-                # mode=rw: looking must not create a file that Mage would then take for an old database.
-                url = URL.create(
-                    "sqlite", database=f"file:{quote(str(self._file))}", query={"mode": "rw", "uri": "true"}
-                )
-                arguments = {"timeout": _SQLITE_BUSY_TIMEOUT_S, "check_same_thread": False}
-            # No pool: a block is forked, and a connection must not be shared by two processes.
-            self._engine = create_engine(url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
-        return self._engine
+    def _connect(self) -> Any:
+        if self._file is None:
+            return self._driver.connect(**{"connect_timeout": _CONNECT_TIMEOUT_S, **self._server})
+        # mode=rw: looking must not create a file that Mage would then take for an old database.
+        address = f"file:{quote(str(self._file))}?mode=rw"
+        return sqlite3.connect(address, uri=True, timeout=_SQLITE_BUSY_TIMEOUT_S, check_same_thread=False)
 
-    def _first_line(self, error: SQLAlchemyError) -> str:
-        # Not the error's own text: that holds the statement.
-        told = str(getattr(error, "orig", None) or type(error).__name__).strip()
-        return self.redact((told or "no reason given").splitlines()[0])
+    @property
+    def _driver(self) -> ModuleType:
+        if self._file is not None:
+            return sqlite3
+        import psycopg2  # noqa: PLC0415 - not needed where Mage keeps to SQLite
+
+        return psycopg2  # type: ignore[no-any-return]
+
+    def _first_line(self, error: Exception) -> str:
+        return self.redact((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
 def _flock(lock_file: Path) -> int:

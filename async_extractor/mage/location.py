@@ -9,22 +9,23 @@ Mage 0.9.80.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from urllib.parse import parse_qsl, unquote
 
 from async_extractor.errors import ConfigurationError
 from async_extractor.mage.database import MageDatabase
 
 _DEFAULT_DATA_DIR = "~/.mage_data"
 _PROJECT = "mage_project"
-_DRIVER = "postgresql+psycopg2"
+# A database's URL as SQLAlchemy reads it, through which Mage has its own.
+_URL = re.compile(
+    r"(?P<driver>sqlite|postgresql(\+psycopg2)?)://((?P<user>[^:/]*)(:(?P<password>[^@]*))?@)?"
+    r"(\[(?P<ipv6>[^/?]+)\]|(?P<host>[^/:?]+))?(:(?P<port>\d*))?(/(?P<dbname>[^?]*))?(\?(?P<query>.*))?"
+)
 _VARIABLES = (
     "MAGE_REPO_PATH",
     "MAGE_DATA_DIR",
@@ -53,7 +54,7 @@ class MageData:
         project = _project(environ)
         variables = {name: environ[name] for name in _VARIABLES if environ.get(name)}
         variables["MAGE_REPO_PATH"] = str(project)
-        return cls(project, _secrets_dir(environ), MageDatabase(_url(environ, project)), variables)
+        return cls(project, _secrets_dir(environ), _database(environ, project), variables)
 
     def environ_for_child(self) -> dict[str, str]:
         """This process's environment, with Mage's variables as this data was located by."""
@@ -76,7 +77,7 @@ def _secrets_dir(environ: Mapping[str, str]) -> Path:
     return (folder if folder.exists() else folder.expanduser()).absolute()
 
 
-def _url(environ: Mapping[str, str], project: Path) -> URL:
+def _database(environ: Mapping[str, str], project: Path) -> MageDatabase:
     url = environ.get("MAGE_DATABASE_CONNECTION_URL")
     if url:
         return _parsed(url)
@@ -92,8 +93,10 @@ def _url(environ: Mapping[str, str], project: Path) -> URL:
         if not port.isdecimal():
             raise ConfigurationError(f"DB_PORT {port!r} is not a port.")
         host = environ.get("DB_HOST") or "127.0.0.1"
-        return URL.create(_DRIVER, user, password, host, int(port), dbname)
-    return URL.create("sqlite", database=str(_variables_dir(environ, project) / "mage-ai.db"))
+        return MageDatabase(
+            server={"user": user, "password": password, "host": host, "port": int(port), "dbname": dbname}
+        )
+    return MageDatabase(_variables_dir(environ, project) / "mage-ai.db")
 
 
 def _variables_dir(environ: Mapping[str, str], project: Path) -> Path:
@@ -111,11 +114,16 @@ def _variables_dir(environ: Mapping[str, str], project: Path) -> Path:
     return Path(folder) / project.name if Path(folder).is_absolute() else project / folder
 
 
-def _parsed(text: str) -> URL:
-    with contextlib.suppress(ArgumentError, ValueError):
-        url = make_url(text)
-        if url.drivername == "sqlite" or url.drivername in ("postgresql", _DRIVER):
-            return url if url.drivername == "sqlite" else url.set(drivername=_DRIVER)
+def _parsed(url: str) -> MageDatabase:
+    if found := _URL.fullmatch(url):
+        parts = {name: unquote(value) for name, value in found.groupdict().items() if value and name != "query"}
+        query = parse_qsl(found["query"] or "")
+        if parts.pop("driver") == "sqlite":
+            return MageDatabase(Path(parts.get("dbname", "")))
+        if len(dict(query)) == len(query):
+            if "ipv6" in parts:
+                parts["host"] = parts.pop("ipv6")
+            return MageDatabase(server={**parts, **dict(query)})
     # The URL itself may hold a password: it stays out of the message.
     raise ConfigurationError(
         "MAGE_DATABASE_CONNECTION_URL isn't understood: "

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import unicodedata
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -158,11 +158,21 @@ class MageSecrets:
         if key is None:
             return None
         with self._table.session() as session:
-            return self._find(key, name, lambda full: database.read(session, key.owner, full))
+            return self._find(key, name, database.read(session, key.owner, self._spellings([name])))
 
     def require(self, name: str) -> str:
         """The value; a missing or empty one is a ConfigurationError that says how to set it."""
-        value = self.get(name)
+        return self._present(name, self.get(name))
+
+    def snapshot(self) -> Snapshot:
+        """This project's secrets as they are now, read at once. Raises as `get` does."""
+        key = self._key() if self._table.exists() else None
+        if key is None:
+            return Snapshot(self, None, {})
+        with self._table.session() as session:
+            return Snapshot(self, key, database.read(session, key.owner, self._spellings(KNOWN_SECRETS)))
+
+    def _present(self, name: str, value: str | None) -> str:
         if not value:
             full = self._prefix + name if self._is_own(name) else name
             raise ConfigurationError(
@@ -234,12 +244,14 @@ class MageSecrets:
         known = KNOWN_SECRETS.get(name)
         return bool(self._prefix) and (known is None or known.per_company)
 
-    def _find(self, key: _Key, name: str, read: Callable[[str], str | None]) -> str | None:
-        full = self._prefix + name
-        encrypted = read(full)
-        if encrypted is None and self._prefix and not self._is_own(name):
-            full = name
-            encrypted = read(full)
+    def _spellings(self, names: Iterable[str]) -> list[str]:
+        """Under which names of the table they may stand."""
+        own = [self._prefix + name for name in names]
+        return [*own, *(name for name in names if self._prefix and not self._is_own(name))]
+
+    def _find(self, key: _Key, name: str, stored: Mapping[str, str]) -> str | None:
+        full = next((full for full in self._spellings([name]) if full in stored), name)
+        encrypted = stored.get(full)
         if encrypted is None:
             return None
         try:
@@ -340,6 +352,25 @@ class _Key:
         return self.fernet.encrypt(value.encode()).decode()
 
 
+class Snapshot:
+    """The secrets that this project knows, as they were when `MageSecrets.snapshot` read them; others as they are."""
+
+    def __init__(self, secrets: MageSecrets, key: _Key | None, stored: Mapping[str, str]) -> None:
+        self._secrets = secrets
+        self._key = key
+        self._stored = stored
+
+    def get(self, name: str) -> str | None:
+        """As MageSecrets has it: one that can't be decrypted is an error when it is asked for."""
+        if name not in KNOWN_SECRETS:
+            return self._secrets.get(name)
+        return None if self._key is None else self._secrets._find(self._key, name, self._stored)
+
+    def require(self, name: str) -> str:
+        """As MageSecrets has it."""
+        return self._secrets._present(name, self.get(name))
+
+
 class HeldSecrets:
     """The secrets while this process alone may refresh them. Made by MageSecrets.exclusive."""
 
@@ -350,7 +381,8 @@ class HeldSecrets:
 
     def get(self, name: str) -> str | None:
         """The value as it is in the store now: another process may have refreshed while this one waited."""
-        return self._secrets._find(self._key, name, lambda full: self._held.read(self._key.owner, full))
+        spellings = self._secrets._spellings([name])
+        return self._secrets._find(self._key, name, self._held.read(self._key.owner, spellings))
 
     def put(self, values: Mapping[str, str]) -> None:
         """Store all of them or none; durable when this returns.

@@ -15,7 +15,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import yaml  # type: ignore[import-untyped]
-from sqlalchemy import text
 
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.mage.location import MageData
@@ -129,7 +128,7 @@ def write(project: Path, planned: Sequence[PlannedTrigger], *, active: bool) -> 
     return path, replaced
 
 
-_SET_ASIDE = text("UPDATE pipeline_schedule SET name = :aside, status = 'INACTIVE' WHERE id = :id")
+_SET_ASIDE = "UPDATE pipeline_schedule SET name = :aside, status = 'INACTIVE' WHERE id = :id"
 
 
 def rearm(data: MageData, name: str, at: datetime) -> Path:
@@ -157,9 +156,9 @@ def rearm(data: MageData, name: str, at: datetime) -> Path:
     # First aside: Mage looks into the file at each of its ticks.
     if data.database.exists():
         with data.database.session() as session:
-            for row in session.execute(_TRIGGERS, {"pipelines": found[0].pipeline}).all():
-                if row.name == name and row.last_run is not None:
-                    session.execute(_SET_ASIDE, {"aside": f"{name} (run {row.id})", "id": row.id})
+            for row in session.rows(_TRIGGERS, pipelines=found[0].pipeline):
+                if row["name"] == name and row["last_run"] is not None:
+                    session.change(_SET_ASIDE, aside=f"{name} (run {row['id']})", id=row["id"])
     _write_entries(path, content, entries)
     return path
 
@@ -201,23 +200,21 @@ def _known(pipeline: str, entry: dict[str, Any], row: dict[str, Any]) -> KnownTr
     )
 
 
-_TRIGGERS = text(
-    """
+_TRIGGERS = """
     SELECT s.id, s.pipeline_uuid AS pipeline, s.name, s.start_time, s.status, s.variables,
            (SELECT r.status FROM pipeline_run r WHERE r.pipeline_schedule_id = s.id ORDER BY r.id DESC LIMIT 1)
            AS last_run
       FROM pipeline_schedule s
      WHERE s.schedule_interval = '@once' AND s.pipeline_uuid LIKE :pipelines
      ORDER BY s.id
-    """
-)
+"""
 
 
 def _in_database(data: MageData) -> Iterable[dict[str, Any]]:
     if not data.database.exists():
         return []
     with data.database.session() as session:
-        return [dict(row) for row in session.execute(_TRIGGERS, {"pipelines": "qb%"}).mappings()]
+        return session.rows(_TRIGGERS, pipelines="qb%")
 
 
 def _entries(path: Path, text: str) -> list[dict[str, Any]]:

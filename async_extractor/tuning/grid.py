@@ -97,8 +97,8 @@ async def measure(
         if cells and spent + max(cell.requests for cell in cells) > most_requests:
             break
         async with _scratch(secrets) as elsewhere:
-            parsed = BackfillRequest.model_validate(
-                {**dict(request), "concurrency": concurrency, "chunk": chunk, "mode": "resume"}
+            parsed = BackfillRequest.of(
+                **{**vars(request), "concurrency": concurrency, "chunk": chunk, "mode": "resume"}
             )
             cell = await _one(parsed, elsewhere, limits=limits, profile=profile)
         spent += cell.requests
@@ -159,6 +159,9 @@ class _Elsewhere:
 
     def require(self, name: str) -> str:
         return self._database if name == "POSTGRES_DB" else self._secrets.require(name)
+
+    def snapshot(self) -> _Elsewhere:
+        return self
 
     def exclusive(self) -> AbstractContextManager[HeldSecrets]:
         return self._secrets.exclusive()

@@ -126,7 +126,17 @@ async def _opened(address: Address) -> Connection:
         raise refused from None
 
 
+# Servers that have said to this process that they have no TLS: `prefer` doesn't ask them for each connection.
+_without_tls: set[tuple[str, int]] = set()
+
+
 async def _by_tls_or_without(address: Address, password: str) -> Connection:
+    server = address.host, address.port
+    if address.sslmode == "prefer" and server in _without_tls:
+        try:
+            return await _connect(address, password, False)
+        except asyncpg.InvalidAuthorizationSpecificationError:
+            _without_tls.discard(server)  # it may want TLS by now
     # asyncpg's own `prefer` looks for keys in HOME and fails where that is somebody else's.
     context = tls_context(address.sslmode, address.sslrootcert)
     try:
@@ -134,6 +144,8 @@ async def _by_tls_or_without(address: Address, password: str) -> Connection:
     except (ConnectionError, ssl.SSLError, asyncpg.InvalidAuthorizationSpecificationError) as first:
         if address.sslmode != "prefer" or isinstance(first, (ConnectionRefusedError, asyncpg.InvalidPasswordError)):
             raise
+        if "rejected SSL upgrade" in str(first):
+            _without_tls.add(server)
         try:
             return await _connect(address, password, False)
         except asyncpg.InvalidAuthorizationSpecificationError as second:

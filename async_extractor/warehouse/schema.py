@@ -115,15 +115,15 @@ async def refuse_what_cannot_be_loaded(connection: Connection, raw_schema: str =
             f"the role may not make temporary tables in database {server['database']}, through which pages are "
             "loaded: run `qbo-backfill warehouse migrate` as the owner, or GRANT TEMPORARY ON DATABASE"
         )
-    table = await connection.fetchval(statement("row_security"), [raw_schema, "ops"])
-    if table is not None:
+    hindered = await connection.fetchrow(
+        statement("load_hindered"), raw_schema, [entity.table for entity in ENTITIES.values()]
+    )
+    if (table := hindered["hidden"]) is not None:
         raise ConfigurationError(
             f"row-level security is on for {table}, and hides rows from the role: "
             f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY, or log in as a role with BYPASSRLS (POSTGRES_USER)"
         )
-    tables = [entity.table for entity in ENTITIES.values()]
-    lacking = await connection.fetchval(statement("missing_right"), raw_schema, tables)
-    if lacking is not None:
+    if (lacking := hindered["lacking"]) is not None:
         raise ConfigurationError(
             f"the role lacks the right to {lacking}: run `qbo-backfill warehouse migrate` as the owner, or GRANT it"
         )
@@ -145,14 +145,12 @@ async def _refuse_others_tables(connection: Connection, raw_schema: str, needed:
     text = (SQL_FOLDER / "raw_entity.sql").read_text(encoding="utf-8")
     columns = re.findall(r"^    ([a-z_]+) +(text|jsonb|integer|bigint|timestamptz)\b", text, re.MULTILINE)
     names, types = [name for name, _ in columns], [type_ for _, type_ in columns]
-    for entity in needed:
-        table = f"{raw_schema}.{entity.table}"
-        wrong = await connection.fetchval(statement("wrong_table"), table, names, types)
-        if wrong is not None:
-            raise ConfigurationError(
-                f"{table} is not as this program makes it: {wrong}; if it is another tool's, use another database "
-                "(POSTGRES_DB) or rename the table"
-            )
+    tables = [f"{raw_schema}.{entity.table}" for entity in needed]
+    if (found := await connection.fetchrow(statement("wrong_table"), tables, names, types)) is not None:
+        raise ConfigurationError(
+            f"{found['table']} is not as this program makes it: {found['wrong']}; if it is another tool's, use another "
+            "database (POSTGRES_DB) or rename the table"
+        )
 
 
 async def _create_schema(connection: Connection, name: str) -> None:
@@ -244,16 +242,11 @@ async def _is_current(
     connection: Connection, files: Sequence[Migration], raw_schema: str, needed: Sequence[Entity]
 ) -> bool:
     """Whether nothing is to be done, so that a role which may only use the tables can run."""
-    try:
-        async with connection.transaction():  # of its own, so that one around it outlives the error
-            known = await connection.fetch("SELECT name, sha256 FROM ops.schema_versions ORDER BY version")
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+    if not await connection.fetchval("SELECT to_regclass('ops.schema_versions') IS NOT NULL"):
         return False
     tables = [entity.table for entity in needed]
-    present = await connection.fetchval(
-        "SELECT count(*) FROM pg_tables WHERE schemaname = $1 AND tablename = ANY ($2::text[])", raw_schema, tables
-    )
-    return [tuple(row) for row in known] == [(f.name, f.sha256) for f in files] and present == len(tables)
+    known = await connection.fetch(statement("schema_as_it_is"), raw_schema, tables)
+    return [tuple(row) for row in known] == [(f.name, f.sha256, len(tables)) for f in files]
 
 
 async def _create_raw_table(connection: Connection, entity: Entity, raw_schema: str) -> None:

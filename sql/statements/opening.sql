@@ -6,9 +6,11 @@ SELECT current_setting('server_version_num')::int AS version, current_setting('s
        has_database_privilege(current_database(), 'TEMPORARY') AS may_stage, current_database() AS database;
 
 -- name: wrong_table
--- What is wrong with a table of raw ($1), which should have the columns $2 of the types $3; null when it is as it
--- should be, or isn't there. A column that others need and nobody here fills would refuse every record.
-SELECT CASE WHEN c.relkind NOT IN ('r', 'p') THEN 'it is no table'
+-- The first of the tables $1 that is not as raw's are, with the columns $2 of the types $3, and what is wrong with it;
+-- one that isn't there is none. A column that others need and nobody here fills would refuse every record.
+SELECT t.name AS table, found.wrong
+  FROM unnest($1::text[]) WITH ORDINALITY AS t (name, place) JOIN pg_class c ON c.oid = to_regclass(t.name)
+ CROSS JOIN LATERAL (SELECT CASE WHEN c.relkind NOT IN ('r', 'p') THEN 'it is no table'
             ELSE coalesce(
                 (SELECT format('it has %s %s, which should be %s', w.name, coalesce(format_type(a.atttypid, a.atttypmod), 'not at all'), w.type)
                    FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS w (name, type, place)
@@ -24,16 +26,32 @@ SELECT CASE WHEN c.relkind NOT IN ('r', 'p') THEN 'it is no table'
                      WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
                        AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
                 THEN 'its id has no primary key or unique index' END) END
-  FROM pg_class c WHERE c.oid = to_regclass($1);
+       ) AS found (wrong)
+ WHERE found.wrong IS NOT NULL
+ ORDER BY t.place LIMIT 1;
 
--- name: row_security
--- A table of the schemas $1 on which row-level security stands between its rows and this role.
-SELECT format('%s.%s', c.relnamespace::regnamespace, c.relname)
-  FROM pg_class c
- WHERE c.relnamespace::regnamespace::text = ANY ($1::text[]) AND c.relkind IN ('r', 'p') AND c.relrowsecurity
-   AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
-   AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))
- ORDER BY 1 LIMIT 1;
+-- name: load_hindered
+-- What would keep rows from the tables of raw ($1) named $2 or from the ledger: a table on which row-level security stands
+-- between its rows and this role, and a right that a run needs and the role has not; null where there is none.
+SELECT (SELECT format('%s.%s', c.relnamespace::regnamespace, c.relname)
+          FROM pg_class c
+         WHERE c.relnamespace::regnamespace::text = ANY (ARRAY[$1, 'ops']) AND c.relkind IN ('r', 'p') AND c.relrowsecurity
+           AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
+           AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))
+         ORDER BY 1 LIMIT 1) AS hidden,
+       (SELECT format('%s on %s', needed.privilege, c.oid::regclass)
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
+               unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS needed (privilege)
+         WHERE c.relkind IN ('r', 'p')
+           AND ((n.nspname = $1 AND c.relname = ANY ($2::text[]))
+             OR (n.nspname = 'ops' AND c.relname = ANY ('{runs,chunks,run_chunks,attempts,quarantine,validations}')))
+           AND NOT has_any_column_privilege(c.oid, needed.privilege)
+         ORDER BY c.oid::regclass::text, needed.privilege LIMIT 1) AS lacking;
+
+-- name: schema_as_it_is
+-- The numbered files that were applied, each with how many of the tables $2 the schema $1 has.
+SELECT name, sha256, (SELECT count(*) FROM pg_tables WHERE schemaname = $1 AND tablename = ANY ($2::text[]))
+  FROM ops.schema_versions ORDER BY version;
 
 -- name: schema_exists
 SELECT to_regnamespace($1) IS NOT NULL;

@@ -10,11 +10,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import typer
 import yaml
 
 from async_extractor import codes
-from async_extractor.cli import app
+from async_extractor.cli import command as command_line
 from async_extractor.mage.secrets import KNOWN_SECRETS
 from qbo_simulator import config, scenarios
 from qbo_simulator.behaviour import behaviour
@@ -237,13 +236,13 @@ def _section(lang: str, name: str) -> str:
 def _exists(call: str) -> bool:
     """Whether `qbo-backfill <call>` names a command and options of it. `...` and capital words stand for values."""
     words = [word.strip("[],.;:)") for word in _split(call)]
-    command: Any = typer.main.get_command(app)
+    command: Any = command_line()
     while commands := getattr(command, "commands", None):
         if not words or words[0].startswith("-"):
             break
         if words[0] not in commands:
             return False
-        command = commands[words.pop(0)]
+        _, command, words = command.resolve_command(command.context_class(command), words)
     if command.name in ("simulator", "postgres"):  # have parsers of their own
         return True
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}

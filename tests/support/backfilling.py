@@ -32,6 +32,9 @@ class DictSecrets:
             raise ConfigurationError(f"The Mage secret {name} is missing")
         return self.values[name]
 
+    def snapshot(self) -> DictSecrets:
+        return self
+
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[DictSecrets]:
         with self._lock:

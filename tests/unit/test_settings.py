@@ -42,6 +42,9 @@ class Given:
             raise ConfigurationError(f"{name} is not in Mage Secrets")
         return value
 
+    def snapshot(self) -> Given:
+        return self
+
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[Given]:
         raise AssertionError("reading the settings takes no lock")

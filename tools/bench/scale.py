@@ -15,7 +15,7 @@ CONCURRENCY = 8
 # Fewer rows than this leave workers without a chunk, so that memory says nothing of how it grows.
 BUSY = 100_000
 IMPORTS = (
-    "import async_extractor.cli, async_extractor.backfill, async_extractor.mage.secrets, "
+    "import async_extractor.cli.run, async_extractor.backfill, async_extractor.mage.secrets, "
     "aiohttp, asyncpg, rich.progress"
 )
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from async_extractor import BackfillRequest
 from async_extractor.backfill import Backfill
-from async_extractor.cli import main
+from async_extractor.cli import COMMANDS, loaded, main
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import BackfillError
 from async_extractor.mage.secrets import MageSecrets
@@ -269,6 +269,8 @@ class Nursery:
 
 def serve() -> None:
     """The nursery: an order a line on stdin, the process's number and later its exit code as lines on stdout."""
+    for name in COMMANDS:
+        loaded(name)
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
