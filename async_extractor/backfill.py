@@ -69,7 +69,7 @@ class Backfill:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._run.close()
+        await self._run.close(error)
 
     async def plan(self) -> int:
         """Cuts what is left of the range into chunks, in one transaction; the run's number.

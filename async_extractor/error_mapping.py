@@ -31,7 +31,7 @@ def endings(settings: Settings, *, planning: bool = False) -> Iterator[None]:
         raise ending from None
 
 
-def ending_of(error: Exception, settings: Settings, *, planning: bool = False) -> BackfillError | None:
+def ending_of(error: BaseException, settings: Settings, *, planning: bool = False) -> BackfillError | None:
     """What ended a run, as the error that its caller sees; None for a mistake of ours, which is to be seen whole."""
     if isinstance(error, BackfillError):
         return error

@@ -36,15 +36,19 @@ Listener = Callable[[Event], None]
 
 
 class Events:
-    """The one hook: hands each event to every listener."""
+    """The one hook: hands each event to every listener. One that raises gets no more, and the work goes on."""
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
         self._listeners = list(listeners)
 
     def emit(self, name: str, phase: Phase, message: str, *, level: Level = "info", **fields: Any) -> None:
         event = Event(name, phase, level, message, fields)
-        for listener in self._listeners:
-            listener(event)
+        for listener in [*self._listeners]:
+            try:
+                listener(event)
+            except Exception:
+                self._listeners.remove(listener)
+                logging.getLogger("async_extractor").exception("a listener failed; it is told no more")
 
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

@@ -109,13 +109,18 @@ class Run:
             self.session, self.client, settings, request, self.planner.counting, self.events, self.spent
         )
 
-    async def close(self) -> None:
-        """Closes what `open` opened. A run that has not ended goes on in the next stage."""
+    async def close(self, error: BaseException | None = None) -> None:
+        """Closes what `open` opened. A run that has not ended goes on in the next stage, but not after an error."""
         if self._entered is not None:
             # That nobody works on it shows by the backend's end, too.
             with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, OSError, asyncio.TimeoutError):
-                await asyncio.wait_for(self.ledger.leave_run(self._entered), CLOSING_SECONDS)
+                await asyncio.wait_for(self._leave(self._entered, error), CLOSING_SECONDS)
         await self._closing.aclose()
+
+    async def _leave(self, run_id: int, error: BaseException | None) -> None:
+        if error is not None:
+            await self._end(run_id, self._ending_of(error) or _unexpected(error))
+        await self.ledger.leave_run(run_id)
 
     async def enter(self, run_id: int) -> None:
         """This process works on the run from now on: it is alive as long as the session is."""
@@ -205,19 +210,28 @@ class Run:
         try:
             yield
         except Exception as error:
-            ending = self._stopped() if isinstance(error, StoppedFault) else ending_of(error, self.settings)
+            ending = self._ending_of(error)
             with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, OSError):
-                await self.end_early(run_id, ending or IncompleteError(f"{type(error).__name__}: {error}"))
+                await self.end_early(run_id, ending or _unexpected(error))
             if ending is None:
                 raise
             raise ending from None
 
     async def end_early(self, run_id: int, ending: BackfillError) -> None:
         """Closes the run with its reason, and reports it."""
-        status = "failed" if isinstance(ending, ConfigurationError) else "incomplete"
-        await self.ledger.finish_run(run_id, status, str(ending))
+        await self._end(run_id, ending)
         await self.count_requests(run_id)
         await self.write_report(run_id)
+
+    async def _end(self, run_id: int, ending: BackfillError) -> None:
+        status = "failed" if isinstance(ending, ConfigurationError) else "incomplete"
+        await self.ledger.finish_run(run_id, status, str(ending))
+
+    def _ending_of(self, error: BaseException) -> BackfillError | None:
+        """What ended the run, as its caller sees it; None for a mistake of ours."""
+        if isinstance(error, StoppedFault) or (self.stopped_for and not isinstance(error, Exception)):
+            return self._stopped()
+        return ending_of(error, self.settings)
 
     async def write_report(self, run_id: int) -> None:
         """Keeps the report's files."""
@@ -250,3 +264,8 @@ class Run:
         return WorkerSession(
             settings.warehouse, entity.table, settings.raw_schema, settings.realm_id, entity.name, self.events
         )
+
+
+def _unexpected(error: BaseException) -> IncompleteError:
+    """A mistake of ours, as the run's reason; its caller sees it whole."""
+    return IncompleteError(f"{type(error).__name__}: {error}")

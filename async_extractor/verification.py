@@ -67,7 +67,7 @@ class Verification:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._run.close()
+        await self._run.close(error)
 
     async def verify(self, *, deep: bool = False, repair: bool = False) -> VerificationResult:
         """Looks at the request's range; with `repair` fixes what differs and looks again.

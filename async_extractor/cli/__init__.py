@@ -13,6 +13,7 @@ import typer
 import typer.core
 import typer.main
 
+from async_extractor.cli import output
 from async_extractor.errors import BackfillError, ConfigurationError
 from async_extractor.mage import core_dumps
 
@@ -161,6 +162,15 @@ def command() -> Any:
 def main() -> None:
     """The console script: exit 0 done, 2 bad parameters, 3 incomplete and resumable, 4 configuration."""
     core_dumps.forbid()
+    output.guard()
+    code = _called()
+    for line in output.not_written():
+        print(f"{NAME}: {line}", file=sys.stderr)
+        code = max(code, ConfigurationError.exit_code)
+    sys.exit(code)
+
+
+def _called() -> int:
     try:
         code = command()(prog_name=NAME, standalone_mode=False)
     except BackfillError as error:
@@ -168,14 +178,14 @@ def main() -> None:
         if isinstance(error, ConfigurationError):
             told = f"{told.rstrip('.')}; `qbo-backfill check` looks at all that a run needs"
         print(f"qbo-backfill: {told}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except typer.Abort:
         print("qbo-backfill: stopped", file=sys.stderr)
-        sys.exit(130)
+        return 130
     except ClickException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # which has the help as its message
             error.show()
-            sys.exit(2)
+            return 2
         context = getattr(error, "ctx", None)
         told = error.format_message().rstrip(".")
         if meant := difflib.get_close_matches(
@@ -185,5 +195,5 @@ def main() -> None:
         if context and "secrets" in context.command_path.split() and "extra argument" in told:
             told = "one NAME is all it takes; its value is asked for, or read from stdin, and not shown"
         print(f"qbo-backfill: {told}; see `{context.command_path if context else NAME} --help`", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 2
+    return code if isinstance(code, int) else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -18,6 +17,7 @@ from async_extractor.cli.verify import MARKS
 from async_extractor.errors import BackfillError, ConfigurationError, RequestError
 from async_extractor.mage.location import MageData
 from async_extractor.mage.secrets import MageSecrets
+from async_extractor.paths import from_home
 from async_extractor.preflight import Line, Preflight
 from async_extractor.probe.questions import MOST_REQUESTS, Finding
 
@@ -92,7 +92,7 @@ def _ignore(_finding: Finding) -> None:
 
 def _write(out: str, found: dict[str, Any]) -> None:
     try:
-        Path(out).expanduser().write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        from_home(out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise RequestError(f"out: {out} can't be written ({error.strerror})") from None
     print(f"Written: {out}. It holds no names, amounts or Ids; docs/simulator.md says what it is for.", file=sys.stderr)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
+from async_extractor.cli.output import text_file
 from async_extractor.errors import RequestError
 from async_extractor.events import JsonLines, Listener
 
@@ -21,7 +21,7 @@ def event_lines(target: str) -> Iterator[list[Listener]]:
         yield [JsonLines(sys.stderr)]
         return
     try:
-        stream = Path(target).expanduser().open("a", encoding="utf-8", buffering=1)
+        stream = text_file("events", target)
     except OSError as error:
         raise RequestError(f"events: {target} can't be written ({error.strerror})") from None
     with stream:

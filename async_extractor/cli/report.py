@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import typer
 
@@ -11,6 +10,7 @@ from async_extractor.cli.options import PROFILE
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.errors import RequestError
 from async_extractor.language import LANGUAGES
+from async_extractor.paths import from_home
 from async_extractor.report import RunFigures, as_html, as_markdown, compose, gather
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
@@ -54,7 +54,7 @@ async def _figures(connection: Connection, realm_id: str, run: int | None) -> Ru
 
 def _write(name: str, target: str, text: str) -> None:
     try:
-        Path(target).expanduser().write_text(text, encoding="utf-8")
+        from_home(target).write_text(text, encoding="utf-8")
     except OSError as error:
         raise RequestError(f"{name}: {target} can't be written ({error.strerror})") from None
     print(f"Written: {target}", file=sys.stderr)

@@ -11,7 +11,7 @@ from async_extractor.cli.many import Job
 from async_extractor.cli.options import CONNECTIONS, EVENTS, NO_LIMITS, PROFILES
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.cli.run import run_request, run_side_by_side
-from async_extractor.errors import ConfigurationError, RequestError
+from async_extractor.errors import ConfigurationError, IncompleteError, RequestError
 from async_extractor.mage.profiles import profiles_named, shown
 from async_extractor.request import BackfillRequest
 from async_extractor.warehouse.connection import Connection
@@ -36,14 +36,15 @@ def resume(
 ) -> int:
     """Go on where a run stopped: only chunks that are not done are read. Safe to repeat.
 
-    Several go on side by side. Exit 0: all chunks done, or there was nothing to do; 3: chunks are left again; 4:
-    configuration.
+    Several go on side by side. A run that later ones of its range followed goes on as the newest of them. Exit 0: all
+    chunks done, or there was nothing to do; 3: chunks are left again, or a run is under way; 4: configuration.
     """
     profiles = profiles_named(profile)
     if run is not None and len(profiles) > 1:
         raise RequestError("RUN: a run is of one company; name its profile alone")
     jobs: list[Job] = []
     unread = 0
+    under_way: list[str] = []
     for one in profiles:
         try:
             runs = read(lambda connection, realm_id: _unfinished(connection, realm_id, run), one)
@@ -53,9 +54,14 @@ def resume(
             unread = error.exit_code
             print(f"{shown(one)}: {error}", file=sys.stderr, flush=True)
             continue
-        jobs += [Job(one, _request(left)) for left in runs]
         for left in runs:
-            _say(left, f"company {shown(one)}, " if len(profiles) > 1 else "", dry_run=dry_run, as_lines=json_lines)
+            company = f"company {shown(one)}, " if len(profiles) > 1 else ""
+            if left["ended"]:
+                jobs.append(Job(one, _request(left)))
+                _say(left, company, dry_run=dry_run, as_lines=json_lines)
+            else:
+                under_way.append(f"{company}{_which(left)} is under way")
+    unread = max(unread, _told_as_under_way(under_way))
     if not jobs and not unread:
         told = "Nothing to resume: every chunk that a run set out to do is done."
         print(as_json({"resumed": 0}) if json_lines else told, flush=True)
@@ -70,15 +76,22 @@ def resume(
 
 
 def _say(left: dict[str, Any], company: str, *, dry_run: bool, as_lines: bool) -> None:
-    window = Window(left["range_start"], left["range_end"])
-    what = (
-        f"{company}run {left['run_id']}: {left['entity']} by {left['filter_field']} in {window}: "
-        f"{left['left']} of {left['planned']} chunks are left"
-    )
+    what = f"{company}{_which(left)}: {left['left']} of {left['planned']} chunks are left"
     if dry_run:
         print(as_json({**left, "dry_run": True}) if as_lines else f"Would resume {what}.", flush=True)
     elif not as_lines:
         print(f"Resuming {what}. What is done is not asked again.", flush=True)
+
+
+def _told_as_under_way(runs: list[str]) -> int:
+    for run in runs:
+        print(f"qbo-backfill: {run}; `qbo-backfill status` shows it", file=sys.stderr, flush=True)
+    return IncompleteError.exit_code if runs else 0
+
+
+def _which(left: dict[str, Any]) -> str:
+    window = Window(left["range_start"], left["range_end"])
+    return f"run {left['run_id']}: {left['entity']} by {left['filter_field']} in {window}"
 
 
 def _request(left: dict[str, Any]) -> BackfillRequest:

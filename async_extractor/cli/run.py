@@ -197,7 +197,7 @@ async def _run(
 async def until_signalled(stoppable: Backfill | Verification, work: Callable[[], Awaitable[T]]) -> T:
     """What the work in the opened run comes to. SIGTERM and Ctrl-C stop it.
 
-    A Postgres that hangs or is away can't be told of that: then it is left, and the next command closes the run.
+    What hasn't ended after STOP_SECONDS is left: a Postgres that hangs can't be told. The next command closes the run.
     """
     if _signalled:
         raise IncompleteError(f"{_signalled[0]} before it began; run the same again")
@@ -219,8 +219,10 @@ async def until_signalled(stoppable: Backfill | Verification, work: Callable[[],
     except asyncio.CancelledError:
         if not told:
             raise
-        why = "Postgres did not answer, so that the next command closes the run"
-        raise IncompleteError(f"{told[0]}; {why}") from None
+        why = (
+            f"what was under way did not end within {STOP_SECONDS:.0f} s (does Postgres answer?) and was left as it was"
+        )
+        raise IncompleteError(f"{told[0]}; {why}; run the same again") from None
     finally:
         _under_way.discard(stop)
 
@@ -236,12 +238,18 @@ def _stop_all(reason: str) -> None:
         stop(reason)
 
 
+def _status_of(error: BackfillError) -> str:
+    if isinstance(error, NotOfferedError):
+        return "not offered"
+    return "incomplete" if isinstance(error, IncompleteError) else "failed"
+
+
 def _refused(entity: str, error: BackfillError) -> dict[str, Any]:
     """The JSON object of a run that could not begin, or had to end at once."""
     return {
         "run_id": None,
         "entity": entity,
-        "status": "not offered" if isinstance(error, NotOfferedError) else "failed",
+        "status": _status_of(error),
         "error": str(error),
         "exit_code": error.exit_code,
     }

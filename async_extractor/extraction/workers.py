@@ -220,10 +220,13 @@ async def _one_ahead(pages: AsyncIterator[Page], worker_time: WorkerTime) -> Asy
         yield ahead()
     finally:
         upcoming.cancel()
-        await asyncio.gather(upcoming, return_exceptions=True)
-        close = getattr(pages, "aclose", None)
-        if close is not None:
-            await close()
+        try:
+            await asyncio.gather(upcoming, return_exceptions=True)
+        finally:
+            close = getattr(pages, "aclose", None)
+            # Told to end once more meanwhile, the reader may still be at it; the event loop closes it then.
+            if close is not None and upcoming.done():
+                await close()
 
 
 async def _next(pages: AsyncIterator[Page]) -> Page | None:

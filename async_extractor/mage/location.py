@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, unquote
 
 from async_extractor.errors import ConfigurationError
 from async_extractor.mage.database import MageDatabase
+from async_extractor.paths import from_home
 
 _DEFAULT_DATA_DIR = "~/.mage_data"
 _PROJECT = "mage_project"
@@ -74,7 +75,7 @@ def _project(environ: Mapping[str, str]) -> Path:
 
 def _secrets_dir(environ: Mapping[str, str]) -> Path:
     folder = Path(environ.get("MAGE_DATA_DIR") or _DEFAULT_DATA_DIR) / "secrets"
-    return (folder if folder.exists() else folder.expanduser()).absolute()
+    return (folder if folder.exists() else from_home(folder)).absolute()
 
 
 def _database(environ: Mapping[str, str], project: Path) -> MageDatabase:
@@ -109,7 +110,7 @@ def _variables_dir(environ: Mapping[str, str], project: Path) -> Path:
         folder = (named.group(1).strip() if named else "") or _DEFAULT_DATA_DIR
         if "{{" in folder:
             raise ConfigurationError(f"variables_dir in {metadata} is a template: set MAGE_DATA_DIR instead.")
-        folder = str(Path(folder).expanduser())
+        folder = str(from_home(folder))
     # Mage puts a relative folder inside the project, without the project's name.
     return Path(folder) / project.name if Path(folder).is_absolute() else project / folder
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def install(project: Path, wanted: dict[str, str], *, dry_run: bool = False) -> 
     changes: list[Change] = []
     for path, text in wanted.items():
         there = project / path
-        before = there.read_text(encoding="utf-8") if there.exists() else None
+        before = _read(there)
         if before is None:
             fate: Fate = "new"
         elif before == text:
@@ -90,29 +91,42 @@ def uninstall(project: Path, *, dry_run: bool = False) -> list[Change]:
     changes: list[Change] = []
     for path, mark in known.items():
         there = project / path
-        if not there.exists():
+        text = _read(there)
+        if text is None:
             continue
-        ours = _hash(there.read_text(encoding="utf-8")) == mark
+        ours = _hash(text) == mark
         changes.append(Change(path, "removed" if ours else "kept: changed there"))
         if ours and not dry_run:
-            there.unlink()
+            _remove(there)
             if there.parent.parent.name == "pipelines" and not any(there.parent.iterdir()):
                 there.parent.rmdir()
     if not dry_run:
-        (project / MANIFEST).unlink(missing_ok=True)
+        _remove(project / MANIFEST)
     return changes
 
 
 def _manifest(project: Path) -> dict[str, str]:
-    if not (project / "metadata.yaml").is_file():
+    if not os.path.isfile(project / "metadata.yaml"):  # noqa: PTH113 - which refuses no path, however long
         raise RequestError(f"PATH: {project} is not a Mage project: it has no metadata.yaml; `mage init` makes one")
     try:
-        known: dict[str, str] = json.loads((project / MANIFEST).read_text(encoding="utf-8"))
+        known = json.loads((project / MANIFEST).read_text(encoding="utf-8"))
+        if not isinstance(known, dict) or not all(isinstance(mark, str) for mark in known.values()):
+            raise ValueError
     except FileNotFoundError:
         return {}
     except (OSError, ValueError):
         raise ConfigurationError(f"{project / MANIFEST} can't be read: delete it, and nothing is overwritten") from None
     return known
+
+
+def _read(path: Path) -> str | None:
+    """The file's text, with what isn't UTF-8 made readable; None where nothing is. A folder there is an error."""
+    try:
+        return path.read_bytes().decode(errors="replace").replace("\r\n", "\n")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be read ({error.strerror})") from None
 
 
 def _write(path: Path, text: str) -> None:
@@ -121,6 +135,13 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path} can't be written ({error.strerror})") from None
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be removed ({error.strerror})") from None
 
 
 def _hash(text: str) -> str:

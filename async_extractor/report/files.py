@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from async_extractor.events import Events
+from async_extractor.paths import from_home
 from async_extractor.report.compose import compose
 from async_extractor.report.document import Report
 from async_extractor.report.figures import RunFigures, gather
@@ -20,8 +21,8 @@ def reports_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """`QBO_BACKFILL_REPORTS`, else `reports` in MAGE_DATA_DIR, else in Mage's own default, `~/.mage_data`."""
     chosen = environ.get("QBO_BACKFILL_REPORTS")
     if chosen:
-        return Path(chosen).expanduser()
-    return Path(environ.get("MAGE_DATA_DIR") or "~/.mage_data").expanduser() / "reports"
+        return from_home(chosen)
+    return from_home(environ.get("MAGE_DATA_DIR") or "~/.mage_data") / "reports"
 
 
 def write_report(figures: RunFigures, lang: str, folder: Path) -> tuple[Path, Path]:

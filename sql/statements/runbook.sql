@@ -1,5 +1,5 @@
 -- name: unfinished_runs
--- The newest run of each series and range, where it has ended otherwise than done: that range is not complete.
+-- The newest run of each series and range, or of run $2's, where it isn't done: that range is not complete.
 SELECT * FROM (
     SELECT DISTINCT ON (r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end)
            r.run_id, r.entity, r.filter_field, r.mode, r.range_start, r.range_end, r.chunk, r.concurrency, r.status, r.error,
@@ -9,8 +9,11 @@ SELECT * FROM (
              WHERE x.run_id = r.run_id AND c.status NOT IN ('done', 'superseded')) AS left
       FROM ops.runs r
      WHERE r.realm_id = $1 AND r.mode <> 'verify'
+       AND ($2::bigint IS NULL OR (r.entity, r.filter_field, r.range_start, r.range_end) =
+            (SELECT asked.entity, asked.filter_field, asked.range_start, asked.range_end FROM ops.runs asked
+              WHERE asked.run_id = $2 AND asked.realm_id = $1))
      ORDER BY r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end, r.run_id DESC) AS newest
- WHERE ended AND status <> 'done' AND ($2::bigint IS NULL OR run_id = $2)
+ WHERE status <> 'done'
  ORDER BY run_id;
 
 -- name: chunks_at

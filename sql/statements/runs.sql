@@ -46,7 +46,7 @@ UPDATE ops.runs
  WHERE run_id = $1;
 
 -- name: finish_run
-UPDATE ops.runs SET status = $2, error = $3, finished_at = clock_timestamp() WHERE run_id = $1;
+UPDATE ops.runs SET status = $2, error = $3, finished_at = clock_timestamp() WHERE run_id = $1 AND finished_at IS NULL;
 
 -- name: claim_schema
 -- Says which company fills a raw schema; the first run decides. A company fills one schema, a schema has one company.

@@ -83,6 +83,50 @@ def test_resume_goes_on_after_one_that_is_left_again(command_line: CommandLine, 
     assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(0,)]
 
 
+def test_resume_beside_a_run_that_is_under_way_is_not_done(command_line: CommandLine, database: Any) -> None:
+    with run_in_thread(SimulatorConfig(invoices=60, customers=5, items=5, years=1, latency_ms=3000)) as slow:
+        store(command_line, slow, database)
+        process = command_line.start("run", "invoices", *RANGE)
+        assert process.stderr is not None
+        assert any("chunks to read" in line for line in process.stderr)
+        beside = command_line.run("resume", "--json")
+        assert (beside.code, beside.stdout) == (3, "")
+        assert re.search(r"run 1: invoices by last_updated .* is under way", beside.stderr)
+        process.kill()
+        process.communicate()
+
+
+def test_resume_of_a_run_that_another_followed_goes_on_with_the_newest(command: CommandLine, database: Any) -> None:
+    for _ in range(2):
+        assert run(command, "--chunk", "P1M", "--mode", "reprocess").code == 0
+    execute(database, "UPDATE ops.runs SET status = 'incomplete', error = '5 of 14 chunks are not done; run again'")
+    would = command.run("resume", "1", "--dry-run")
+    assert (would.code, would.stdout[:18]) == (0, "Would resume run 2")
+
+
+def test_a_run_whose_plan_could_not_be_told_is_closed(command_line: CommandLine, company: Any, database: Any) -> None:
+    """What goes wrong between two stages closes the run, too."""
+    store(command_line, company, database)
+    assert run(command_line).code == 0
+    execute(database, "CREATE FUNCTION ops.refused() RETURNS trigger LANGUAGE plpgsql AS "
+                      "$$BEGIN RAISE 'not allowed' USING ERRCODE = '42501'; END$$")  # fmt: skip
+    execute(
+        database, "CREATE TRIGGER refused BEFORE UPDATE OF requests_sent ON ops.runs EXECUTE FUNCTION ops.refused()"
+    )
+    assert run(command_line, "--mode", "reprocess").code == 4
+    assert execute(database, "SELECT status FROM ops.runs ORDER BY run_id") == [("done",), ("failed",)]
+    execute(database, "DROP TRIGGER refused ON ops.runs")
+    assert command_line.run("resume", "--json", "--no-limits").result["status"] == "done"
+
+
+def test_a_full_disk_for_the_log_ends_no_run(command: CommandLine, database: Any) -> None:
+    """`--events` can't be written: the run is done, and the exit code says that the file is incomplete."""
+    ended = run(command, "--events", "/dev/full")
+    assert (ended.code, ended.result["status"]) == (4, "done")
+    assert "events can't be written (No space left on device): it is incomplete" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_resume_of_a_run_that_never_was_is_one_line(command: CommandLine) -> None:
     ended = command.run("resume", "77")
     assert (ended.code, ended.stdout) == (2, "")

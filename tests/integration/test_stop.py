@@ -78,3 +78,24 @@ async def test_stop(database: Any, work: Any, mode: str, lock: str) -> None:
         run = (Verification if work is verify else Backfill)(request, secrets, limits=False)
         values = [secrets.values["QBO_REALM_ID"]] if lock == PLANNING else []
         assert "stopped by SIGTERM" in await stopped(run, work, database, lock, *values)
+
+
+@pytest.mark.parametrize("work", [plan, extract, verify])
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), KeyError("a mistake")], ids=["cancelled", "mistake"])
+async def test_left_by_an_error(database: Any, work: Any, error: BaseException) -> None:
+    """Whatever a run is left by, between two stages too, closes it: no later command waits for it."""
+    async with Simulator(SimulatorConfig(items=40, years=1, limits=False)) as simulator:
+        secrets = secrets_for(simulator, database)
+        request = BackfillRequest.parse("items", *EVERYTHING)
+
+        async def leave() -> None:
+            async with (Verification if work is verify else Backfill)(request, secrets, limits=False) as run:
+                await work(run)
+                raise error
+
+        with pytest.raises(type(error)):
+            await leave()
+        connection = await asyncpg.connect(database.dsn)
+        runs = await connection.fetch("SELECT status FROM ops.runs WHERE finished_at IS NOT NULL")
+        await connection.close()
+        assert [run["status"] for run in runs] == ["incomplete"]

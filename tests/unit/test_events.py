@@ -62,3 +62,18 @@ def test_a_logger_of_ones_own_is_used(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="mage.block"):
         LogListener(logging.getLogger("mage.block"))(Event("planned", "plan", "info", "run 1"))
     assert [(record.name, record.getMessage()) for record in caplog.records] == [("mage.block", "plan: run 1")]
+
+
+def test_a_listener_that_fails_is_told_no_more_and_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[Event] = []
+    calls: list[Event] = []
+
+    def full(event: Event) -> None:
+        calls.append(event)
+        raise OSError(28, "No space left on device")
+
+    events = Events([full, told.append])
+    events.emit("chunk_done", "load", "chunk 7 done")
+    events.emit("chunk_done", "load", "chunk 8 done")
+    assert (len(calls), len(told)) == (1, 2)
+    assert "a listener failed" in caplog.text

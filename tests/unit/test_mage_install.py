@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from async_extractor.errors import RequestError
+from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.mage import project
 
 
@@ -43,3 +43,27 @@ def test_what_somebody_changed_is_kept_and_the_rest_upgraded_or_removed(theirs: 
 def test_a_folder_that_is_no_mage_project_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="is not a Mage project"):
         project.install(tmp_path, {})
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '"x"', '{"a": 1}', "{", ""])
+def test_a_list_of_files_that_is_not_ours_is_one_line(theirs: Path, text: str) -> None:
+    (theirs / project.MANIFEST).write_text(text)
+    for work in (lambda: project.install(theirs, project.files()), lambda: project.uninstall(theirs)):
+        with pytest.raises(ConfigurationError, match="can't be read: delete it"):
+            work()
+    assert not (theirs / "custom").exists()
+
+
+def test_a_file_of_other_bytes_is_kept_and_a_folder_in_its_place_told(theirs: Path) -> None:
+    project.install(theirs, {"custom/qb_plan.py": "1"})
+    (theirs / "custom" / "qb_plan.py").write_bytes(b"\xff\xfe")
+    assert [change.fate for change in project.install(theirs, {"custom/qb_plan.py": "1"})] == ["kept: changed there"]
+    assert [change.fate for change in project.uninstall(theirs)] == ["kept: changed there"]
+    (theirs / "custom" / "qb_extract.py").mkdir()
+    with pytest.raises(ConfigurationError, match=r"qb_extract\.py can't be read"):
+        project.install(theirs, {"custom/qb_extract.py": "1"})
+
+
+def test_a_path_that_is_too_long_is_no_mage_project() -> None:
+    with pytest.raises(RequestError, match="is not a Mage project"):
+        project.install(Path("a" * 5_000), {})
