@@ -432,19 +432,20 @@ class Reconciliation:
         return LookedUp(records, frozenset(unserved), frozenset(inside))
 
     async def _read_all(self, ids: AbstractSet[str]) -> tuple[dict[str, Any], set[str]]:
-        """The records with these Ids, which can't be asked for by them, by reading all; and the Ids that may be among
-        those that nobody can read."""
+        """The records with these Ids, which can't be asked for by them, by reading all; and the Ids of those that nobody
+        can read, which may be any where one of these has none that can be told."""
         records: dict[str, Any] = {}
-        unread = 0
+        unread = set[str | None]()
         if ids:
             reader = WindowReader(self._client, self._request.entity, self._events)
             try:
                 async for page in reader.pages(LAST_UPDATED, BEGINNING, None):
                     records.update((record.id, record) for record in page.records if record.id in ids)
-                    unread += len(page.unreadable) + len(page.poisoned)
+                    unread.update(bad.id for bad in (*page.unreadable, *page.poisoned))
             finally:
                 _charge(self._spent, reader.spent.take())
-        return records, set(ids - records.keys()) if unread else set()
+        absent = ids - records.keys()
+        return records, {i for i in absent if None in unread or i in unread}
 
 
 def _can_be_counted(record_id: str | None) -> TypeGuard[str]:

@@ -34,7 +34,9 @@ RANGE = ("2024-12-01", "2026-01-31")
 DAY = "2025-06-01T10:00:00-07:00"
 
 
-def item(number: int, updated: str = DAY, version: str = "0", created: str = DAY, more: str = "") -> dict[str, str]:
+def item(
+    number: int | str, updated: str = DAY, version: str = "0", created: str = DAY, more: str = ""
+) -> dict[str, str]:
     """A record to be planted."""
     times = f'"MetaData":{{"CreateTime":"{created}","LastUpdatedTime":"{updated}"}}'
     return {"payload": f'{{"Id":"{number}","SyncToken":"{version}","Name":"Item {number}",{more}{times}}}'}
@@ -302,7 +304,7 @@ async def test_same_version_says_otherwise(database: Any, change: str, severity:
         assert (await run(secrets)).status == "done"
         await plant(simulator, item(1, more=later), item(2))
         deep = await verify(secrets, deep=True)
-        assert [one.id for one in deep.found.of(kind)] == ["1"]  # type: ignore[arg-type]
+        assert [one.id for one in deep.found.of(kind)] == ["1"]
         assert deep.status == ("equal" if change == "renamed" else "different")
         again = await run(secrets, mode="reprocess")
         assert again.status == "done"
@@ -611,3 +613,16 @@ async def test_merged_away_just_after_an_edit(database: Any, monkeypatch: pytest
         assert (verified.status, len(verified.found.of("surplus"))) == ("different", 1)
         assert (await run(secrets, "items", "2015-01-01", today, filter_field=field)).status == "done"
         assert await in_raw(database, "items", living=True) == await truth(simulator, "items")
+
+
+async def test_deleted_beside_one_that_cannot_be_read(database: Any) -> None:
+    """Ids that aren't digits can't be asked for: an unreadable record of another Id says nothing of them."""
+    codes = [item(name) for name in ("TAX", "NON", "CustomSalesTax")] + [item(5, more='"Description":"\\ud800",')]
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await simulate(simulator, "load", {"entity": "TaxCode", "replace": True, "records": codes})
+        assert (await run(secrets, "tax_codes")).status == "done"
+        await simulate(simulator, "load", {"entity": "TaxCode", "replace": True, "records": codes[:2] + codes[3:]})
+        assert (await run(secrets, "tax_codes")).status == "done"
+    gone = execute(database, "SELECT id FROM raw.qb_tax_codes WHERE deleted_at_utc IS NOT NULL")
+    assert gone == [("CustomSalesTax",)]
