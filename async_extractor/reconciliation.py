@@ -432,8 +432,10 @@ class Reconciliation:
         return LookedUp(records, frozenset(unserved), frozenset(inside))
 
     async def _read_all(self, ids: AbstractSet[str]) -> tuple[dict[str, Any], set[str]]:
-        """The records with these Ids, which can't be asked for by them, by reading all; and the Ids of those that nobody
-        can read, which may be any where one of these has none that can be told."""
+        """The records with these Ids, which can't be asked for by them, by reading all.
+
+        And the Ids of those that nobody can read, which may be any where one of these has none that can be told.
+        """
         records: dict[str, Any] = {}
         unread = set[str | None]()
         if ids:
@@ -441,7 +443,8 @@ class Reconciliation:
             try:
                 async for page in reader.pages(LAST_UPDATED, BEGINNING, None):
                     records.update((record.id, record) for record in page.records if record.id in ids)
-                    unread.update(bad.id for bad in (*page.unreadable, *page.poisoned))
+                    unread.update(bad.id for bad in page.unreadable)
+                    unread.update(bad.id for bad in page.poisoned)
             finally:
                 _charge(self._spent, reader.spent.take())
         absent = ids - records.keys()

@@ -29,8 +29,13 @@ class Coverage:
     overlaps: Sequence[Window]
 
 
-async def coverage(connection: Connection, realm_id: str, entity: str, filter_field: str, window: Window) -> Coverage:
-    """The ledger over a range. What lies in the future can't be covered yet."""
+async def coverage(
+    connection: Connection, realm_id: str, entity: str, filter_field: str, window: Window, as_of: datetime | None = None
+) -> Coverage:
+    """The ledger over a range. What lies in the future can't be covered yet.
+
+    `as_of` is when a verification began, which itself reads what no run has.
+    """
     series = (realm_id, entity, filter_field, window.start, window.end)
     hollow = [
         HollowChunk(row["chunk_id"], Window(row["window_start"], row["window_end"]))
@@ -42,7 +47,7 @@ async def coverage(connection: Connection, realm_id: str, entity: str, filter_fi
     end = window.end
     if filter_field != "txn_date":
         # A run's windows end some minutes before its own beginning; later moments are the next run's.
-        end = min(end, (newest or datetime.now(UTC)) - SETTLING)
+        end = min(end, (newest or as_of or datetime.now(UTC)) - SETTLING)
     holes = gaps(Window(window.start, end), windows) if window.start < end else []
     return Coverage(hollow, holes, sum(row["status"] != "done" for row in rows), _overlaps(windows))
 

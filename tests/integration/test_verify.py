@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import asyncpg
@@ -345,3 +346,15 @@ async def test_rows_lost_outside_the_range_are_told_with_the_range_to_look_at(da
     volume = check(result, "volume")
     assert (volume.severity, "not of this range" in volume.message) == ("warning", True)
     assert volume.advice == "qbo-backfill verify invoices --fecha-inicio 2024-12-01 --fecha-fin 2026-01-31 --repair"
+
+
+async def test_what_no_run_has_read_is_repaired_whole(database: Any) -> None:
+    """Up to today: the moments since the repair began are no hole that it leaves."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    async with Simulator(SimulatorConfig(invoices=30, customers=10, items=10, years=1, limits=False)) as simulator:
+        secrets = secrets_for(simulator, database)
+        request = BackfillRequest.parse("items", "2015-01-01", today)
+        async with Verification(request, secrets, limits=False) as verification:
+            assert (await verification.verify(repair=True)).status == "repaired"
+        async with Verification(request, secrets, limits=False) as verification:
+            assert (await verification.verify()).status == "equal"
