@@ -34,7 +34,7 @@ async def coverage(
 ) -> Coverage:
     """The ledger over a range. What lies in the future can't be covered yet.
 
-    `as_of` is when a verification began, which itself reads what no run has.
+    `as_of` is a verification's, for where no run has read anything yet.
     """
     series = (realm_id, entity, filter_field, window.start, window.end)
     hollow = [
