@@ -134,9 +134,7 @@ class Verification:
         table = {"table": entity.table, "raw_schema": self.settings.raw_schema}
         keys = findings.table_keys(dict(await connection.fetchrow(statement("check_table_keys", **table))))
         verified = reconciliation.verified(as_of) or request.window
-        # A repair's plan moves it: its windows end by the clock that it was planned by.
-        own = (await run.ledger.run(run_id))["as_of"]
-        covered = await coverage(connection, self.settings.realm_id, entity.name, field_name, verified, own)
+        covered = await coverage(connection, self.settings.realm_id, entity.name, field_name, verified)
         seals = Seals(connection, entity, self.settings.raw_schema)
         sealed = await seals.any()
         broken = [seal for seal in await seals.broken() if _concerns(seal, verified, field_name)] if sealed else []

@@ -29,13 +29,8 @@ class Coverage:
     overlaps: Sequence[Window]
 
 
-async def coverage(
-    connection: Connection, realm_id: str, entity: str, filter_field: str, window: Window, as_of: datetime | None = None
-) -> Coverage:
-    """The ledger over a range. What lies in the future can't be covered yet.
-
-    `as_of` is a verification's, for where no run has read anything yet.
-    """
+async def coverage(connection: Connection, realm_id: str, entity: str, filter_field: str, window: Window) -> Coverage:
+    """The ledger over a range. What lies in the future can't be covered yet."""
     series = (realm_id, entity, filter_field, window.start, window.end)
     hollow = [
         HollowChunk(row["chunk_id"], Window(row["window_start"], row["window_end"]))
@@ -46,8 +41,10 @@ async def coverage(
     newest = await connection.fetchval(statement("read_until"), realm_id, entity, filter_field, None)
     end = window.end
     if filter_field != "txn_date":
-        # A run's windows end some minutes before its own beginning; later moments are the next run's.
-        end = min(end, (newest or as_of or datetime.now(UTC)) - SETTLING)
+        # A run's windows end some minutes before its own beginning; later moments are the next run's. Where
+        # only repairs have read, up to theirs.
+        read = newest - SETTLING if newest else max((w.end for w in windows), default=datetime.now(UTC) - SETTLING)
+        end = min(end, read)
     holes = gaps(Window(window.start, end), windows) if window.start < end else []
     return Coverage(hollow, holes, sum(row["status"] != "done" for row in rows), _overlaps(windows))
 
