@@ -250,9 +250,7 @@ HELD_PART = """CREATE FUNCTION ops.stand_still() RETURNS trigger LANGUAGE plpgsq
 CREATE TRIGGER stand_still BEFORE INSERT ON ops.attempts FOR EACH ROW EXECUTE FUNCTION ops.stand_still()"""
 
 
-async def test_killed_while_the_far_part_of_a_window_goes_over_nothing_has_changed(
-    command_line: CommandLine, database: Any
-) -> None:
+async def test_killed_while_the_far_part_of_a_window_goes_over(command_line: CommandLine, database: Any) -> None:
     async with Simulator(SHARED) as simulator:
         store(command_line, simulator, database)
         await backfill(secrets_for(simulator, database), "items")
@@ -260,8 +258,9 @@ async def test_killed_while_the_far_part_of_a_window_goes_over_nothing_has_chang
         await connection.execute(HELD_PART)
         async with held(database, "SELECT pg_advisory_xact_lock(4711)"):
             await killed_in(command_line, database, "%ops.take_over%")
-        windows = "SELECT count(*) FROM ops.chunks WHERE entity = 'invoices' AND kind = 'window'"
-        assert await connection.fetchval(windows) == 1
+            windows = "SELECT count(*) FROM ops.chunks WHERE entity = 'invoices' AND kind = 'window'"
+            assert await connection.fetchval(windows) == 1
+        # The server notices only now that nobody is there any more, and may end what it was at: both are well.
         await connection.execute("DROP TRIGGER stand_still ON ops.attempts; DROP FUNCTION ops.stand_still")
         await connection.close()
         await finishes_equal(command_line, database, simulator)
