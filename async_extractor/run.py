@@ -104,7 +104,7 @@ class Run:
             await self._closing.aclose()
             raise
         self.session, self.ledger, self.client = parts.session, parts.ledger, parts.client
-        self.planner = Planner(parts, settings, request, self.series, self.spent)
+        self.planner = Planner(parts, settings, request, self.series, self.spent, self._workers)
         self.reconciliation = Reconciliation(
             self.session, self.client, settings, request, self.planner.counting, self.events, self.spent
         )
@@ -163,6 +163,7 @@ class Run:
             self._new_session,
             self.events,
             self.stopping,
+            self.spent,
         )
         async with self.closed_on_error(run_id):
             counts = await self.ledger.chunk_counts(run_id)

@@ -102,8 +102,8 @@ COMMENT ON COLUMN ops.chunks.window_start  IS 'Start of the window (UTC, inclusi
 COMMENT ON COLUMN ops.chunks.window_end    IS 'End of the window (UTC, exclusive); a catch-up chunk gets it when it is done.';
 COMMENT ON COLUMN ops.chunks.range_start   IS 'Start of the range that the chunk was planned for.';
 COMMENT ON COLUMN ops.chunks.range_end     IS 'End of the range that the chunk was planned for.';
-COMMENT ON COLUMN ops.chunks.status        IS 'planned, running, done, failed, or superseded by a reprocess that cut the range anew.';
-COMMENT ON COLUMN ops.chunks.expected_rows IS 'COUNT(*) of the window as Intuit gave it when it was planned; null where it was not asked.';
+COMMENT ON COLUMN ops.chunks.status        IS 'planned, running, done, failed, or superseded: by a plan that cut the range anew, or where another worker took over the far part of its window.';
+COMMENT ON COLUMN ops.chunks.expected_rows IS 'Rows of the window by Intuit''s COUNT(*) when it was planned, and by their places where its far part was taken over; null where it was not asked.';
 COMMENT ON COLUMN ops.chunks.attempt       IS 'How often the chunk was begun; a worker with an older number has lost it and writes nothing.';
 COMMENT ON COLUMN ops.chunks.as_of         IS 'QuickBooks'' clock when the chunk was planned: since then, edits and deletions of its records are owed, until the next two say otherwise.';
 COMMENT ON COLUMN ops.chunks.edits_known_until     IS 'Edits of the window''s records up to this moment of QuickBooks'' clock are in raw; null until a catch-up has followed its reading.';
@@ -214,6 +214,49 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION ops.claim_chunk(bigint) IS 'Begins the next free chunk of a run and holds it by a session advisory lock; no row when none is free.';
+
+-- An idle worker takes over the far part of a window that is being read: in one transaction the holder's chunk ends at
+-- the cut, and what is beyond is a chunk of this session's, of each run that has the holder's. Whatever the holder still
+-- reads beyond the cut, the window that it marks done ends there. The part is owed what the whole was: as_of and the
+-- moments that edits and deletions are known until are the whole's. A kill leaves two chunks to be begun again.
+-- The whole stays in the ledger as superseded, since rows that were read by then say that it was their window.
+-- No row where the holder has ended or is another by now, or where somebody plans, who may have read the chunk as it was.
+CREATE FUNCTION ops.take_over(holder bigint, holder_attempt integer, cut timestamptz, rows_before bigint,
+                              this_run bigint, asked_for interval) RETURNS SETOF ops.chunks
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    whole ops.chunks;
+    taken ops.chunks;
+BEGIN
+    SELECT * INTO whole FROM ops.chunks c
+     WHERE c.chunk_id = holder AND c.attempt = holder_attempt AND c.kind = 'window' AND c.status = 'running'
+       AND c.window_start < cut AND cut < c.window_end
+       FOR NO KEY UPDATE;
+    IF NOT FOUND
+       OR NOT pg_try_advisory_xact_lock_shared(hashtext('ops.planning'), hashtext(whole.realm_id || '/' || whole.entity))
+    THEN
+        RETURN;
+    END IF;
+    UPDATE ops.chunks SET window_end = cut, expected_rows = greatest(rows_before, 0) WHERE chunk_id = holder;
+    INSERT INTO ops.chunks (realm_id, entity, filter_field, kind, window_start, window_end, range_start, range_end, status,
+                            expected_rows, as_of, edits_known_until, deletions_known_until, planned_at)
+    VALUES (whole.realm_id, whole.entity, whole.filter_field, 'window', whole.window_start, whole.window_end,
+            whole.range_start, whole.range_end, 'superseded', whole.expected_rows, whole.as_of,
+            whole.edits_known_until, whole.deletions_known_until, whole.planned_at);
+    INSERT INTO ops.chunks (realm_id, entity, filter_field, kind, window_start, window_end, range_start, range_end, status,
+                            attempt, expected_rows, as_of, edits_known_until, deletions_known_until, planned_at)
+    VALUES (whole.realm_id, whole.entity, whole.filter_field, 'window', cut, whole.window_end,
+            whole.range_start, whole.range_end, 'running', 1, greatest(whole.expected_rows - rows_before, 0), whole.as_of,
+            whole.edits_known_until, whole.deletions_known_until, whole.planned_at)
+    RETURNING * INTO taken;
+    PERFORM pg_advisory_lock(hashtext('ops.chunks'), taken.chunk_id::int);
+    INSERT INTO ops.run_chunks (run_id, chunk_id)
+    SELECT x.run_id, taken.chunk_id FROM ops.run_chunks x WHERE x.chunk_id = holder;
+    INSERT INTO ops.attempts (chunk_id, attempt, run_id, started_at)
+    VALUES (taken.chunk_id, 1, this_run, clock_timestamp() - asked_for);
+    RETURN NEXT taken;
+END $$;
+COMMENT ON FUNCTION ops.take_over(bigint, integer, timestamptz, bigint, bigint, interval) IS 'Ends a window that is being read at a cut, and begins what is beyond as a chunk of this session; no row where that can''t be.';
 
 -- Records that raw can't hold. Whole, as the bytes that Intuit sent.
 CREATE TABLE ops.quarantine (

@@ -111,7 +111,7 @@ SELECT r.run_id, r.realm_id, o.raw_schema, o.environment, r.entity, r.filter_fie
        coalesce(a.split_seconds, 0) AS split_seconds, coalesce(a.copy_seconds, 0) AS copy_seconds,
        coalesce(a.merge_seconds, 0) AS merge_seconds, coalesce(a.overlapped_seconds, 0) AS overlapped_seconds,
        coalesce(a.seconds, 0) AS worker_seconds, coalesce(a.extract_seconds, 0) AS extract_seconds,
-       v.worst AS worst_check, r.error, r.settings
+       coalesce(a.seconds / nullif(a.extract_seconds * r.concurrency, 0), 0) AS busy, v.worst AS worst_check, r.error, r.settings
   FROM ops.runs r
   LEFT JOIN LATERAL (
         SELECT raw_schema, environment FROM ops.company
@@ -142,6 +142,7 @@ COMMENT ON COLUMN ops.run_metrics.requests         IS 'All requests of the run, 
 COMMENT ON COLUMN ops.run_metrics.chunk_requests   IS 'Those of its requests that read chunks; the others counted, asked for deletions or checked.';
 COMMENT ON COLUMN ops.run_metrics.worker_seconds   IS 'The time of all attempts together; of several workers it is more than the wall time in seconds.';
 COMMENT ON COLUMN ops.run_metrics.extract_seconds  IS 'From the first chunk begun to the last one ended.';
+COMMENT ON COLUMN ops.run_metrics.busy             IS 'How busy the workers were: worker_seconds of extract_seconds times concurrency, 1 when each had a chunk from the first to the last moment; more where several processes worked on the run.';
 COMMENT ON COLUMN ops.run_metrics.worst_check      IS 'ok, notice, warning or error: the gravest of the run''s checks as they stand last; null before any.';
 
 CREATE VIEW ops.latest_validations AS

@@ -103,7 +103,18 @@ def _line(cell: Cell) -> str:
 
 def _table(cells: Sequence[Cell]) -> Table:
     table = Table(title="Seconds from wait to other are a chunk's, on average")
-    for name in ("concurrency", "chunk", "rows/s", "requests/s", "p50 ms", "p95 ms", "requests", "429", "chunks"):
+    for name in (
+        "concurrency",
+        "chunk",
+        "rows/s",
+        "requests/s",
+        "p50 ms",
+        "p95 ms",
+        "requests",
+        "429",
+        "chunks",
+        "busy",
+    ):
         table.add_column(name, justify="left" if name == "chunk" else "right", no_wrap=True)
     for name in ("wait", "fetch", "split", "copy", "merge", "other"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -118,6 +129,7 @@ def _table(cells: Sequence[Cell]) -> Table:
             str(cell.requests),
             str(cell.throttled),
             str(cell.chunks),
+            f"{cell.busy:.0%}",
             *(f"{getattr(cell, name):.2f}" for name in ("wait", "fetch", "split", "copy", "merge", "other")),
         )
     return table

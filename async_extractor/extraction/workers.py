@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from async_extractor.entities import Entity
 from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
+from async_extractor.extraction.sharing import Share, Shares
 from async_extractor.extraction.timing import WorkerTime
-from async_extractor.qbo.client import QueryClient, request_json, unless_stopped
+from async_extractor.qbo.client import QueryClient, Spent, request_json, unless_stopped
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, StoppedFault, UnavailableFault
-from async_extractor.qbo.paging.reader import WindowReader
+from async_extractor.qbo.paging.date_range import value_of
+from async_extractor.qbo.paging.reader import Begun, WindowReader
 from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.paging.source import Page
 from async_extractor.qbo.query import DATE_FIELDS, LAST_UPDATED
@@ -28,6 +32,16 @@ MOST_FAILURES_IN_A_ROW = 10
 LOADING_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A chunk to read: by whom, its part in the sharing of windows, and its first page where that has come already."""
+
+    chunk: Chunk
+    reader: WindowReader
+    share: Share | None = None
+    begun: Begun | None = None
+
+
 class Extraction:
     """Runs `concurrency` workers over the chunks of one run."""
 
@@ -39,14 +53,18 @@ class Extraction:
         new_session: Callable[[], WorkerSession],
         events: Events,
         stop: asyncio.Event,
+        spent: Spent | None = None,
     ) -> None:
+        """`spent` takes what was asked for no chunk: pages of parts that were not taken over in the end."""
         self._client = client
         self._entity = entity
         self._filter_field = filter_field
         self._new_session = new_session
         self._events = events
         self._stop = stop
+        self._spent = spent or Spent()
         self._page_size = PageSize()
+        self._shares = Shares(1)
         self._held: set[int] = set()
         self._failures_in_a_row = 0
         self._retired: list[NoConnectionLeft] = []
@@ -56,6 +74,7 @@ class Extraction:
 
         Raises what ends the run: QboFault for authorization or a lasting outage, or what the warehouse raises.
         """
+        self._shares = Shares(concurrency)
         workers = [asyncio.ensure_future(self._work(run_id)) for _ in range(concurrency)]
         try:
             done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
@@ -79,9 +98,9 @@ class Extraction:
         session = self._new_session()
         try:
             while not self._stop.is_set():
-                chunk = await session.claim(run_id)
-                if chunk is not None:
-                    await self._do(session, chunk)
+                work = await self._claim(session, run_id) or await self._take_over(session, run_id)
+                if work is not None:
+                    await self._do(session, work)
                 elif not await unless_stopped(self._stop, session.wait_for_others(run_id, sorted(self._held))):
                     return
         except StoppedFault:
@@ -93,13 +112,49 @@ class Extraction:
         finally:
             await session.close()
 
-    async def _do(self, session: WorkerSession, chunk: Chunk) -> None:
+    async def _claim(self, session: WorkerSession, run_id: int) -> _Work | None:
+        with self._shares.claiming():
+            chunk = await session.claim(run_id)
+            return None if chunk is None else _Work(chunk, self._reader(), self._shares.begin(chunk))
+
+    async def _take_over(self, session: WorkerSession, run_id: int) -> _Work | None:
+        """The far part of a window that another worker of this process reads; None when there is none to be had."""
+        part = await self._shares.far_part(self._page_size.rows)
+        if part is None:
+            return None
+        reader, began = self._reader(), time.monotonic()
+        try:
+            begun = await reader.from_row(DATE_FIELDS[self._filter_field], part.window, part.first)
+            if begun is not None:
+                async with self._shares.cutting:
+                    holder, row = self._shares.holder(begun.start), part.first + begun.before
+                    if holder is not None and holder.chunk is not None:
+                        chunk = await session.take_over(
+                            holder.chunk, begun.start, row - holder.first, run_id, time.monotonic() - began
+                        )
+                        if chunk is not None:
+                            self._shares.take(part, holder, chunk, row)
+                            return _Work(chunk, reader, part, begun)
+        except (StoppedFault, AuthorizationFault, UnavailableFault):
+            raise
+        except QboFault:
+            pass  # whoever holds the window meets it, too
+        finally:
+            if part.chunk is None:
+                self._shares.give_back(part)
+                self._spent.add(reader.spent.take())
+        return None
+
+    def _reader(self) -> WindowReader:
+        return WindowReader(self._client, self._entity, self._events, size=self._page_size)
+
+    async def _do(self, session: WorkerSession, work: _Work) -> None:
+        chunk = work.chunk
         self._held.add(chunk.chunk_id)
-        reader = WindowReader(self._client, self._entity, self._events, size=self._page_size)
-        worker_time = WorkerTime(reader.spent)
+        worker_time = WorkerTime(work.reader.spent)
         self._events.emit("chunk_started", "extract", f"{chunk} begun", chunk_id=chunk.chunk_id, attempt=chunk.attempt)
         try:
-            await self._attempt(session, chunk, reader, worker_time)
+            await self._attempt(session, work, worker_time)
         except LostChunk:
             self._events.emit(
                 "chunk_lost",
@@ -112,13 +167,14 @@ class Extraction:
             await session.close()
         finally:
             self._held.discard(chunk.chunk_id)
+            if work.share is not None:
+                self._shares.end(work.share)
 
-    async def _attempt(
-        self, session: WorkerSession, chunk: Chunk, reader: WindowReader, worker_time: WorkerTime
-    ) -> None:
+    async def _attempt(self, session: WorkerSession, work: _Work, worker_time: WorkerTime) -> None:
         """Reads the chunk and says in the ledger how that ended; `LostChunk` when it is another worker's by then."""
+        chunk = work.chunk
         try:
-            finished = await self._read(session, chunk, reader, worker_time)
+            finished = await self._read(session, work, worker_time)
         except StoppedFault:
             await session.finish("released", worker_time.take())
             self._tell_released(chunk)
@@ -149,11 +205,11 @@ class Extraction:
     def _tell_released(self, chunk: Chunk) -> None:
         self._events.emit("chunk_released", "extract", f"{chunk} released, to be resumed", chunk_id=chunk.chunk_id)
 
-    async def _read(self, session: WorkerSession, chunk: Chunk, reader: WindowReader, worker_time: WorkerTime) -> bool:
+    async def _read(self, session: WorkerSession, work: _Work, worker_time: WorkerTime) -> bool:
         """The chunk's pages into raw. True when it is done, False when it was released on the way."""
-        rows = 0
+        chunk, rows = work.chunk, 0
         last_seen = chunk.window_start
-        async with _one_ahead(self._pages(chunk, reader), worker_time) as pages:
+        async with _one_ahead(self._pages(work), worker_time) as pages:
             async for page in pages:
                 if chunk.window_end is None:
                     last_seen = max(last_seen, _now(page))
@@ -190,7 +246,10 @@ class Extraction:
         )
         return True
 
-    def _pages(self, chunk: Chunk, reader: WindowReader) -> AsyncIterator[Page]:
+    def _pages(self, work: _Work) -> AsyncIterator[Page]:
+        chunk, reader = work.chunk, work.reader
+        if work.share is not None:
+            return self._shared_pages(work, work.share)
         if chunk.kind == "window":
             return reader.pages(DATE_FIELDS[self._filter_field], chunk.window_start, chunk.window_end)
         # Records that were in the range when the run began existed before the range's end. By TxnDate all that
@@ -198,7 +257,21 @@ class Extraction:
         # Where there is no CreateTime to ask by, younger ones come along; what isn't in the range is the next run's.
         by_creation = self._filter_field != "txn_date" and self._entity.has_create_time
         before = chunk.range_end if by_creation else None
-        return reader.pages(LAST_UPDATED, chunk.window_start, None, created_before=before)
+        return reader.pages(LAST_UPDATED, chunk.window_start, None, created_before=before, count_along=True)
+
+    async def _shared_pages(self, work: _Work, share: Share) -> AsyncIterator[Page]:
+        """The pages of a window whose far end may go to another worker at any moment, without what is the other's."""
+        chunk, field = work.chunk, DATE_FIELDS[self._filter_field]
+        start, end = chunk.window_start, chunk.window_end
+        pages = work.reader.pages(field, start, end, begun=work.begun, until=lambda: self._shares.until(share))
+        async for page in pages:
+            if not work.reader.order_honoured:
+                self._shares.order_is_ignored()
+            values = [value_of(record, field) or start for record in page.records]
+            share.read += sum(value >= start for value in values) + len(page.unreadable)
+            until = await self._shares.until(share)
+            ours = [r for r, value in zip(page.records, values, strict=True) if start <= value < until]
+            yield page if len(ours) == len(page.records) else replace(page, records=ours)
 
 
 @contextlib.asynccontextmanager

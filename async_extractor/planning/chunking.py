@@ -1,5 +1,6 @@
 """Cutting a range into chunks. `auto` asks QuickBooks how many rows there are, since every request is metered:
-ten years by the day are 3,650 requests for an entity, most of them for nothing."""
+ten years by the day are 3,650 requests for an entity, most of them for nothing. Workers of one process share a chunk
+(extraction/sharing.py), so that a plan needs no chunk for each of them."""
 
 from __future__ import annotations
 
@@ -14,14 +15,14 @@ from async_extractor.windows import Step, Window, cut, cut_evenly
 
 Count = Callable[[Window], Awaitable[int]]
 
-# Rows in a chunk that is not cut further: about 25 pages, a few seconds' work to lose by a kill.
+# Rows for each worker in a chunk that is not cut further: about 25 pages, a few seconds' work to lose by a kill.
 ROW_TARGET = 25_000
 # What COUNT(*) may add to the requests that the rows need at the least. Each chunk also ends in a page
 # that isn't full, so with 7 % here, 1,000,000 even rows take about 1,110 requests, 20,000 in three
 # days of ten years at most 27.
 COUNT_SHARE = 0.15
-# So many chunks for each worker keep all of them busy until the end.
-CHUNKS_A_WORKER = 4
+# So many chunks for each of those who can't share one keep all of them busy until the end.
+CHUNKS_EACH = 4
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,22 @@ class Piece:
 
 
 async def cut_into_pieces(
-    gaps: Sequence[Window], step: Step | None, count: Count, concurrency: int, granularity: timedelta
+    gaps: Sequence[Window],
+    step: Step | None,
+    count: Count,
+    alone: int,
+    granularity: timedelta,
+    target: int = ROW_TARGET,
 ) -> tuple[list[Piece], int]:
-    """The gaps in pieces, and COUNT(*) over all of them. At least one COUNT for each gap."""
+    """The gaps in pieces, and COUNT(*) over all of them. At least one COUNT for each gap.
+
+    Pieces are of about `target` rows, or smaller, so that `alone` who can't help each other have work to the end.
+    """
     totals = await asyncio.gather(*(count(gap) for gap in gaps))
     pieces: list[Piece] = []
     for gap, total in zip(gaps, totals, strict=True):
         if step is None:
-            pieces += await _by_count(gap, total, count, concurrency, granularity)
+            pieces += await _by_count(gap, total, count, alone, granularity, target)
         else:
             windows = cut(gap, step)
             known = total if len(windows) == 1 else 0 if total == 0 else None
@@ -48,15 +57,17 @@ async def cut_into_pieces(
     return pieces, sum(totals)
 
 
-async def _by_count(window: Window, total: int, count: Count, concurrency: int, granularity: timedelta) -> list[Piece]:
+async def _by_count(
+    window: Window, total: int, count: Count, alone: int, granularity: timedelta, target: int
+) -> list[Piece]:
     pages = math.ceil(total / MOST_ROWS)
     allowance = int(pages * COUNT_SHARE)
-    parts = max(math.ceil(total / ROW_TARGET), CHUNKS_A_WORKER * concurrency)
+    parts = max(math.ceil(total / target), CHUNKS_EACH * alone)
     pieces = await _divide(Piece(window, total), min(parts, 1 + allowance), count, granularity)
     allowance -= len(pieces) - 1
     while allowance > 0:
         largest = max(pieces, key=lambda piece: piece.rows or 0)
-        if (largest.rows or 0) <= 2 * ROW_TARGET:
+        if (largest.rows or 0) <= 2 * target:
             break
         halves = await _divide(largest, 2, count, granularity)
         if len(halves) == 1:

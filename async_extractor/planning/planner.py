@@ -16,7 +16,7 @@ import asyncpg
 from async_extractor.checks.reprocessing import hash_of
 from async_extractor.error_mapping import endings
 from async_extractor.errors import IncompleteError, NotOfferedError
-from async_extractor.planning.chunking import Piece, cut_into_pieces
+from async_extractor.planning.chunking import ROW_TARGET, Piece, cut_into_pieces
 from async_extractor.planning.estimate import CHECKING, Cost, reading
 from async_extractor.qbo.client import PLANNING, Spent
 from async_extractor.qbo.counting import Counted, count
@@ -50,8 +50,16 @@ class Planner:
     """Plans the work of one request. QuickBooks is asked for counts only, and what that costs goes to `spent`."""
 
     def __init__(
-        self, opened: Opened, settings: Settings, request: BackfillRequest, series: Series, spent: Spent
+        self,
+        opened: Opened,
+        settings: Settings,
+        request: BackfillRequest,
+        series: Series,
+        spent: Spent,
+        processes: int = 1,
     ) -> None:
+        """`processes` work on the run; within each the workers share chunks."""
+        self._processes = processes
         self._session = opened.session
         self._ledger = opened.ledger
         self._client = opened.client
@@ -237,7 +245,12 @@ class Planner:
         with endings(self._settings, planning=True):
             await self._client.authorise()
             pieces, total = await cut_into_pieces(
-                left, self._request.step, rows, self._request.concurrency, self._field.granularity
+                left,
+                self._request.step,
+                rows,
+                self._processes if self._processes > 1 else 0,
+                self._field.granularity,
+                ROW_TARGET * self._request.concurrency,
             )
             if not left:
                 total = await rows(self._request.window)

@@ -60,6 +60,11 @@ class Spent:
         self.__init__()  # type: ignore[misc]
         return taken
 
+    def add(self, more: Spent) -> None:
+        """What was spent elsewhere."""
+        for name, value in vars(more).items():
+            setattr(self, name, getattr(self, name) + value)
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -35,7 +35,8 @@ class Cell:
     """What one pair gave. Seconds are of the extraction: from the first chunk begun to the last one done.
 
     Latencies are of single answers; `wait`, `fetch`, `split`, `copy`, `merge` are a chunk's mean seconds, what its
-    worker stood still for or worked on; `other` is the rest of its time.
+    worker stood still for or worked on; `other` is the rest of its time. `busy`: the share of the extraction for which
+    a worker had a chunk.
     """
 
     concurrency: int
@@ -53,6 +54,7 @@ class Cell:
     copy: float
     merge: float
     other: float
+    busy: float
 
     @property
     def rows_per_second(self) -> float:
@@ -137,6 +139,7 @@ async def _one(request: BackfillRequest, secrets: Secrets, *, limits: bool, prof
         p50=_quantile(latencies, 0.5),
         p95=_quantile(latencies, 0.95),
         other=max(0.0, row["worker_seconds"] / chunks - sum(means.values())),
+        busy=row["busy"],
         **means,
     )
 

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -150,6 +150,22 @@ class WorkerSession:
         row = await self._session.do(lambda c: c.fetchrow(statement("claim_chunk"), run_id))
         if row is None:
             return None
+        return self._begun(row, run_id)
+
+    async def take_over(self, holder: Chunk, cut: datetime, before: int, run_id: int, seconds: float) -> Chunk | None:
+        """Begins the part from `cut` on of a window that another session of this process reads, as a chunk of its own.
+
+        `before`: how many of the window's rows lie before the cut; `seconds`: how long the part has been asked for.
+        None where the window has been read meanwhile, or somebody plans.
+        """
+        values = (holder.chunk_id, holder.attempt, cut, before, run_id, timedelta(seconds=seconds))
+        try:
+            row = await self._session.do(lambda c: c.fetchrow(statement("take_over"), *values))
+        except asyncpg.UniqueViolationError:
+            return None  # another plan has one of the two windows
+        return None if row is None else self._begun(row, run_id)
+
+    def _begun(self, row: Any, run_id: int) -> Chunk:
         names = (
             "chunk_id",
             "attempt",

@@ -107,6 +107,9 @@ INSERT INTO ops.run_chunks (run_id, chunk_id) SELECT $1, unnest($2::bigint[]) ON
 -- name: claim_chunk
 SELECT * FROM ops.claim_chunk($1);
 
+-- name: take_over
+SELECT * FROM ops.take_over($1, $2, $3, $4, $5, $6);
+
 -- name: chunk_in_other_hands
 -- A chunk of this run that another living session holds now, to wait for. One that nobody holds is an orphan, which
 -- is claimed and never waited for.

@@ -135,11 +135,11 @@ SELECT chunk_id, window_start, window_end, status, range_start, range_end
 
 -- name: page_numbers
 -- Pages of a run's windows in raw, where every record that was read was written: a page that is missing in the
--- middle brought nothing new.
+-- middle brought nothing new. Rows that were read before the window's far part was taken over say where it ended then.
 SELECT a.chunk_id, a.pages, count(DISTINCT t.page_number) AS found, max(t.page_number) AS highest
   FROM ops.attempts a JOIN ops.chunks c USING (chunk_id)
   JOIN raw.{table} t ON t.run_id = a.run_id AND t.extract_window_start_utc = c.window_start
-                    AND t.extract_window_end_utc = c.window_end
+                    AND t.extract_window_end_utc >= c.window_end
  WHERE a.run_id = $1 AND a.outcome = 'done' AND c.kind = 'window'
    AND a.rows_read = a.rows_inserted + a.rows_updated AND a.rows_read > 0
  GROUP BY a.chunk_id, a.attempt, a.pages

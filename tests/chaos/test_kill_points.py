@@ -239,3 +239,48 @@ async def test_rows_round_both_changes_of_pacific_time_fall_into_their_own_hour(
     )
     await connection.close()
     assert outside == 0
+
+
+SHARED = SimulatorConfig(seed=32, invoices=6_000, years=3, limits=False, latency_ms=150)
+HELD_PART = """CREATE FUNCTION ops.stand_still() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF EXISTS (SELECT FROM ops.chunks c WHERE c.chunk_id = NEW.chunk_id AND c.window_start > c.range_start) THEN
+        PERFORM pg_advisory_xact_lock(4711);
+    END IF;
+    RETURN NEW; END $$;
+CREATE TRIGGER stand_still BEFORE INSERT ON ops.attempts FOR EACH ROW EXECUTE FUNCTION ops.stand_still()"""
+
+
+async def test_killed_while_the_far_part_of_a_window_goes_over(command_line: CommandLine, database: Any) -> None:
+    async with Simulator(SHARED) as simulator:
+        store(command_line, simulator, database)
+        await backfill(secrets_for(simulator, database), "items")
+        connection = await asyncpg.connect(database.dsn)
+        await connection.execute(HELD_PART)
+        async with held(database, "SELECT pg_advisory_xact_lock(4711)"):
+            await killed_in(command_line, database, "%ops.take_over%")
+            windows = "SELECT count(*) FROM ops.chunks WHERE entity = 'invoices' AND kind = 'window'"
+            assert await connection.fetchval(windows) == 1
+        # The server notices only now that nobody is there any more, and may end what it was at: both are well.
+        await connection.execute("DROP TRIGGER stand_still ON ops.attempts; DROP FUNCTION ops.stand_still")
+        await connection.close()
+        await finishes_equal(command_line, database, simulator)
+
+
+async def test_killed_once_the_far_part_has_gone_over_both_are_read_again(
+    command_line: CommandLine, database: Any
+) -> None:
+    async with Simulator(SHARED) as simulator:
+        store(command_line, simulator, database)
+        await backfill(secrets_for(simulator, database), "items")
+        connection = await asyncpg.connect(database.dsn)
+        begun = "SELECT count(*) FROM ops.chunks WHERE entity = 'invoices' AND kind = 'window' AND status = 'running'"
+        process = command_line.start(*command_line.backfill_arguments("invoices"))
+        deadline = time.monotonic() + 60
+        while await connection.fetchval(begun) < 2:
+            assert time.monotonic() < deadline, "no part was taken over"
+            await asyncio.sleep(0.02)
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+        assert await connection.fetchval(begun) >= 2
+        await connection.close()
+        await finishes_equal(command_line, database, simulator)

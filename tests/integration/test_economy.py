@@ -67,13 +67,23 @@ async def test_twenty_thousand_invoices_in_three_busy_days_of_ten_years_cost_at_
     assert abs(said["requests"] - sent) <= 2
 
 
-async def test_each_of_evenly_spread_rows_chunks_costs_a_count_and_a_page_that_is_not_full(database: Any) -> None:
+@pytest.mark.parametrize("concurrency", [1, 10])
+async def test_evenly_spread_rows_cost_their_pages_and_at_most_seven_requests_more(
+    database: Any, concurrency: int
+) -> None:
+    """However many workers share the window, each reads whole pages of it."""
     async with Simulator(SimulatorConfig(invoices=1, customers=1, items=1, limits=False)) as simulator:
         await plant(simulator, 30_000, evenly(30_000))
-        sent, said = await cost_of(database, simulator)
-    # A window whose last page is full ends with an empty one, and COUNT(*) has to say that it is.
-    assert 30 <= sent <= 30 + 3 * said["chunks"] + 2
+        sent, said = await cost_of(database, simulator, concurrency=concurrency)
+    assert 31 <= sent <= 31 + 7
     assert abs(said["requests"] - sent) <= 3
+
+
+async def test_a_hundred_pages_cost_at_most_six_percent_more_than_a_plain_pager_s(database: Any) -> None:
+    async with Simulator(SimulatorConfig(invoices=1, customers=1, items=1, limits=False, latency_ms=50)) as simulator:
+        await plant(simulator, 100_000, over_busy_days(100_000))
+        sent, _ = await cost_of(database, simulator, concurrency=10)
+    assert sent <= 1.06 * 101
 
 
 @pytest.mark.long

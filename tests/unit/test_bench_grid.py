@@ -17,7 +17,7 @@ from tools.bench.outcome import Goal, Part, Table
 
 def cell(concurrency: int, rows_per_second: float, chunk: str = "auto", requests: int = 10) -> Cell:
     seconds = 1_000 / rows_per_second
-    return Cell(concurrency, chunk, 1_000, requests, 0, 4, seconds, 0.1, 0.2, 0, 0, 0, 0, 0, 0)
+    return Cell(concurrency, chunk, 1_000, requests, 0, 4, seconds, 0.1, 0.2, 0, 0, 0, 0, 0, 0, 0)
 
 
 def test_the_fewest_workers_that_are_nearly_as_fast_are_recommended() -> None:

@@ -32,7 +32,7 @@ def test_a_part_that_does_not_exist_is_refused_with_the_names_of_those_that_do(
     assert ended.value.code == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert (
-        "'nothing' is not one of floor, scale, concurrency, tuning, planning, peers, start, budget, outage, tokens"
+        "'nothing' is not one of floor, scale, concurrency, even, tuning, planning, peers, start, budget, outage, tokens"
         in last
     )
 

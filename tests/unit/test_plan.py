@@ -143,6 +143,20 @@ async def test_a_million_rows_are_enough_chunks_to_keep_ten_workers_busy() -> No
     assert done.chunks_to_read >= 40
 
 
+@pytest.mark.parametrize("rows", [60_000, 250_000])
+async def test_workers_who_share_chunks_need_one_count_for_all_of_them(rows: int) -> None:
+    book = evenly(rows)
+    assert await cut_into_pieces([DECADE], None, book.count, 0, SECOND, 250_000) == ([Piece(DECADE, rows)], rows)
+    assert len(book.asked) == 1
+
+
+async def test_a_million_rows_that_ten_workers_share_are_four_chunks() -> None:
+    book = evenly(1_000_000)
+    pieces, _ = await cut_into_pieces([DECADE], None, book.count, 0, SECOND, 250_000)
+    assert [piece.rows for piece in pieces] == [250_000] * 4
+    assert len(book.asked) == 4
+
+
 async def test_a_million_rows_at_random_take_at_most_1_120_requests() -> None:
     rng = random.Random(7)
     seconds = int((DECADE.end - DECADE.start).total_seconds())

@@ -16,7 +16,7 @@ from tools.bench.outcome import FOLDER, Part
 from tools.bench.processes import BenchError
 from tools.bench.stage import stage
 
-PARTS = ("floor", "scale", "concurrency", "tuning", "planning", "peers", "start")
+PARTS = ("floor", "scale", "concurrency", "even", "tuning", "planning", "peers", "start")
 LONG_PARTS = ("budget", "outage", "tokens", "companies")
 
 

@@ -19,8 +19,8 @@ one, and the next page begins one row too late, with the COUNT still right. So:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from async_extractor.entities import Entity
@@ -33,7 +33,7 @@ from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.paging.source import Page, PageSource
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS, TXN_DATE, DateField, Query
 from async_extractor.qbo.split import Unreadable
-from async_extractor.windows import SECOND, UTC
+from async_extractor.windows import SECOND, UTC, Window
 
 # Before any QuickBooks Online company; only for halving a range that has no start of its own.
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,6 +41,16 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 SETTLES = 2 * SECOND
 # Seconds that the present second of QuickBooks' clock is waited for to end; its servers' clocks differ by less.
 LONGEST_PRESENT = 60
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The first page of a part of a window that begins at `start`. `before` of its rows lie before that."""
+
+    start: datetime
+    before: int
+    answer: Answer
+    query: Query
 
 
 class WindowReader:
@@ -59,6 +69,8 @@ class WindowReader:
         size: PageSize | None = None,
     ) -> None:
         self._events = events
+        self._counting: dict[Span, asyncio.Future[int]] = {}
+        self.order_honoured = True
         self._source = PageSource(client, entity, size or PageSize(page_size))
         self._poison = PoisonSearch(self._source)
 
@@ -66,34 +78,80 @@ class WindowReader:
     def spent(self) -> Spent:
         return self._source.spent
 
+    async def from_row(self, field: DateField, window: Window, rows: int) -> Begun | None:
+        """The page after so many rows of a window in the order of its date, and where a part that begins with it can
+        begin: after the first value, since others of that may lie before the page.
+
+        None where the page is not what an order that is honoured gives, or all of it is of one value.
+        """
+        span = Span(field, window.start, window.end)
+        query = self._source.sized(span.query(self._source.entity), rows + 1)
+        answer = await self._source.fetch(query)
+        values = [value for record in answer.page.records if (value := value_of(record, field)) is not None]
+        if not values or len(values) < answer.page.rows or values != sorted(values):
+            return None
+        first = values[0].astimezone(UTC).replace(microsecond=0)
+        if first < window.start or values[-1] >= window.end:
+            return None
+        start = first + field.granularity
+        before = sum(value < start for value in values)
+        return Begun(start, before, answer, query) if before < len(values) else None
+
     async def pages(
-        self, field: DateField, start: datetime, end: datetime | None, created_before: datetime | None = None
+        self,
+        field: DateField,
+        start: datetime,
+        end: datetime | None,
+        created_before: datetime | None = None,
+        *,
+        begun: Begun | None = None,
+        until: Callable[[], Awaitable[datetime]] | None = None,
+        count_along: bool = False,
     ) -> AsyncIterator[Page]:
         """The window's pages, at least one. Each version of a record comes once: again only what was edited meanwhile.
 
         `end` None reads until nothing is left, however much is edited meanwhile: edits move rows to
-        the end, which is still ahead. `created_before` leaves out records that are younger.
+        the end, which is still ahead. `created_before` leaves out records that are younger. `begun` is a first page
+        that was asked for already. `until` says before each page where the window ends by now, never later than before.
+        `count_along`: the first page is likely to be empty, so that the COUNT(*) that has to say so is asked with it.
         """
         extra = () if created_before is None else (CREATED.before(created_before),)
-        number = 0
-        async for page in self._walk(Span(field, start, end, extra)):
-            if number and not (page.records or page.unreadable or page.poisoned):
-                continue  # it ends something, or all of it was handed on before
-            number += 1
-            yield replace(_dated(page) if field == TXN_DATE else page, number=number)
+        span, number = Span(field, start, end, extra), 0
+        if count_along:
+            self._counting[span] = asyncio.ensure_future(self._source.count(span.query(self._source.entity)))
+        try:
+            async for page in self._walk(span, begun=begun, until=until):
+                if number and not (page.records or page.unreadable or page.poisoned):
+                    continue  # it ends something, or all of it was handed on before
+                number += 1
+                yield replace(_dated(page) if field == TXN_DATE else page, number=number)
+        finally:
+            for counting in self._counting.values():
+                counting.cancel()
+            await asyncio.gather(*self._counting.values(), return_exceptions=True)
 
-    async def _walk(self, span: Span, patience: Patience | None = None) -> AsyncIterator[Page]:
+    async def _walk(
+        self,
+        span: Span,
+        patience: Patience | None = None,
+        *,
+        begun: Begun | None = None,
+        until: Callable[[], Awaitable[datetime]] | None = None,
+    ) -> AsyncIterator[Page]:
         """Page by page along the field, each anchored at the last value of the one before."""
         waited = 0
         while True:
-            query = self._source.sized(span.query(self._source.entity))
+            span = span.until(await until()) if until else span
+            if span.end is not None and span.start >= span.end:
+                return
+            query = begun.query if begun else self._source.sized(span.query(self._source.entity))
             try:
-                answer = await self._source.fetch(query, patience)
+                answer = begun.answer if begun else await self._source.fetch(query, patience)
             except PageFault as fault:
                 part = _past(span, None if span.end else await self._source.clock(span))
                 pages = self._halve(part, fault) if part else None
             else:
-                page = answer.page
+                page, begun = answer.page, None
                 if page.rows == 0:
                     answer = await self._empty(span, query, answer, patience)
                     page = answer.page
@@ -116,14 +174,7 @@ class WindowReader:
                     part = instant if _is_past(instant, page.server_time) else None
                     pages = self._instant(instant)
             if part is None or pages is None:
-                # The present second: rows may still come to it.
-                if waited == LONGEST_PRESENT:
-                    raise TransientFault(
-                        f"{span}: QuickBooks' clock is not past it after {waited} s, or is told in no answer",
-                        status=200,
-                    )
-                waited += 1
-                await asyncio.sleep(1.0)
+                waited = await _present_second(span, waited)
                 continue
             async for page_ in pages:
                 yield page_
@@ -139,7 +190,7 @@ class WindowReader:
         """
         tries = (patience or self._source.client.patience).page_fault_tries
         for again in range(tries):
-            rows = await self._source.count(span.query(self._source.entity))
+            rows = await (self._counting.pop(span, None) or self._source.count(span.query(self._source.entity)))
             if rows == 0:
                 return answer
             if again < tries - 1:
@@ -162,6 +213,7 @@ class WindowReader:
         return True
 
     async def _unordered(self, span: Span) -> AsyncIterator[Page]:
+        self.order_honoured = False
         self._events.emit(
             "order_ignored",
             "extract",
@@ -244,6 +296,16 @@ class WindowReader:
         raise TransientFault(
             f"{span}: the rows of this second change faster than they can be read ({MOST_PASSES} passes)"
         )
+
+
+async def _present_second(span: Span, waited: int) -> int:
+    """Rows may still come to it: a second's pause. The seconds waited by then."""
+    if waited == LONGEST_PRESENT:
+        raise TransientFault(
+            f"{span}: QuickBooks' clock is not past it after {waited} s, or is told in no answer", status=200
+        )
+    await asyncio.sleep(1.0)
+    return waited + 1
 
 
 def _values_of(span: Span, answer: Answer) -> list[datetime]:

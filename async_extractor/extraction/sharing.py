@@ -1,0 +1,148 @@
+"""Sharing windows among the workers of a process: an idle one takes the far end of the one with the most left to read.
+
+So a plan needs no COUNT(*) for each worker, and all are busy to the end. A part is found by its place (STARTPOSITION)
+in the order of the window's date, and the page that finds it is the first of its pages: taking over costs no request.
+Parts are whole pages, so that no half page comes on top. What is read is bounded by dates alone, as ever; places only
+say where to cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from async_extractor.warehouse.ledger import Chunk
+from async_extractor.windows import Window
+
+# How full the pages of a part are planned to be: a part's last page must not be full, or an empty one would follow it.
+FILLED = 0.995
+
+
+@dataclass(eq=False)
+class Share:
+    """The rows of a window from place `first` to `end`, and the chunk in which they are read, once it is there.
+
+    `until` is where the chunk ends in the ledger, and `until_row` the place of that: more than `end` while somebody
+    else is about to take the rest over. `read`: how many of the rows have come.
+    """
+
+    window: Window
+    first: int
+    end: int
+    until: datetime
+    until_row: int
+    chunk: Chunk | None = None
+    read: int = 0
+    cuttable: bool = True
+
+    def left(self, step: int) -> int:
+        """Pages that nobody has asked for: the next one is on its way."""
+        return math.ceil((self.end - self.first - self.read) / step) - 1
+
+
+class Shares:
+    """What each of the process's workers reads."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._open: list[Share] = []
+        self._claiming = 0
+        self._honoured = True
+        self._changed = asyncio.Event()
+        self.cutting = asyncio.Lock()
+        """Held while a part goes over in the ledger, so that its place and its holder stay the same."""
+
+    @contextlib.contextmanager
+    def claiming(self) -> Iterator[None]:
+        """Round a claim: whoever is idle meanwhile waits for what it brings."""
+        self._claiming += 1
+        try:
+            yield
+        finally:
+            self._claiming -= 1
+            self._tell()
+
+    def begin(self, chunk: Chunk) -> Share | None:
+        """The share of a chunk that was claimed; None where nobody knows how many rows it has."""
+        if chunk.kind != "window" or chunk.window_end is None or chunk.expected_rows is None:
+            return None
+        rows = chunk.expected_rows
+        share = Share(Window(chunk.window_start, chunk.window_end), 0, rows, chunk.window_end, rows, chunk)
+        self._open.append(share)
+        self._tell()
+        return share
+
+    def end(self, share: Share) -> None:
+        """Nobody reads it any more."""
+        self._open.remove(share)
+        self._tell()
+
+    def order_is_ignored(self) -> None:
+        """A place says nothing then."""
+        self._honoured = False
+
+    async def far_part(self, page: int) -> Share | None:
+        """The far end of the largest share, for an idle worker; None when none is worth cutting.
+
+        The holder reads up to there, and waits for `take` or `give_back` before it goes beyond.
+        """
+        while True:
+            part = self._cut(max(1, int((page - 1) * FILLED))) if self._honoured else None
+            if part is not None or not self._claiming:
+                return part
+            await self._change()
+
+    def _cut(self, step: int) -> Share | None:
+        """`step`: by how many rows a page goes on, since each begins with the last row of the one before."""
+        largest = max((s for s in self._open if s.cuttable), key=lambda s: s.left(step), default=None)
+        left = 0 if largest is None else largest.left(step)
+        if largest is None or left < 1:
+            return None
+        everything = sum(max(0, share.left(step)) + 1 for share in self._open)
+        pages = min(math.ceil(left / 2), math.ceil(everything / self._workers))
+        first = largest.first + largest.read + step * (left + 1 - pages)
+        part = Share(largest.window, first, largest.end, largest.until, largest.end)
+        largest.end = first
+        self._open.append(part)
+        return part
+
+    def holder(self, cut: datetime) -> Share | None:
+        """Who has the chunk with this moment in it."""
+        for share in self._open:
+            if share.chunk is not None and share.chunk.window_start < cut < share.until:
+                return share
+        return None
+
+    def take(self, part: Share, holder: Share, chunk: Chunk, row: int) -> None:
+        """The ledger has given the holder's rows from place `row` on to this part, as a chunk of its own."""
+        for before in self._before(part):
+            before.end = row
+        part.first, part.chunk, part.until, part.until_row = row, chunk, holder.until, holder.until_row
+        holder.until, holder.until_row = chunk.window_start, row
+        self._tell()
+
+    def give_back(self, part: Share) -> None:
+        """The part could not be taken over: its rows are read by those before it, and not asked for again."""
+        for before in self._before(part):
+            before.end, before.cuttable = part.end, False
+        self.end(part)
+
+    def _before(self, part: Share) -> list[Share]:
+        return [s for s in self._open if s is not part and s.window == part.window and s.end == part.first]
+
+    async def until(self, share: Share) -> datetime:
+        """Up to where it is its holder's now; waits while that is being settled and nothing before it is left."""
+        while share.read >= share.end - share.first and share.end < share.until_row:
+            await self._change()
+        return share.until
+
+    async def _change(self) -> None:
+        await self._changed.wait()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
