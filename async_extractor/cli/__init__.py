@@ -124,9 +124,11 @@ def loaded(name: str) -> Any:
     program = name in ("simulator", "postgres")
     # Nothing of what modules are made of is garbage, and looking for it takes a tenth of their import.
     gc.disable()
-    module: Any = importlib.import_module(f"async_extractor.cli.{'programs' if program else name}")
-    gc.freeze()
-    gc.enable()
+    try:
+        module: Any = importlib.import_module(f"async_extractor.cli.{'programs' if program else name}")
+        gc.freeze()
+    finally:
+        gc.enable()
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
     if program:
         context = module.CONTEXT

@@ -7,7 +7,7 @@ from typing import Any
 
 from tools.bench.outcome import Goal, Part, Table, median
 from tools.bench.processes import Ran, run_measured
-from tools.bench.stage import COMMAND, Stage, simulator
+from tools.bench.stage import COMMAND, Stage, backfilled, of_company, of_warehouse, simulator
 
 ROWS = 1_000
 BARE, IDLE = "python -c pass", "qbo-backfill run, nothing to do"
@@ -17,13 +17,16 @@ LIGHT = {f"qbo-backfill {option}": [*COMMAND, option] for option in ("--version"
 def measure(stage: Stage, *, rounds: int) -> Part:
     """Each round runs all of them in turn, Python itself first."""
     found: dict[str, list[Ran]] = {}
+    # With bytecode at hand, as an installed package has it and a checkout may not.
+    bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(stage.folder / "bytecode")}
     with simulator(ROWS) as source, stage.database() as database:
-        stage.backfill(source, database)
+        environ = stage.environ({**of_company(vars(source)), **of_warehouse(database.address)}) | bytecode
+        backfilled(database, environ)
         for _ in range(rounds):
             for name, command in {BARE: [sys.executable, "-c", "pass"], **LIGHT}.items():
-                found.setdefault(name, []).append(run_measured(command))
+                found.setdefault(name, []).append(run_measured(command, env=environ))
             database.checkpoint()
-            idle = stage.backfill(source, database)
+            idle = backfilled(database, environ)
             assert idle.result["rows"]["read"] == 0, idle.result
             found.setdefault(IDLE, []).append(idle.process)
     seconds = {name: median([ran.seconds for ran in runs]) for name, runs in found.items()}
