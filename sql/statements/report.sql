@@ -10,9 +10,10 @@ SELECT happened_at, code, name, phase, level, message, fields ->> 'intuit_tid' A
 
 -- name: control_totals
 -- Sums to hold against QuickBooks' own reports: the invoices of a run's range by the month of TxnDate and currency.
-SELECT left(payload ->> 'TxnDate', 7) AS month, coalesce(payload #>> '{CurrencyRef,value}', '') AS currency,
-       count(*) AS rows, sum((payload ->> 'TotalAmt')::numeric) AS total, sum((payload ->> 'Balance')::numeric) AS balance,
-       min(payload ->> 'TxnDate') AS first_date, max(payload ->> 'TxnDate') AS last_date
+SELECT left(ops.date_at(payload, 'TxnDate')::text, 7) AS month,
+       coalesce(ops.text_at(payload, 'CurrencyRef', 'value'), '') AS currency, count(*) AS rows,
+       sum(ops.number_at(payload, 'TotalAmt')) AS total, sum(ops.number_at(payload, 'Balance')) AS balance,
+       min(ops.date_at(payload, 'TxnDate'))::text AS first_date, max(ops.date_at(payload, 'TxnDate'))::text AS last_date
   FROM raw.{table}
  WHERE deleted_at_utc IS NULL
    AND ops.moment($3, last_updated_utc, payload) >= $1 AND ops.moment($3, last_updated_utc, payload) < $2
