@@ -99,23 +99,27 @@ async def make_views(connection: Connection, raw_schema: str) -> list[str]:
     schema = views_schema(raw_schema)
     if not await connection.fetchval(statement("may_make_in"), schema):
         return [f"the role may not make views in schema {schema}: let it own that schema, or do without"]
-    standing = {row["name"]: row for row in await connection.fetch(statement("views_of"), schema, _OURS)}
-    tables = set(await connection.fetchval(statement("tables_of"), raw_schema))
-    wanted = [entity for entity in ENTITIES.values() if entity.table in tables]
-    told = [f"{schema}.{one.name} is somebody else's, and stays" for one in wanted
-            if one.name in standing and not standing[one.name]["ours"]]  # fmt: skip
-    if not await connection.fetchval(statement("schema_exists"), schema):
-        await connection.execute(f"CREATE SCHEMA {schema}")
-        await connection.execute(f"COMMENT ON SCHEMA {schema} IS {_quoted(_SCHEMA.format(raw=raw_schema))}")
-    for entity in wanted:
-        there, columns = standing.get(entity.name), columns_of(entity)
-        if there is None or (there["ours"] and there["columns"] != [f"{c.name}: {c.comment}" for c in columns]):
-            drop = "" if there is None else f"DROP VIEW {schema}.{entity.name};\n"
-            try:
-                async with connection.transaction():
-                    await connection.execute(drop + _definition(entity, columns, raw_schema))
-            except (asyncpg.DependentObjectsStillExistError, asyncpg.LockNotAvailableError) as error:
-                told.append(f"{schema}.{entity.name} stays as it was: {error}")
+    told = []
+    async with connection.transaction():
+        await connection.execute(statement("one_migration_at_a_time"))
+        if not await connection.fetchval(statement("schema_exists"), schema):
+            await connection.execute(f"CREATE SCHEMA {schema}")
+            await connection.execute(f"COMMENT ON SCHEMA {schema} IS {_quoted(_SCHEMA.format(raw=raw_schema))}")
+        standing = {row["name"]: row for row in await connection.fetch(statement("views_of"), schema, _OURS)}
+        tables = set(await connection.fetchval(statement("tables_of"), raw_schema))
+        for entity in ENTITIES.values():
+            there, columns = standing.get(entity.name), columns_of(entity)
+            if entity.table not in tables:
+                continue
+            if there is not None and not there["ours"]:
+                told.append(f"{schema}.{entity.name} is somebody else's, and stays")
+            elif there is None or there["columns"] != [f"{column.name}: {column.comment}" for column in columns]:
+                drop = "" if there is None else f"DROP VIEW {schema}.{entity.name};\n"
+                try:
+                    async with connection.transaction():
+                        await connection.execute(drop + _definition(entity, columns, raw_schema))
+                except (asyncpg.DependentObjectsStillExistError, asyncpg.LockNotAvailableError) as error:
+                    told.append(f"{schema}.{entity.name} stays as it was: {error}")
     return told
 
 

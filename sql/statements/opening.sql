@@ -56,6 +56,10 @@ SELECT coalesce(array_agg(rolname::text ORDER BY rolname), '{}') FROM pg_roles
 SELECT CASE WHEN to_regnamespace($1) IS NULL THEN has_database_privilege(current_database(), 'CREATE')
             ELSE has_schema_privilege($1, 'CREATE') END;
 
+-- name: one_migration_at_a_time
+-- Until the transaction's end; a session that migrates already goes on.
+SELECT pg_advisory_xact_lock(hashtext('ops.schema_versions'), 0);
+
 -- name: tables_of
 -- The tables of the schema $1.
 SELECT coalesce(array_agg(tablename::text), '{}') FROM pg_tables WHERE schemaname = $1;
