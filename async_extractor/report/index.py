@@ -12,7 +12,7 @@ from typing import Any
 from async_extractor.checks import CheckResult
 from async_extractor.report.company import GRAVEST
 from async_extractor.report.compose import environment, typed_range
-from async_extractor.report.document import Block, Paragraph, Report, Section, Table, Tone
+from async_extractor.report.document import Block, Command, Paragraph, Report, Section, Table, Tone
 from async_extractor.report.figures import RunFigures
 from async_extractor.report.files import stem
 from async_extractor.report.texts import Texts, exact
@@ -23,6 +23,8 @@ from async_extractor.windows import UTC
 
 # A page of more is no longer read, and each of its runs is summed up from its chunks.
 MOST_RUNS = 500
+# So many commands for the first screen; the others stand in their runs' reports.
+MOST_COMMANDS = 5
 
 
 async def gather_runs(connection: Connection) -> list[RunFigures]:
@@ -49,10 +51,9 @@ def compose_index(runs: Sequence[RunFigures], folder: Path, lang: str, now: date
     tones = [verdicts[run["run_id"]][0] for run in last.values()]
     tone: Tone = min(tones, key=GRAVEST.index, default="note")
     well = sum(one in ("good", "look") for one in tones)
-    wrong = [run for run in last.values() if verdicts[run["run_id"]][0] == "bad"]
-    what_to_do: dict[Block, None] = {}
-    for run in wrong:
-        what_to_do |= dict.fromkeys(verdicts[run["run_id"]][3])
+    blocks = [block for run in last.values() for block in verdicts[run["run_id"]][3]]
+    commands = list(dict.fromkeys(block for block in blocks if isinstance(block, Command)))[:MOST_COMMANDS]
+    what_to_do: list[Block] = [Paragraph(f"{texts('what_to_do')}:"), *commands]
     key = "no_runs" if not runs else "index_complete" if well == len(last) else "index_incomplete"
     return Report(
         lang=texts.lang,
@@ -62,7 +63,7 @@ def compose_index(runs: Sequence[RunFigures], folder: Path, lang: str, now: date
         why=texts("index_why", well=well, entities=len(last)),
         facts=[(texts("runs"), texts.number(len(runs))), (texts("date_of_page"), f"{now:%Y-%m-%d %H:%M} UTC")],
         counts="",
-        what_to_do=list(what_to_do) or [Paragraph(texts("nothing_to_do"))],
+        what_to_do=what_to_do if commands else [Paragraph(texts("nothing_to_do"))],
         sections=[Section("runs", texts("runs"), [_table(runs, verdicts, folder, texts)])] if runs else [],
         contents=texts("contents"),
         made=texts("made", version=metadata.version("async-extractor"), moment=exact(now)),
@@ -79,7 +80,7 @@ def _table(runs: Sequence[RunFigures], verdicts: Mapping[int, Any], folder: Path
             (
                 str(figures.run["run_id"]),
                 f"{figures.run['started_at'].astimezone(UTC):%Y-%m-%d %H:%M}",
-                f"{figures.run['realm_id']}, {environment(figures, texts)}",
+                f"{figures.run['realm_id']}, {environment(figures, texts).partition(' (')[0]}",
                 texts.word(figures.run["entity"]),
                 typed_range(figures.window, texts),
                 texts.number(figures.run["rows_read"]),

@@ -98,8 +98,8 @@ TEXTS: dict[str, Phrase] = {
     "index_incomplete": ("Not every entity is complete", "No todas las entidades están completas"),
     "no_runs": ("No run yet", "Todavía no hay ejecuciones"),
     "index_why": (
-        "{well} of {entities:# entity is|# entities are} complete by the last run of it.",
-        "{well} de {entities:# entidad está completa|# entidades están completas} según su última ejecución.",
+        "Complete by its last run: {well} of {entities:# entity|# entities}.",
+        "Completas según su última ejecución: {well} de {entities:# entidad|# entidades}.",
     ),
     "runs": ("Runs", "Ejecuciones"),
     "runs_caption": (
