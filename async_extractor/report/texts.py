@@ -104,7 +104,7 @@ TEXTS: dict[str, Phrase] = {
     "runs": ("Runs", "Ejecuciones"),
     "runs_caption": (
         "The newest {most} runs (UTC); a number without a link has no report here: qbo-backfill report NUMBER --open",
-        "Las {most} ejecuciones más nuevas (UTC); un número sin enlace no tiene informe aquí: "
+        "Las {most} ejecuciones más nuevas (UTC); un número sin enlace no tiene reporte aquí: "
         "qbo-backfill report NÚMERO --open",
     ),
     "began": ("Began", "Inicio"),
