@@ -116,23 +116,22 @@ RETURN CASE jsonb_typeof(record #> path) WHEN 'boolean' THEN (record #> path)::b
 COMMENT ON FUNCTION ops.boolean_at(jsonb, text[]) IS 'True or false at that path of a record; null when it is neither.';
 
 -- 2023-02-30 has the form of a date and is none: what isn't sure to be one is left to datetime(), which can be silent.
-CREATE FUNCTION ops.date_of(day text) RETURNS date
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE WHEN day ~ '^(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$' THEN day::date
-            WHEN day ~ '^(?!0000)\d{4}-\d\d-\d\d$'
-            THEN (jsonb_path_query_first(to_jsonb(day), '$.datetime("YYYY-MM-DD")', silent => true) #>> '{}')::date END;
-COMMENT ON FUNCTION ops.date_of(text) IS 'The date that a text is in ISO form; null when it is none.';
-
+-- Each body has its parameters alone as arguments, so that the planner can inline it. [0-9], (?: and LIKE are here for
+-- speed; \d is other writings' digits, too.
 CREATE FUNCTION ops.date_at(record jsonb, VARIADIC path text[]) RETURNS date
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN ops.date_of(ops.text_at(record, VARIADIC path));
+RETURN CASE WHEN record #>> path LIKE '0000%' THEN NULL
+            WHEN record #>> path ~ '^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])$' THEN (record #>> path)::date
+            WHEN record #>> path ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'
+            THEN (jsonb_path_query_first(record #> path, '$.datetime("YYYY-MM-DD")', silent => true) #>> '{}')::date END;
 COMMENT ON FUNCTION ops.date_at(jsonb, text[]) IS 'The date at that path of a record; null when there is none.';
 
 -- In the first and the last year an offset could lead out of what programs can hold.
 CREATE FUNCTION ops.instant_at(record jsonb, VARIADIC path text[]) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE WHEN ops.text_at(record, VARIADIC path) ~
-                 '^(?!000[01]|9999)\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$'
-             AND ops.date_of(left(ops.text_at(record, VARIADIC path), 10)) IS NOT NULL
-            THEN ops.text_at(record, VARIADIC path)::timestamptz END;
+RETURN CASE WHEN record #>> path LIKE ANY ('{0000%,0001%,9999%}') THEN NULL
+            WHEN record #>> path !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$' THEN NULL
+            WHEN record #>> path ~ '^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])T' OR jsonb_path_query_first(
+                 to_jsonb(left(record #>> path, 10)), '$.datetime("YYYY-MM-DD")', silent => true) IS NOT NULL
+            THEN (record #>> path)::timestamptz END;
 COMMENT ON FUNCTION ops.instant_at(jsonb, text[]) IS 'The moment at that path of a record, which needs an offset; null when there is none.';

@@ -52,7 +52,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'qbo_reader') THEN
         GRANT SELECT ON ALL TABLES IN SCHEMA {raw}, ops TO qbo_reader;
         -- What the views are made of: values of a record, and nothing of the ledger.
-        GRANT EXECUTE ON FUNCTION ops.text_at, ops.number_at, ops.boolean_at, ops.date_of, ops.date_at, ops.instant_at TO qbo_reader;
+        GRANT EXECUTE ON FUNCTION ops.text_at, ops.number_at, ops.boolean_at, ops.date_at, ops.instant_at TO qbo_reader;
         IF views_mine THEN
             GRANT USAGE ON SCHEMA {views} TO qbo_reader;
             GRANT SELECT ON ALL TABLES IN SCHEMA {views} TO qbo_reader;
