@@ -182,6 +182,15 @@ def test_text_can_be_told_from_its_ground_in_light_and_dark(browser: Any, pages:
     assert ground == ("rgb(18, 22, 29)" if scheme == "dark" else "rgb(251, 250, 247)")
 
 
+@pytest.mark.parametrize("name", ["bad", "index-en", "index-es"])
+def test_no_table_is_cut_on_paper_or_on_a_tablet(browser: Any, pages: dict[str, Path], name: str) -> None:
+    for media, width in (("print", 718), ("screen", 768)):  # A4 between its margins
+        page = opened(browser, pages[name], viewport={"width": width, "height": 1000})
+        page.emulate_media(media=media)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), media
+        assert page.evaluate(CUT) == [], media
+
+
 def test_it_prints_on_a_few_sheets_with_its_colours_light(browser: Any, pages: dict[str, Path], tmp_path: Path) -> None:
     page = opened(browser, pages["good"], viewport=DESKTOP, color_scheme="dark")
     page.emulate_media(media="print")
