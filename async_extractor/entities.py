@@ -46,6 +46,7 @@ class Entity:
     * `volatile`: keys that are other at each reading: no difference, and no reason to write.
     * `custom_fields`: `include=enhancedAllCustomFields` brings more of them.
     * `needs`: what a company needs to have it; empty where every company does.
+    * `shows`: the keys that its view in raw_views has as columns, in order.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Entity:
     volatile: tuple[str, ...] = ()
     custom_fields: bool = False
     needs: str = ""
+    shows: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -124,82 +126,119 @@ def _entity(name: str, query_name: str, sources: object, spanish: object, **quir
 _CURRENCY = "multicurrency turned on"
 _BILLS = "the Essentials plan or a larger one"
 _PLUS = "the Plus plan or a larger one"
+# What most sales, most expenses, and most lists of names show.
+_SALE = "DocNumber TxnDate CustomerRef CurrencyRef TotalAmt Balance"
+_EXPENSE = "DocNumber TxnDate VendorRef CurrencyRef TotalAmt"
+_PLAIN = "Name FullyQualifiedName ParentRef Active"
 
 ENTITIES: dict[str, Entity] = {
     entity.name: entity
     for entity in (
-        _sale("invoices", "Invoice", "NGO VCR FYL TAP CDC", "facturas"),
-        _names("customers", "Customer", "NGO VCR FYL TAP CDC", "clientes", leaves="merged", custom_fields=True),
-        _names("items", "Item", "NGO FYL TAP CDC", "artículos, productos, productos y servicios", leaves="merged"),
+        _sale("invoices", "Invoice", "NGO VCR FYL TAP CDC", "facturas", shows=f"{_SALE} DueDate"),
+        _names("customers", "Customer", "NGO VCR FYL TAP CDC", "clientes", leaves="merged", custom_fields=True,
+               shows="DisplayName CompanyName FullyQualifiedName PrimaryEmailAddr.Address PrimaryPhone.FreeFormNumber "
+                     "CurrencyRef Balance Active"),
+        _names("items", "Item", "NGO FYL TAP CDC", "artículos, productos, productos y servicios", leaves="merged",
+               shows="Name FullyQualifiedName Sku Type UnitPrice PurchaseCost QtyOnHand Active"),
         # Sales
-        _transaction("payments", "Payment", "NGO VCR TAP CDC", "pagos, cobros"),
+        _transaction("payments", "Payment", "NGO VCR TAP CDC", "pagos, cobros",
+                     shows="PaymentRefNum TxnDate CustomerRef CurrencyRef TotalAmt UnappliedAmt"),
         _sale("credit_memos", "CreditMemo", "NGO TAP CDC", "notas de crédito",
-              note="RemainingCredit changes when it is applied."),
-        _sale("sales_receipts", "SalesReceipt", "VCR TAP CDC", "recibos de venta, ventas"),
-        _sale("refund_receipts", "RefundReceipt", "RUBY TAP CDC", "reembolsos, recibos de reembolso"),
+              note="RemainingCredit changes when it is applied.", shows=f"{_SALE} RemainingCredit"),
+        _sale("sales_receipts", "SalesReceipt", "VCR TAP CDC", "recibos de venta, ventas", shows=_SALE),
+        _sale("refund_receipts", "RefundReceipt", "RUBY TAP CDC", "reembolsos, recibos de reembolso", shows=_SALE),
         _sale("estimates", "Estimate", "NGO TAP CDC", "cotizaciones, estimaciones",
-              note="LastUpdatedTime also moves with the SyncToken unchanged."),
+              note="LastUpdatedTime also moves with the SyncToken unchanged.",
+              shows="DocNumber TxnDate CustomerRef CurrencyRef TotalAmt TxnStatus"),
         # Expenses
-        _transaction("bills", "Bill", "NGO TAP CDC", "facturas de proveedor, facturas por pagar", needs=_BILLS),
+        _transaction("bills", "Bill", "NGO TAP CDC", "facturas de proveedor, facturas por pagar", needs=_BILLS,
+                     shows=f"{_EXPENSE} Balance DueDate"),
         _transaction("bill_payments", "BillPayment", "NGO TAP CDC", "pagos de facturas, pagos a proveedores",
-                     needs=_BILLS),
-        _transaction("vendor_credits", "VendorCredit", "SEEN TAP CDC", "créditos de proveedor", needs=_BILLS),
+                     needs=_BILLS, shows=f"{_EXPENSE} PayType"),
+        _transaction("vendor_credits", "VendorCredit", "SEEN TAP CDC", "créditos de proveedor", needs=_BILLS,
+                     shows=f"{_EXPENSE} Balance"),
         _transaction("purchases", "Purchase", "NGO TAP CDC", "gastos, compras, cheques, checks, expenses",
-                     note="Checks, credit card charges and cash expenses are Purchases."),
+                     note="Checks, credit card charges and cash expenses are Purchases.",
+                     shows="DocNumber TxnDate EntityRef AccountRef CurrencyRef TotalAmt PaymentType"),
         _transaction("purchase_orders", "PurchaseOrder", "NGO TAP CDC", "órdenes de compra", custom_fields=True,
-                     needs=_PLUS),
+                     needs=_PLUS, shows=f"{_EXPENSE} POStatus"),
         _transaction("credit_card_payments", "CreditCardPayment", "REF CDC", "pagos de tarjeta",
                      response_name="CreditCardPaymentTxn", needs="an edition with credit card payments",
-                     note="Records come under CreditCardPaymentTxn."),
+                     note="Records come under CreditCardPaymentTxn.",
+                     shows="TxnDate BankAccountRef CreditCardAccountRef CurrencyRef Amount"),
         _entity("reimburse_charges", "ReimburseCharge", "REF INF", "cargos reembolsables, reimbursable charges",
-                needs=_PLUS, note="No TxnDate to filter by is documented."),
+                needs=_PLUS, note="No TxnDate to filter by is documented.",
+                shows="CustomerRef Amount HasBeenInvoiced"),
         # Books
-        _transaction("journal_entries", "JournalEntry", "NGO TAP CDC", "asientos, asientos contables"),
-        _transaction("deposits", "Deposit", "NGO TAP CDC", "depósitos"),
-        _transaction("transfers", "Transfer", "NGO TAP CDC", "transferencias, traspasos"),
+        _transaction("journal_entries", "JournalEntry", "NGO TAP CDC", "asientos, asientos contables",
+                     shows="DocNumber TxnDate CurrencyRef TotalAmt PrivateNote"),
+        _transaction("deposits", "Deposit", "NGO TAP CDC", "depósitos",
+                     shows="TxnDate DepositToAccountRef CurrencyRef TotalAmt"),
+        _transaction("transfers", "Transfer", "NGO TAP CDC", "transferencias, traspasos",
+                     shows="TxnDate FromAccountRef ToAccountRef Amount"),
         _transaction("inventory_adjustments", "InventoryAdjustment", "REF INF", "ajustes de inventario",
-                     needs="the US Plus or Advanced plan", note="No query of it is documented."),
+                     needs="the US Plus or Advanced plan", note="No query of it is documented.",
+                     shows="DocNumber TxnDate AdjustAccountRef"),
         _transaction("time_activities", "TimeActivity", "TAP CDC REF", "horas, actividades, registros de tiempo",
-                     in_cdc=False, needs=_BILLS, note="Can be deleted, and change data capture has none of it."),
+                     in_cdc=False, needs=_BILLS, note="Can be deleted, and change data capture has none of it.",
+                     shows="TxnDate NameOf EmployeeRef VendorRef CustomerRef ItemRef Hours Minutes HourlyRate "
+                           "Description"),
         _entity("recurring_transactions", "RecurringTransaction", "REF CDC",
                 "recurrentes, transacciones recurrentes", wrapped=True, needs=_BILLS,
-                note="Each record stands inside an object under its kind: {\"Bill\": {\"Id\": ...}}."),
-        _entity("budgets", "Budget", "SEEN TAP CDC REF", "presupuestos", has_active=True, needs=_PLUS),
+                note="Each record stands inside an object under its kind: {\"Bill\": {\"Id\": ...}}.",
+                shows="RecurringInfo.Name RecurringInfo.RecurType RecurringInfo.Active "
+                      "RecurringInfo.ScheduleInfo.NextDate CustomerRef VendorRef CurrencyRef TotalAmt"),
+        _entity("budgets", "Budget", "SEEN TAP CDC REF", "presupuestos", has_active=True, needs=_PLUS,
+                shows="Name BudgetType StartDate EndDate Active"),
         # Lists
         _names("vendors", "Vendor", "NGO VCR TAP CDC", "proveedores", leaves="merged",
-               note="A balance that changes moves LastUpdatedTime and not the SyncToken."),
+               note="A balance that changes moves LastUpdatedTime and not the SyncToken.",
+               shows="DisplayName CompanyName AcctNum PrimaryEmailAddr.Address CurrencyRef Balance Active"),
         _names("accounts", "Account", "NGO TAP CDC", "cuentas, cuentas contables, plan de cuentas", leaves="merged",
-               note="By default ordered by Name."),
-        _names("classes", "Class", "FYL TAP CDC", "clases", needs=_PLUS, note="Ids of 19 digits."),
-        _names("departments", "Department", "SEEN TAP CDC", "departamentos, ubicaciones, locations", needs=_PLUS),
-        _names("employees", "Employee", "VCR TAP CDC", "empleados"),
-        _names("terms", "Term", "SEEN TAP CDC", "términos, condiciones de pago"),
-        _names("payment_methods", "PaymentMethod", "SEEN TAP CDC", "formas de pago, métodos de pago"),
-        _names("customer_types", "CustomerType", "SEEN TAP CDC", "tipos de cliente", note="Ids of 19 digits."),
+               note="By default ordered by Name.",
+               shows="AcctNum Name FullyQualifiedName Classification AccountType AccountSubType CurrencyRef "
+                     "CurrentBalance Active"),
+        _names("classes", "Class", "FYL TAP CDC", "clases", needs=_PLUS, note="Ids of 19 digits.", shows=_PLAIN),
+        _names("departments", "Department", "SEEN TAP CDC", "departamentos, ubicaciones, locations", needs=_PLUS,
+               shows=_PLAIN),
+        _names("employees", "Employee", "VCR TAP CDC", "empleados",
+               shows="DisplayName GivenName FamilyName EmployeeNumber HiredDate ReleasedDate Active"),
+        _names("terms", "Term", "SEEN TAP CDC", "términos, condiciones de pago",
+               shows="Name Type DueDays DiscountPercent Active"),
+        _names("payment_methods", "PaymentMethod", "SEEN TAP CDC", "formas de pago, métodos de pago",
+               shows="Name Type Active"),
+        _names("customer_types", "CustomerType", "SEEN TAP CDC", "tipos de cliente", note="Ids of 19 digits.",
+               shows="Name Active"),
         _names("company_currencies", "CompanyCurrency", "SEEN REF CDC", "monedas, divisas, currencies",
-               needs=_CURRENCY),
+               needs=_CURRENCY, shows="Code Name Active"),
         _names("tax_codes", "TaxCode", "RUBY REF TAP CDC", "códigos de impuesto, impuestos", in_cdc=False, digits=False,
-               note="US companies have the Ids TAX, NON and CustomSalesTax, and no SyncToken there."),
-        _names("tax_rates", "TaxRate", "SEEN TAP CDC", "tasas de impuesto", in_cdc=False),
+               note="US companies have the Ids TAX, NON and CustomSalesTax, and no SyncToken there.",
+               shows="Name Description Taxable Active"),
+        _names("tax_rates", "TaxRate", "SEEN TAP CDC", "tasas de impuesto", in_cdc=False,
+               shows="Name Description RateValue AgencyRef Active"),
         _entity("tax_agencies", "TaxAgency", "TAP CDC", "agencias tributarias", in_cdc=False, leaves="stays",
-                note="ORDERBY was seen not to work: what is read doesn't rely on it."),
+                note="ORDERBY was seen not to work: what is read doesn't rely on it.", shows="DisplayName"),
         _names("journal_codes", "JournalCode", "REF CDC", "códigos de diario", in_cdc=False,
-               needs="a company in France"),
+               needs="a company in France", shows="Name Type Description Active"),
         _entity("tax_payments", "TaxPayment", "REF INF", "pagos de impuestos", needs="a company outside the US",
-                note="TxnDate can't be filtered by."),
+                note="TxnDate can't be filtered by.",
+                shows="PaymentDate PaymentAccountRef PaymentAmount Description"),
         _entity("exchange_rates", "ExchangeRate", "FYL REF", "tipos de cambio", has_create_time=False, in_cdc=False,
                 leaves="superseded", key=("SourceCurrencyCode", "TargetCurrencyCode", "AsOfDate"), digits=False,
                 needs=_CURRENCY,
                 note="No Id and no CreateTime: the table's id is EUR/USD/2026-05-05. A query lists the rates in "
-                "effect; raw keeps those of the days before."),
+                "effect; raw keeps those of the days before.",
+                shows="SourceCurrencyCode TargetCurrencyCode AsOfDate Rate"),
         _entity("attachables", "Attachable", "VCR FYL REF CDC", "adjuntos, archivos adjuntos, attachments",
-                volatile=("TempDownloadUri", "ThumbnailTempDownloadUri"),
+                volatile=("TempDownloadUri", "ThumbnailTempDownloadUri"), shows="FileName ContentType Size Note",
                 note="Its signed links live 15 minutes, and are others at each reading."),
         # The company
         _entity("company_info", "CompanyInfo", "VCR REF", "empresa, compañía, datos de la empresa, company",
-                leaves="stays", one_row=True, note="Read when the range holds its last edit."),
+                leaves="stays", one_row=True, note="Read when the range holds its last edit.",
+                shows="CompanyName LegalName Country Email.Address CompanyStartDate"),
         _entity("preferences", "Preferences", "REF RUBY", "preferencias, settings, configuración", leaves="stays",
-                one_row=True, note="Read when the range holds its last edit."),
+                one_row=True, note="Read when the range holds its last edit.",
+                shows="CurrencyPrefs.HomeCurrency.value CurrencyPrefs.MultiCurrencyEnabled"),
     )
 }  # fmt: skip
 

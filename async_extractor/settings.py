@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from async_extractor.errors import ConfigurationError
 from async_extractor.qbo.auth.access_tokens import TokenStore
@@ -150,6 +151,17 @@ def _tls(secrets: Readable) -> tuple[str, str]:
     return sslmode, sslrootcert
 
 
+def _notify_url(secrets: Readable) -> str | None:
+    text = (secrets.get("NOTIFY_URL") or "").strip()
+    try:
+        known = urlsplit(text).scheme in ("https", "http") and urlsplit(text).hostname
+    except ValueError:
+        known = None
+    if text and not known:
+        raise ConfigurationError("NOTIFY_URL: is not https://HOST/..., to which the end of a run is posted")
+    return text or None
+
+
 # How each secret is read, what a run refuses of it included. `check` tries them one by one, a run all of them.
 READERS: dict[str, Callable[[Readable], Any]] = {
     "QBO_ENVIRONMENT": _environment,
@@ -165,6 +177,7 @@ READERS: dict[str, Callable[[Readable], Any]] = {
     "POSTGRES_SSLMODE": _tls,
     "POSTGRES_PASSWORD": lambda secrets: secrets.require("POSTGRES_PASSWORD"),
     "QBO_PROXY": lambda secrets: checked_proxy(secrets.get("QBO_PROXY")),
+    "NOTIFY_URL": _notify_url,
 }
 
 

@@ -97,3 +97,41 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN hashtextextended(
     concat_ws('|', id, payload::text, extract(epoch FROM last_updated), sync_token, deleted), 0);
 COMMENT ON FUNCTION ops.row_hash(text, jsonb, timestamptz, bigint, boolean) IS 'A 64-bit hash of what a row of raw says. It shows accidents and careless hands, not a forger.';
+
+-- Values of a record for reading: null where the key is missing or holds something else than it should, and never an
+-- error, so that a view can be looked at whatever the payloads are.
+CREATE FUNCTION ops.text_at(record jsonb, VARIADIC path text[]) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE jsonb_typeof(record #> path) WHEN 'string' THEN record #>> path END;
+COMMENT ON FUNCTION ops.text_at(jsonb, text[]) IS 'The string at that path of a record; null when there is none.';
+
+CREATE FUNCTION ops.number_at(record jsonb, VARIADIC path text[]) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE jsonb_typeof(record #> path) WHEN 'number' THEN (record #> path)::numeric END;
+COMMENT ON FUNCTION ops.number_at(jsonb, text[]) IS 'The number at that path of a record, with its scale; null when there is none.';
+
+CREATE FUNCTION ops.boolean_at(record jsonb, VARIADIC path text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE jsonb_typeof(record #> path) WHEN 'boolean' THEN (record #> path)::boolean END;
+COMMENT ON FUNCTION ops.boolean_at(jsonb, text[]) IS 'True or false at that path of a record; null when it is neither.';
+
+-- 2023-02-30 has the form of a date and is none: what isn't sure to be one is left to datetime(), which can be silent.
+-- Each body has its parameters alone as arguments, so that the planner can inline it. [0-9], (?: and LIKE are here for
+-- speed; \d is other writings' digits, too.
+CREATE FUNCTION ops.date_at(record jsonb, VARIADIC path text[]) RETURNS date
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN record #>> path LIKE '0000%' THEN NULL
+            WHEN record #>> path ~ '^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])$' THEN (record #>> path)::date
+            WHEN record #>> path ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'
+            THEN (jsonb_path_query_first(record #> path, '$.datetime("YYYY-MM-DD")', silent => true) #>> '{}')::date END;
+COMMENT ON FUNCTION ops.date_at(jsonb, text[]) IS 'The date at that path of a record; null when there is none.';
+
+-- In the first and the last year an offset could lead out of what programs can hold.
+CREATE FUNCTION ops.instant_at(record jsonb, VARIADIC path text[]) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN record #>> path LIKE ANY ('{0000%,0001%,9999%}') THEN NULL
+            WHEN record #>> path !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$' THEN NULL
+            WHEN record #>> path ~ '^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])T' OR jsonb_path_query_first(
+                 to_jsonb(left(record #>> path, 10)), '$.datetime("YYYY-MM-DD")', silent => true) IS NOT NULL
+            THEN (record #>> path)::timestamptz END;
+COMMENT ON FUNCTION ops.instant_at(jsonb, text[]) IS 'The moment at that path of a record, which needs an offset; null when there is none.';

@@ -49,7 +49,9 @@ PANELS = {
     },
     "Prove it": {
         "verify": "Compare raw with QuickBooks, name what differs, repair it.",
-        "report": "A run's report: verdict, what to do, figures, checks, volume, where the time went.",
+        "report": (
+            "A run's report: verdict, what to do, figures, checks, volume, where the time went. Or a page of all runs."
+        ),
         "quarantine": "Records that Postgres can't hold or Intuit can't serve, kept whole.",
     },
     "Day by day": {

@@ -224,15 +224,14 @@ def tell(outcomes: Sequence[Outcome], title: str, *, as_json: bool) -> int:
 
 
 def _plain(by_company: dict[str, list[Outcome]], code: int) -> dict[str, Any]:
-    companies = [
-        {
-            "profile": shown(profile),
-            "exit_code": max(outcome.exit_code for outcome in group),
-            "entities": [outcome.as_dict() for outcome in group],
-        }
-        for profile, group in by_company.items()
-    ]
+    companies = [of_company(profile, group) for profile, group in by_company.items()]
     return {"exit_code": code, **({"companies": companies} if len(companies) > 1 else companies[0])}
+
+
+def of_company(profile: str, group: Sequence[Outcome]) -> dict[str, Any]:
+    """A company's end for programs: the gravest exit code, and each entity's end."""
+    code = max(outcome.exit_code for outcome in group)
+    return {"profile": shown(profile), "exit_code": code, "entities": [outcome.as_dict() for outcome in group]}
 
 
 def _of_company(profile: str, group: Sequence[Outcome]) -> tuple[str, ...]:

@@ -30,3 +30,9 @@ INCLUDE = typer.Option(
 CHUNKS = typer.Option(False, "--chunks", help="List each chunk at the end, also where there are many")
 DRY_RUN = typer.Option(False, "--dry-run", help="Only say what it would cost, as `plan` does")
 EVENTS = typer.Option("", "--events", metavar="FILE", help="Every event as a JSON line, appended to FILE; - is stderr")
+ON_END = typer.Option(
+    "",
+    "--on-end",
+    metavar="CMD",
+    help="A command at the end: the result as JSON on its stdin; its own end changes nothing",
+)

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from async_extractor.cli.many import Job
-from async_extractor.cli.options import CONNECTIONS, EVENTS, NO_LIMITS, PROFILES
+from async_extractor.cli.options import CONNECTIONS, EVENTS, NO_LIMITS, ON_END, PROFILES
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.cli.run import run_request, run_side_by_side
 from async_extractor.errors import ConfigurationError, IncompleteError, RequestError
@@ -33,6 +33,7 @@ def resume(
     profile: str = PROFILES,
     events: str = EVENTS,
     connections: int = CONNECTIONS,
+    on_end: str = ON_END,
 ) -> int:
     """Go on where a run stopped: only chunks that are not done are read. Safe to repeat.
 
@@ -69,9 +70,18 @@ def resume(
         return unread
     if len(jobs) == 1:
         job = jobs[0]
-        code = run_request(job.request, as_json=json_lines, limits=not no_limits, profile=job.profile, events=events)
+        code = run_request(
+            job.request,
+            as_json=json_lines,
+            limits=not no_limits,
+            profile=job.profile,
+            events=events,
+            on_end=on_end,
+        )
     else:
-        code = run_side_by_side(jobs, as_json=json_lines, limits=not no_limits, events=events, connections=connections)
+        code = run_side_by_side(
+            jobs, as_json=json_lines, limits=not no_limits, events=events, connections=connections, on_end=on_end
+        )
     return max(code, unread)
 
 

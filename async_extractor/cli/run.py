@@ -15,6 +15,7 @@ from async_extractor.cli.company_report import company_report
 from async_extractor.cli.event_lines import event_lines
 from async_extractor.cli.many import CONNECTIONS as AT_MOST
 from async_extractor.cli.many import Job, Outcome, Turn, each, tell
+from async_extractor.cli.on_end import telling
 from async_extractor.cli.options import (
     AS_JSON,
     CHUNK,
@@ -31,6 +32,7 @@ from async_extractor.cli.options import (
     LANG,
     MODE,
     NO_LIMITS,
+    ON_END,
     PROFILES,
 )
 from async_extractor.cli.plan import plan
@@ -69,6 +71,7 @@ def run(
     chunks: bool = CHUNKS,
     dry_run: bool = DRY_RUN,
     connections: int = CONNECTIONS,
+    on_end: str = ON_END,
 ) -> int:
     """Backfill an entity, several or all; of one company or several.
 
@@ -89,19 +92,33 @@ def run(
         raise
     jobs = [Job(one, request) for one in profiles for request in requests]
     if len(jobs) > 1:
-        return run_side_by_side(jobs, as_json=as_json, limits=not no_limits, events=events, connections=connections)
+        return run_side_by_side(
+            jobs, as_json=as_json, limits=not no_limits, events=events, connections=connections, on_end=on_end
+        )
     return run_request(
-        requests[0], as_json=as_json, limits=not no_limits, profile=profiles[0], events=events, chunks=chunks
+        requests[0],
+        as_json=as_json,
+        limits=not no_limits,
+        profile=profiles[0],
+        events=events,
+        chunks=chunks,
+        on_end=on_end,
     )
 
 
 def run_side_by_side(
-    jobs: Sequence[Job], *, as_json: bool, limits: bool, events: str = "", connections: int = AT_MOST
+    jobs: Sequence[Job],
+    *,
+    as_json: bool,
+    limits: bool,
+    events: str = "",
+    connections: int = AT_MOST,
+    on_end: str = "",
 ) -> int:
     """The backfills of several entities and companies, side by side; a table at the end, and the gravest exit code."""
     profiles = dict.fromkeys(job.profile for job in jobs)
     several = len(profiles) > 1
-    with progress(len(jobs)) as bars, event_lines(events) as more:
+    with telling(jobs, on_end) as ends, progress(len(jobs)) as bars, event_lines(events) as more:
 
         async def work(job: Job, turn: Turn) -> BackfillResult:
             name = name_of(job.profile, job.entity, several_companies=several)
@@ -114,6 +131,7 @@ def run_side_by_side(
             bars.ended(outcome, several_companies=several)
 
         outcomes = asyncio.run(each(jobs, work, connections=connections, ended=ended))
+        ends.extend(outcomes)
         for profile in profiles:
             if path := company_report(profile, [one for one in outcomes if one.job.profile == profile]):
                 print(f"report   {path}", file=sys.stderr, flush=True)
@@ -127,21 +145,31 @@ def _labelled(listener: Listener, job: Job) -> Listener:
 
 
 def run_request(
-    request: BackfillRequest, *, as_json: bool, limits: bool, profile: str, events: str = "", chunks: bool = False
+    request: BackfillRequest,
+    *,
+    as_json: bool,
+    limits: bool,
+    profile: str,
+    events: str = "",
+    chunks: bool = False,
+    on_end: str = "",
 ) -> int:
     """The backfill with its progress and its result on the screen; what every command that reads does."""
-    try:
-        secrets = MageSecrets.locate(profile=profile)
-        with progress() as bars, bars.of("") as listeners, event_lines(events) as more:
-            result = asyncio.run(_run(request, secrets, [*listeners, *more], limits=limits, profile=profile))
-    except BackfillError as error:
-        if as_json:
-            print(json.dumps(_refused(request.entity.name, error)), flush=True)
-        raise
-    if not as_json:
-        print_result(result, screen(), chunks=chunks)
-    else:
-        print(json.dumps(result.as_dict()), flush=True)
+    job = Job(profile, request)
+    with telling([job], on_end) as ends:
+        try:
+            secrets = MageSecrets.locate(profile=profile)
+            with progress() as bars, bars.of("") as listeners, event_lines(events) as more:
+                result = asyncio.run(_run(request, secrets, [*listeners, *more], limits=limits, profile=profile))
+        except BackfillError as error:
+            if as_json:
+                print(json.dumps(_refused(request.entity.name, error)), flush=True)
+            raise
+        ends.append(Outcome(job, result))
+        if not as_json:
+            print_result(result, screen(), chunks=chunks)
+        else:
+            print(json.dumps(result.as_dict()), flush=True)
     if result.status != "done":
         raise IncompleteError(result.error or "chunks are left; run the same again to resume")
     return 0

@@ -17,6 +17,7 @@ from async_extractor.settings import checked_host, raw_schema_of
 from async_extractor.warehouse.connection import Address, Connection, connect_first, told
 from async_extractor.warehouse.schema import bring_up_to_date, grant_rights
 from async_extractor.warehouse.statements import statement
+from async_extractor.warehouse.views import make_views
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -42,7 +43,7 @@ def migrate(
     sslrootcert: str = SslRootCert,
     profile: str = Profile,
 ) -> None:
-    """Bring schemas and tables up to date, and give each role of sql/roles.sql just its rights.
+    """Bring schemas, tables and the views over raw up to date, and give each role of sql/roles.sql just its rights.
 
     Safe to run again, and while backfills run: what is up to date is left alone.
     """
@@ -51,15 +52,12 @@ def migrate(
     address = Address(
         checked_host(host), port, database, user, _first_line(password_file), sslmode=sslmode, sslrootcert=sslrootcert
     )
-    applied, open_locks = asyncio.run(_migrate(address, raw_schema_of(profile)))
+    applied, notes = asyncio.run(_migrate(address, raw_schema_of(profile)))
     for name in applied:
         typer.echo(f"applied {name}")
     typer.echo(f"{address}: schema and rights are up to date.")
-    if open_locks:
-        typer.echo(
-            f"note: {', '.join(open_locks)} may take advisory locks there and so stop runs; "
-            "run sql/roles.sql in this database as a superuser"
-        )
+    for note in notes:
+        typer.echo(f"note: {note}")
 
 
 @app.command()
@@ -105,9 +103,15 @@ async def _prune(address: Address, keep: str, *, delete: bool) -> dict[str, int]
 async def _migrate(address: Address, raw_schema: str) -> tuple[list[str], list[str]]:
     async with _owned(address, "rights can't be given") as connection:
         applied = await bring_up_to_date(connection, raw_schema, ENTITIES)
+        notes = await make_views(connection, raw_schema)
         # Also when nothing was to be applied: the roles may be newer than the tables.
         await grant_rights(connection, raw_schema)
-        return applied, list(await connection.fetchval(statement("may_lock")))
+        if open_locks := await connection.fetchval(statement("may_lock")):
+            notes.append(
+                f"{', '.join(open_locks)} may take advisory locks there and so stop runs; "
+                "run sql/roles.sql in this database as a superuser"
+            )
+        return applied, notes
 
 
 @contextlib.asynccontextmanager

@@ -52,6 +52,7 @@ KNOWN_SECRETS = {
         KnownSecret("QBO_ENVIRONMENT", "sandbox, production or simulator"),
         KnownSecret("QBO_SIMULATOR_URL", "The simulator's address, in that environment", required=False),
         KnownSecret("QBO_PROXY", "A proxy for https to QuickBooks: http://USER:PASSWORD@HOST:PORT", required=False),
+        KnownSecret("NOTIFY_URL", "A webhook that gets the end of a run as JSON", required=False),
         KnownSecret("POSTGRES_HOST", "Where the warehouse is; in Compose the service's name"),
         KnownSecret("POSTGRES_PORT", "Its port"),
         KnownSecret("POSTGRES_DB", "Its database"),

@@ -135,12 +135,17 @@ def rearm(data: MageData, name: str, at: datetime) -> Path:
     """Makes a one-time trigger fire at that moment, also when it has had its run; the file in which it stands.
 
     Mage never starts one again that has a run. So what Mage's database has of it is set aside under another name, with
-    its runs, and Mage takes it from the file as a new one. RequestError when no or more than one trigger has the name.
+    its runs, and Mage takes it from the file as a new one. RequestError when no or more than one trigger has the name,
+    or its run is under way.
     """
     found = [trigger for trigger in known_triggers(data) if trigger.name == name and trigger.file]
     if len(found) != 1:
         known = ", ".join(sorted({trigger.name for trigger in known_triggers(data) if trigger.file})) or "none"
         raise RequestError(f"NAME: {name!r} is in {len(found)} triggers.yaml files; known: {known}")
+    if found[0].last_run.upper() in ("INITIAL", "RUNNING"):
+        raise RequestError(
+            f"NAME: {name} has a run under way ({found[0].last_run.lower()}); rearm it when that has ended"
+        )
     path = Path(found[0].file)
     content = path.read_text(encoding="utf-8")
     entries = _entries(path, content)

@@ -4,6 +4,7 @@ from async_extractor.report.company import EntityEnd, compose_company
 from async_extractor.report.compose import compose
 from async_extractor.report.figures import RunFigures, gather
 from async_extractor.report.files import keep_report, reports_folder, write_pages, write_report
+from async_extractor.report.index import compose_index, gather_runs
 from async_extractor.report.render import as_html, as_markdown
 
 __all__ = [
@@ -13,7 +14,9 @@ __all__ = [
     "as_markdown",
     "compose",
     "compose_company",
+    "compose_index",
     "gather",
+    "gather_runs",
     "keep_report",
     "reports_folder",
     "write_pages",

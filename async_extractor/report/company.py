@@ -14,7 +14,8 @@ from async_extractor.report.texts import Texts, exact
 from async_extractor.report.verdict import Verdict, verdict
 from async_extractor.windows import UTC, Window
 
-_GRAVEST: Sequence[Tone] = ("bad", "look", "note", "good")
+# Tones, the gravest first.
+GRAVEST: Sequence[Tone] = ("bad", "look", "note", "good")
 _COUNTS = ("rows_read", "rows_inserted", "rows_updated", "rows_unchanged", "rows_quarantined", "requests")
 
 
@@ -36,7 +37,7 @@ def compose_company(
     now = now or datetime.now(UTC)
     verdicts = [_verdict(end, texts) for end in ends]
     offered = [tone for end, (tone, *_) in zip(ends, verdicts, strict=True) if end.offered]
-    tone: Tone = min(offered, key=_GRAVEST.index, default="note")
+    tone: Tone = min(offered, key=GRAVEST.index, default="note")
     whole = sum(one in ("good", "look") for one in offered)
     key = "company_complete" if whole == len(offered) else "company_incomplete"
     commands: dict[Block, None] = {}

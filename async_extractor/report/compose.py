@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from importlib import metadata
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from async_extractor.checks import CheckResult
-from async_extractor.checks.messages import check_name, odd_day
+from async_extractor.checks.messages import check_name
 from async_extractor.codes import about
 from async_extractor.language import fill
-from async_extractor.report.document import Bar, Block, Chart, Figures, Paragraph, Report, Section, Table, Tone
+from async_extractor.report.charts import chunk_window, time, volume
+from async_extractor.report.document import Block, Figures, Paragraph, Report, Section, Table, Tone
 from async_extractor.report.figures import RunFigures
 from async_extractor.report.texts import Texts, day_or_minute, exact
 from async_extractor.report.verdict import verdict
 from async_extractor.windows import SECOND, UTC, Window
 
 GUAYAQUIL = ZoneInfo("America/Guayaquil")
-# More bars than this can't be told apart on a screen.
-MOST_BARS = 380
 
 _TONES: dict[str, Tone] = {"ok": "good", "notice": "note", "warning": "look", "error": "bad"}
 _ORDER = ("error", "warning", "notice", "ok")
-_FIELDS = {"last_updated": "LastUpdatedTime", "created": "CreateTime", "txn_date": "TxnDate"}
 
 
 def compose(figures: RunFigures, lang: str, now: datetime | None = None) -> Report:
@@ -37,8 +35,8 @@ def compose(figures: RunFigures, lang: str, now: datetime | None = None) -> Repo
         "totals": [_totals(figures, texts)],
         "checks": list(_checks(figures, texts)),
         "control": list(_control(figures, texts)),
-        "volume": list(_volume(figures, texts)),
-        "time": list(_time(figures, texts)),
+        "volume": list(volume(figures, texts)),
+        "time": list(time(figures, texts)),
         "story": list(_story(figures, texts)),
         "chunks": list(_chunks(figures, texts)),
         "about": list(_about(figures, texts)),
@@ -54,7 +52,7 @@ def compose(figures: RunFigures, lang: str, now: datetime | None = None) -> Repo
         verdict=headline,
         why=why,
         facts=[
-            (texts("company"), f"{run['realm_id']}, {_environment(figures, texts)}"),
+            (texts("company"), f"{run['realm_id']}, {environment(figures, texts)}"),
             (texts("entity"), texts.word(run["entity"])),
             (texts("range"), typed_range(figures.window, texts)),
             (texts("date"), f"{run['started_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC"),
@@ -67,9 +65,10 @@ def compose(figures: RunFigures, lang: str, now: datetime | None = None) -> Repo
     )
 
 
-def _environment(figures: RunFigures, texts: Texts) -> str:
-    environment = figures.run["environment"] or "-"
-    return texts("simulator") if environment == "simulator" else str(environment)
+def environment(figures: RunFigures, texts: Texts) -> str:
+    """Which QuickBooks the run has asked, in words."""
+    asked = figures.run["environment"] or "-"
+    return texts("simulator") if asked == "simulator" else str(asked)
 
 
 def brief(figures: RunFigures, texts: Texts) -> list[Block]:
@@ -170,8 +169,8 @@ def _control(figures: RunFigures, texts: Texts) -> Iterator[Block]:
             month["month"] or "-",
             month["currency"] or "-",
             texts.number(month["rows"]),
-            texts.number(month["total"] or 0, 2),
-            texts.number(month["balance"] or 0, 2),
+            _amount(month["total"], texts),
+            _amount(month["balance"], texts),
             month["first_date"] or "-",
             month["last_date"] or "-",
         )
@@ -185,8 +184,8 @@ def _control(figures: RunFigures, texts: Texts) -> Iterator[Block]:
                 texts("all_months"),
                 currency or "-",
                 texts.number(sum(month["rows"] for month in of_it)),
-                texts.number(sum(month["total"] or 0 for month in of_it), 2),
-                texts.number(sum(month["balance"] or 0 for month in of_it), 2),
+                _amount(_sum(of_it, "total"), texts),
+                _amount(_sum(of_it, "balance"), texts),
                 min(dates, default="-"),
                 max(dates, default="-"),
             )
@@ -199,6 +198,16 @@ def _control(figures: RunFigures, texts: Texts) -> Iterator[Block]:
         numbers=frozenset((2, 3, 4)),
         folded=len(lines) > 40,
     )
+
+
+def _sum(months: Sequence[Mapping[str, Any]], name: str) -> Any:
+    """None where no month has any."""
+    known = [month[name] for month in months if month[name] is not None]
+    return sum(known) if known else None
+
+
+def _amount(value: Any, texts: Texts) -> str:
+    return "-" if value is None else texts.number(value, 2)
 
 
 def _checks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
@@ -228,120 +237,6 @@ def _check_table(caption: str, checks: Sequence[CheckResult], texts: Texts, *, f
         tones=[_TONES[check.severity] for check in checks],
         folded=folded,
     )
-
-
-def _volume(figures: RunFigures, texts: Texts) -> Iterator[Block]:
-    odd = _odd(figures, texts)
-    if figures.days:
-        yield _day_chart(figures, odd, texts)
-    if odd:
-        rows = [(str(day), why) for day, why in sorted(odd.items())]
-        yield Table(texts("odd_days"), [texts("day"), texts("why")], rows, folded=len(rows) > 10)
-    read = [chunk for chunk in figures.chunks if chunk["rows_read"]]
-    if read:
-        run, size = figures.run, -(-len(read) // MOST_BARS)
-        outcomes = ("inserted", "updated", "unchanged")
-        outcome = {name: run[f"rows_{name}"] for name in outcomes}
-        yield Chart(
-            "chunks",
-            texts("per_chunk", size=size),
-            texts("chunks_told", size=size, read=run["rows_read"], chunks=len(read), **outcome),
-            [texts(name) for name in outcomes],
-            _chunk_bars(read, size, [f"rows_{name}" for name in outcomes], texts),
-        )
-
-
-def _odd(figures: RunFigures, texts: Texts) -> dict[date, str]:
-    """Unusual days with the reason, from the volume check."""
-    volume = figures.check("volume")
-    found = [day for name in ("odd_days", "gaps") for day in volume.figures.get(name, ())] if volume else []
-    days = [day for day in found if "kind" in day]
-    return {date.fromisoformat(day.get("day") or day["first"]): odd_day(day, texts.lang) for day in days}
-
-
-def _day_chart(figures: RunFigures, odd: dict[date, str], texts: Texts) -> Chart:
-    counts = dict(figures.days)
-    first, last = min(counts), max(counts)
-    span = (last - first).days + 1
-    step = "day" if span <= MOST_BARS else "week" if span <= 7 * MOST_BARS else "month"
-    buckets: dict[date, int] = {}
-    marks: dict[date, str] = {}
-    for number in range(span):
-        day = first + timedelta(days=number)
-        bucket = day
-        if step == "week":
-            bucket = day - timedelta(days=day.weekday())
-        elif step == "month":
-            bucket = day.replace(day=1)
-        buckets[bucket] = buckets.get(bucket, 0) + counts.get(day, 0)
-        if day in odd:
-            marks.setdefault(bucket, odd[day])
-    peak = max(buckets, key=lambda bucket: buckets[bucket])
-    label = (lambda day: f"{day:%Y-%m}") if step == "month" else str
-    return Chart(
-        "days",
-        texts(f"per_{step}"),
-        texts(
-            "days_told",
-            step=texts(f"one_{step}"),
-            filter_field=_FIELDS[figures.run["filter_field"]],
-            rows=sum(counts.values()),
-            first=first,
-            last=last,
-            most=buckets[peak],
-            peak=label(peak),
-            odd=len(odd),
-        ),
-        [texts("rows")],
-        [Bar(label(bucket), [rows], marks.get(bucket, "")) for bucket, rows in sorted(buckets.items())],
-    )
-
-
-def _chunk_bars(chunks: Sequence[Mapping[str, Any]], size: int, columns: Sequence[str], texts: Texts) -> list[Bar]:
-    """One bar for each `size` chunks in a row."""
-    groups = [chunks[start : start + size] for start in range(0, len(chunks), size)]
-    return [
-        Bar(
-            _window(group[0], texts) + (f" +{len(group) - 1}" if len(group) > 1 else ""),
-            [sum(chunk[name] for chunk in group) for name in columns],
-        )
-        for group in groups
-    ]
-
-
-def _time(figures: RunFigures, texts: Texts) -> Iterator[Block]:
-    run = figures.run
-    parts = {name: run[f"{name}_seconds"] for name in ("wait", "fetch", "split", "copy", "merge")}
-    parts["other"] = max(0.0, run["worker_seconds"] - sum(parts.values()))
-    total = sum(parts.values())
-    attempts = sum(chunk["attempts"] for chunk in figures.chunks)
-    if not attempts:
-        return
-    longest = max(parts, key=lambda name: parts[name])
-    yield Chart(
-        "time",
-        texts("time"),
-        texts(
-            "time_told",
-            total=texts.duration(run["worker_seconds"]),
-            attempts=attempts,
-            workers=run["concurrency"],
-            longest=texts(longest),
-        ),
-        [texts(name) for name in parts],
-        [Bar("", [round(value, 3) for value in parts.values()])],
-    )
-    yield Table(
-        texts("time"),
-        [texts("part"), texts("seconds"), texts("share")],
-        [
-            (texts(name), texts.number(value, 2), f"{texts.number(100 * value / total if total else 0, 1)} %")
-            for name, value in parts.items()
-        ],
-        numbers=frozenset((1, 2)),
-    )
-    if run["overlapped_seconds"] >= 0.01:
-        yield Paragraph(texts("overlap", seconds=texts.number(run["overlapped_seconds"], 2)))
 
 
 def _story(figures: RunFigures, texts: Texts) -> Iterator[Block]:
@@ -382,7 +277,7 @@ def _chunks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
     point = (
         texts("resume_none")
         if left is None
-        else texts("resume_at", window=_window(left, texts), state=_state(left, texts))
+        else texts("resume_at", window=chunk_window(left, texts), state=_state(left, texts))
     )
     yield Paragraph(f"{texts('resume_point')}: {point}")
     if not figures.chunks:
@@ -400,7 +295,7 @@ def _chunks(figures: RunFigures, texts: Texts) -> Iterator[Block]:
         ],
         [
             (
-                _window(chunk, texts),
+                chunk_window(chunk, texts),
                 _state(chunk, texts),
                 *(texts.number(chunk[name]) for name in columns),
                 texts.number(chunk["rows_quarantined"]),
@@ -428,7 +323,7 @@ def _about(figures: RunFigures, texts: Texts) -> Iterator[Block]:
         "mode": run["mode"],
         "chunk": run["chunk"],
         "concurrency": str(run["concurrency"]),
-        "environment": _environment(figures, texts),
+        "environment": environment(figures, texts),
         "realm": run["realm_id"],
         "requests": texts("month_note", number=figures.month_requests),
         "settings": ", ".join(f"{name} {value}" for name, value in sorted(run["settings"].items())),
@@ -439,11 +334,6 @@ def _about(figures: RunFigures, texts: Texts) -> Iterator[Block]:
 
 def _chunk_tone(chunk: Mapping[str, Any]) -> Tone:
     return "bad" if chunk["status"] == "failed" else "good" if chunk["done"] else "look"
-
-
-def _window(chunk: Mapping[str, Any], texts: Texts) -> str:
-    kind = f" ({texts('catch_up')})" if chunk["kind"] == "catch_up" else ""
-    return texts.span(chunk["window_start"], chunk["window_end"]) + kind
 
 
 def _state(chunk: Mapping[str, Any], texts: Texts) -> str:

@@ -12,7 +12,10 @@ Tone = Literal["good", "note", "look", "bad"]
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of `numbers` are right-aligned; `tones` has one for each row, or none; `folded`: hidden at first."""
+    """Columns of `numbers` are right-aligned; `tones` has one for each row, or none; `folded`: hidden at first.
+
+    `links` has an address for each row's first cell, '' for none; or nothing at all.
+    """
 
     kind: ClassVar = "table"
 
@@ -22,6 +25,7 @@ class Table:
     numbers: frozenset[int] = frozenset()
     tones: Sequence[Tone] = ()
     folded: bool = False
+    links: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from async_extractor.windows import Window
 class RunFigures:
     """One run: its row of ops.run_metrics and those of its chunks in ops.chunk_metrics.
 
-    `control_totals`: the range's rows by month, for entities with amounts. `all_checks` are those before a repair, too.
+    `control_totals`: the range's rows by month, for transactions with amounts. `all_checks` are those before a repair,
+    too.
     """
 
     run: Mapping[str, Any]
@@ -77,8 +78,9 @@ async def gather(connection: Connection, run_id: int) -> RunFigures:
 
 
 async def _control_totals(connection: Connection, run: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if run["entity"] != "invoices" or run["raw_schema"] is None:
+    entity = ENTITIES[run["entity"]]
+    if not entity.has_txn_date or "TotalAmt" not in entity.shows.split() or run["raw_schema"] is None:
         return []
-    totals = statement("control_totals", table=ENTITIES["invoices"].table, raw_schema=run["raw_schema"])
+    totals = statement("control_totals", table=entity.table, raw_schema=run["raw_schema"])
     rows = await connection.fetch(totals, run["range_start"], run["range_end"], run["filter_field"])
     return [dict(row) for row in rows]

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from async_extractor.events import Events
 from async_extractor.paths import from_home
@@ -30,7 +31,12 @@ def write_report(figures: RunFigures, lang: str, folder: Path) -> tuple[Path, Pa
 
     `run-12-invoices.html`: the same run always has the same name.
     """
-    return write_pages(compose(figures, lang), folder, f"run-{figures.run['run_id']}-{figures.run['entity']}")
+    return write_pages(compose(figures, lang), folder, stem(figures.run))
+
+
+def stem(run: Mapping[str, Any]) -> str:
+    """The name of a run's files, without the ending."""
+    return f"run-{run['run_id']}-{run['entity']}"
 
 
 def write_pages(report: Report, folder: Path, stem: str) -> tuple[Path, Path]:

@@ -92,13 +92,30 @@ TEXTS: dict[str, Phrase] = {
     "run_number": ("Run", "Ejecución"),
     "range": ("Range (UTC days)", "Rango (días UTC)"),
     "date": ("Run on", "Fecha de la ejecución"),
+    # The page of all runs
+    "index_title": ("All runs", "Todas las ejecuciones"),
+    "index_complete": ("Each entity's last run is complete", "La última ejecución de cada entidad está completa"),
+    "index_incomplete": ("Not every entity is complete", "No todas las entidades están completas"),
+    "no_runs": ("No run yet", "Todavía no hay ejecuciones"),
+    "index_why": (
+        "Complete by its last run: {well} of {entities:# entity|# entities}.",
+        "Completas según su última ejecución: {well} de {entities:# entidad|# entidades}.",
+    ),
+    "runs": ("Runs", "Ejecuciones"),
+    "runs_caption": (
+        "The newest {most} runs (UTC); a number without a link has no report here: qbo-backfill report NUMBER --open",
+        "Las {most} ejecuciones más nuevas (UTC); un número sin enlace no tiene reporte aquí: "
+        "qbo-backfill report NÚMERO --open",
+    ),
+    "began": ("Began", "Inicio"),
+    "date_of_page": ("Page of", "Página del"),
     # Control totals
     "control": ("Control totals", "Totales de control"),
     "control_told": (
-        "The invoices of the range in raw by month of TxnDate, to hold against a report of QuickBooks' own; deleted "
-        "ones are left out.",
-        "Las facturas del rango en raw por mes de TxnDate, para cotejar con un informe de QuickBooks, sin "
-        "las borradas.",
+        "The range's records in raw by month of TxnDate, to hold against a report of QuickBooks' own; deleted ones are "
+        "left out.",
+        "Los registros del rango en raw por mes de TxnDate, para cotejar con un informe de QuickBooks, sin los "
+        "borrados.",
     ),
     "month": ("Month", "Mes"),
     "currency": ("Currency", "Moneda"),

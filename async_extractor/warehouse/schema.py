@@ -15,6 +15,7 @@ from async_extractor.entities import ENTITIES, FIRST_CLASS, Entity
 from async_extractor.errors import ConfigurationError
 from async_extractor.warehouse.connection import Connection, holders, pin_settings, told
 from async_extractor.warehouse.statements import SQL_FOLDER, for_table, statement
+from async_extractor.warehouse.views import is_views_schema, make_views, views_schema
 
 # The oldest server with everything used here: generated columns are 12, SET COMPRESSION is 14.
 OLDEST_SERVER = 140000
@@ -54,6 +55,8 @@ async def bring_up_to_date(
     """
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", raw_schema):
         raise ConfigurationError(f"the schema's name {raw_schema!r} is not a plain lower-case identifier")
+    if is_views_schema(raw_schema):
+        raise ConfigurationError(f"schema {raw_schema} is for views over another one: give the profile another name")
     await pin_settings(connection)
     server = await connection.fetchrow(statement("server"))
     if server["version"] < OLDEST_SERVER:
@@ -90,6 +93,7 @@ async def _bring_up_to_date(
             applied = await _migrate(connection, files)
             for entity in needed:
                 await _create_raw_table(connection, entity, raw_schema)
+            await make_views(connection, raw_schema)
             async with connection.transaction():
                 await grant_rights(connection, raw_schema)
         finally:
@@ -235,7 +239,7 @@ async def grant_rights(connection: Connection, raw_schema: str = "raw") -> None:
     Only the tables' owner can. Raises what asyncpg raises.
     """
     text = (SQL_FOLDER / "rights.sql").read_text(encoding="utf-8")
-    await connection.execute(text.replace("{raw}", raw_schema))
+    await connection.execute(text.replace("{raw}", raw_schema).replace("{views}", views_schema(raw_schema)))
 
 
 async def _is_current(

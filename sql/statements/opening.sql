@@ -68,3 +68,25 @@ SELECT string_agg(format('pid %s (%s%s)', l.pid, a.usename, ', ' || nullif(a.app
 -- Roles that only read, and could hold the advisory locks that runs wait for.
 SELECT coalesce(array_agg(rolname::text ORDER BY rolname), '{}') FROM pg_roles
  WHERE rolname = 'qbo_reader' AND has_function_privilege(oid, 'pg_advisory_lock(integer,integer)', 'EXECUTE');
+
+-- name: may_make_in
+-- Whether the role may make views in the schema $1, which it may have to make first.
+SELECT CASE WHEN to_regnamespace($1) IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+            ELSE has_schema_privilege($1, 'CREATE') END;
+
+-- name: one_migration_at_a_time
+-- Until the transaction's end; a session that migrates already goes on.
+SELECT pg_advisory_xact_lock(hashtext('ops.schema_versions'), 0);
+
+-- name: tables_of
+-- The tables of the schema $1.
+SELECT coalesce(array_agg(tablename::text), '{}') FROM pg_tables WHERE schemaname = $1;
+
+-- name: views_of
+-- What stands in the schema $1: whether it is a view of ours, by what its comment begins with ($2), and its columns.
+SELECT c.relname::text AS name,
+       c.relkind = 'v' AND starts_with(coalesce(obj_description(c.oid, 'pg_class'), ''), $2) AS ours,
+       (SELECT array_agg(a.attname || ': ' || coalesce(col_description(c.oid, a.attnum), '') ORDER BY a.attnum)
+          FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
+  FROM pg_class c
+ WHERE c.relnamespace = to_regnamespace($1) AND c.relkind IN ('r', 'v', 'm', 'f', 'p');

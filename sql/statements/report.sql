@@ -9,16 +9,23 @@ SELECT happened_at, code, name, phase, level, message, fields ->> 'intuit_tid' A
   FROM ops.events WHERE run_id = $1 ORDER BY event_id LIMIT 1000;
 
 -- name: control_totals
--- Sums to hold against QuickBooks' own reports: the invoices of a run's range by the month of TxnDate and currency.
--- Each payload is opened once.
-SELECT left(p."TxnDate", 7) AS month, coalesce(p."CurrencyRef" ->> 'value', '') AS currency,
-       count(*) AS rows, sum(p."TotalAmt") AS total, sum(p."Balance") AS balance,
-       min(p."TxnDate") AS first_date, max(p."TxnDate") AS last_date
-  FROM raw.{table},
-       jsonb_to_record(payload) AS p ("TxnDate" text, "CurrencyRef" jsonb, "TotalAmt" numeric, "Balance" numeric)
+-- Sums to hold against QuickBooks' own reports: the transactions of a run's range by the month of TxnDate and currency.
+SELECT left(ops.date_at(payload, 'TxnDate')::text, 7) AS month,
+       coalesce(ops.text_at(payload, 'CurrencyRef', 'value'), '') AS currency, count(*) AS rows,
+       sum(ops.number_at(payload, 'TotalAmt')) AS total, sum(ops.number_at(payload, 'Balance')) AS balance,
+       min(ops.date_at(payload, 'TxnDate'))::text AS first_date, max(ops.date_at(payload, 'TxnDate'))::text AS last_date
+  FROM raw.{table}
  WHERE deleted_at_utc IS NULL
    AND ops.moment($3, last_updated_utc, payload) >= $1 AND ops.moment($3, last_updated_utc, payload) < $2
  GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- name: newest_runs
+-- Of all companies in the warehouse.
+SELECT * FROM ops.run_metrics WHERE run_id IN (SELECT run_id FROM ops.runs ORDER BY run_id DESC LIMIT $1) ORDER BY run_id DESC;
+
+-- name: validations_of_runs
+SELECT run_id, name, severity, message, found, advice, checked_at
+  FROM ops.validations WHERE run_id = ANY ($1::bigint[]) ORDER BY validation_id;
 
 -- name: newest_run
 SELECT max(run_id) FROM ops.runs WHERE realm_id = $1;

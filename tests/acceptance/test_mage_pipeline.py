@@ -14,6 +14,8 @@ import asyncpg
 import pytest
 import yaml
 
+from async_extractor.mage.location import MageData
+from async_extractor.mage.triggers import rearm
 from tests.support.backfilling import exactly
 from tools.demo.mage_server import failures
 from tools.demo.stack import Company, Stack
@@ -77,6 +79,14 @@ def in_file(stack: Stack, pipeline: str, trigger: str) -> dict[str, Any]:
     return next(entry for entry in content["triggers"] if entry["name"] == trigger)
 
 
+def mages_data(stack: Stack) -> MageData:
+    """This Mage's project and database, as a command finds them."""
+    environ = {"MAGE_REPO_PATH": str(stack.project), "MAGE_DATA_DIR": str(stack.mage_data)}
+    if stack.mage.database_url:
+        environ["MAGE_DATABASE_CONNECTION_URL"] = stack.mage.database_url
+    return MageData.locate(environ)
+
+
 async def query(stack: Stack, statement: str) -> list[Any]:
     connection = await asyncpg.connect(stack.warehouse.url(show_password=True))
     try:
@@ -137,6 +147,16 @@ async def test_a_one_time_trigger_in_the_file_loads_the_company_and_is_closed_fo
     assert stack.mage.trigger(pipeline, trigger)["status"] == "inactive"
     assert in_file(stack, pipeline, trigger)["status"] == "inactive"
     assert [run["id"] for run in stack.mage.runs(pipeline, trigger)] == [run["id"]]
+
+    # Rearmed it fires once more, reads only what is new, and is closed again; its first run stays under another name.
+    rearm(mages_data(stack), trigger, datetime.now(timezone.utc))
+    await until(lambda: [known for known in stack.mage.triggers(pipeline) if known["name"] == trigger])
+    second = await ended(stack, pipeline, trigger)
+    assert (second["status"], failures(second)) == ("completed", {})
+    assert second["id"] != run["id"]
+    await until(lambda: in_file(stack, pipeline, trigger)["status"] == "inactive")
+    kept = [known["name"] for known in stack.mage.triggers(pipeline) if known["name"].startswith(f"{trigger} (run ")]
+    assert len(kept) == 1
 
 
 @pytest.mark.parametrize(

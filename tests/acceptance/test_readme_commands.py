@@ -74,6 +74,7 @@ def newcomer(tmp_path: Path, mage_template: Path, postgres_server: PostgresAddre
         "MAGE_REPO_PATH": str(tmp_path / "mage_project"),
         "MAGE_DATA_DIR": str(tmp_path / "data"),
         "PYTHONPATH": str(ROOT),
+        "BROWSER": "true",  # which opens nothing
     }
     # A role of its own: `secrets rotate POSTGRES_PASSWORD` changes its password.
     _administer(postgres_server, "CREATE ROLE newcomer LOGIN PASSWORD 'a-password-to-rotate'")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from async_extractor.report import as_html, compose
+from async_extractor.report import as_html, compose, compose_index
 from tests.support.run_figures import MISSING, SOURCE_OK, VOLUME_OK, chunk, figures
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright's Python package is not installed")
@@ -50,6 +50,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "bad": compose(figures(checks=(MISSING, VOLUME_OK), chunks=chunks, events=(event,) * 30), "en"),
         "spanish": compose(figures(checks=(SOURCE_OK, VOLUME_OK)), "es"),
     }
+    runs = [
+        figures(run_id=12, status="incomplete", chunks=[chunk(0), chunk(1, "planned")], error="stopped by SIGTERM"),
+        figures(run_id=11, entity="customers", checks=(MISSING,)),
+        *(figures(run_id=number, entity="recurring_transactions", rows_inserted=0) for number in range(10, 0, -1)),
+    ]
+    (folder / "run-12-invoices.html").touch()
+    made |= {f"index-{lang}": compose_index(runs, folder, lang) for lang in ("en", "es")}
     for name, report in made.items():
         (folder / f"{name}.html").write_text(as_html(report), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in made}
@@ -67,7 +74,7 @@ def opened(browser: Any, path: Path, **context: Any) -> Any:
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
-@pytest.mark.parametrize("name", ["good", "bad", "spanish"])
+@pytest.mark.parametrize("name", ["good", "bad", "spanish", "index-en", "index-es"])
 def test_it_fits_the_screen_and_needs_nothing_from_outside(
     browser: Any, pages: dict[str, Path], name: str, size: dict[str, int]
 ) -> None:
@@ -121,6 +128,20 @@ def test_a_screen_reader_hears_the_charts_the_tables_and_the_language(browser: A
     assert page.get_by_role("columnheader", name="Ventana").count() == 1
 
 
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_the_page_of_all_runs_leads_to_the_reports_that_are_there(
+    browser: Any, pages: dict[str, Path], size: dict[str, int]
+) -> None:
+    page = opened(browser, pages["index-en"], viewport=size)
+    assert page.get_by_role("heading", level=1).inner_text().endswith("Not every entity is complete")
+    assert page.locator("header pre").first.inner_text() == "qbo-backfill resume 12"
+    rows = page.locator("#runs tbody tr").all()
+    assert len(rows) == 12
+    assert "Not complete" in rows[0].inner_text()
+    links = page.locator("#runs a").all()
+    assert [(link.inner_text(), link.get_attribute("href")) for link in links] == [("12", "run-12-invoices.html")]
+
+
 @pytest.mark.parametrize("lang", ["en", "es"])
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
 def test_the_first_screen_says_what_it_is_of(browser: Any, tmp_path: Path, lang: str, size: dict[str, int]) -> None:
@@ -159,6 +180,15 @@ def test_text_can_be_told_from_its_ground_in_light_and_dark(browser: Any, pages:
         assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, (scheme, selector)
     ground = page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
     assert ground == ("rgb(18, 22, 29)" if scheme == "dark" else "rgb(251, 250, 247)")
+
+
+@pytest.mark.parametrize("name", ["bad", "index-en", "index-es"])
+def test_no_table_is_cut_on_paper_or_on_a_tablet(browser: Any, pages: dict[str, Path], name: str) -> None:
+    for media, width in (("print", 718), ("screen", 768)):  # A4 between its margins
+        page = opened(browser, pages[name], viewport={"width": width, "height": 1000})
+        page.emulate_media(media=media)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), media
+        assert page.evaluate(CUT) == [], media
 
 
 def test_it_prints_on_a_few_sheets_with_its_colours_light(browser: Any, pages: dict[str, Path], tmp_path: Path) -> None:

@@ -98,7 +98,8 @@ async def test_each_role_has_these_rights_on_each_table_and_view_and_no_others(w
             row["name"]
             for row in await superuser.fetch(
                 "SELECT relnamespace::regnamespace || '.' || relname AS name FROM pg_class "
-                "WHERE relnamespace::regnamespace::text IN ('raw', 'ops') AND relkind IN ('r', 'p', 'v', 'm', 'f')"
+                "WHERE relnamespace::regnamespace::text IN ('raw', 'raw_views', 'ops') "
+                "AND relkind IN ('r', 'p', 'v', 'm', 'f')"
             )
         ]
         assert len(tables) > 10
@@ -175,6 +176,8 @@ async def test_the_extractor_may_not(extractor: Any, statement: str) -> None:
         "SET ROLE qbo_extractor",
         "SET ROLE qbo_owner",
         "COPY raw.qb_items TO PROGRAM 'cat'",
+        "UPDATE raw_views.items SET id = '1'",
+        "CREATE VIEW raw_views.mine AS SELECT 1",
         "SELECT rolpassword FROM pg_authid",
     ],
 )
@@ -186,6 +189,8 @@ async def test_the_reader_may_not(reader: Any, statement: str) -> None:
 async def test_the_reader_sees_what_was_loaded_and_how(reader: Any) -> None:
     assert await reader.fetchval("SELECT count(*) FROM raw.qb_invoices") is not None
     assert await reader.fetchval("SELECT max(version) FROM ops.schema_versions") > 0
+    whole = await reader.fetchrow("SELECT count(*), count(total_amt), count(created_utc) FROM raw_views.invoices")
+    assert len(set(whole)) == 1
 
 
 async def test_the_readers_own_transactions_are_read_only_by_default(warehouse: Database) -> None:
@@ -343,6 +348,8 @@ def _migrate(database: Database, folder: Path) -> list[str]:
 
 
 def _rights(role: str, table: str) -> set[str]:
+    if table.startswith("raw_views."):
+        return {"SELECT"} if role == "qbo_reader" else set()
     if role == "qbo_reader" or table == "ops.schema_versions":
         return {"SELECT"}
     return {"SELECT", "INSERT", "UPDATE"} | ({"DELETE"} if table in ROWS_OF_THE_BUDGET else set())

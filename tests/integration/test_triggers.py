@@ -180,6 +180,23 @@ def test_a_used_trigger_is_told_and_can_be_made_to_fire_again(command_line: Comm
     assert command_line.run("triggers", "rearm", "nobody").code == 2
 
 
+def test_a_trigger_whose_run_is_under_way_is_not_rearmed(command_line: CommandLine, triggers_file: Path) -> None:
+    database = Path(command_line.environ["MAGE_DATA_DIR"]) / "mage_project" / "mage-ai.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute(
+            """INSERT INTO pipeline_schedule (id, name, pipeline_uuid, schedule_interval, schedule_type, status)
+               VALUES (1, 'invoices_once', 'qb_invoices_backfill', '@once', 'TIME', 'ACTIVE')"""
+        )
+        connection.execute(
+            """INSERT INTO pipeline_run (id, pipeline_schedule_id, pipeline_uuid, status)
+               VALUES (1, 1, 'qb_invoices_backfill', 'RUNNING')"""
+        )
+    ended = command_line.run("triggers", "rearm", "invoices_once")
+    assert (ended.code, ended.stderr.count("\n")) == (2, 1)
+    assert "invoices_once has a run under way (running)" in ended.stderr
+    assert triggers_file.read_text() == BEFORE
+
+
 def test_a_date_without_quotes_is_told_with_file_trigger_and_variable(
     command_line: CommandLine, triggers_file: Path
 ) -> None:

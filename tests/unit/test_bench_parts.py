@@ -31,10 +31,7 @@ def test_a_part_that_does_not_exist_is_refused_with_the_names_of_those_that_do(
         main(["nothing"])
     assert ended.value.code == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert (
-        "'nothing' is not one of floor, scale, concurrency, even, tuning, planning, peers, start, budget, outage, tokens"
-        in last
-    )
+    assert f"'nothing' is not one of {', '.join((*PARTS, *LONG_PARTS))}" in last
 
 
 def test_the_index_names_each_part_with_its_goals_and_the_command_that_repeats_it(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from async_extractor.report import (
     as_markdown,
     compose,
     compose_company,
+    compose_index,
     reports_folder,
     write_report,
 )
@@ -248,8 +249,23 @@ def test_the_page_is_whole_needs_no_network_and_can_be_read_aloud(lang: str) -> 
     assert all(values.get("scope") for tag, values in page.seen if tag == "th")
     tables = sum(tag == "table" for tag, _ in page.seen)
     assert tables == sum(tag == "caption" for tag, _ in page.seen)
-    for word in ("prefers-color-scheme: dark", "@media print", "max-width: 40rem"):
+    for word in ("prefers-color-scheme: dark", "@media print", "max-width: 52rem"):
         assert word in text
+
+
+def test_all_runs_stand_on_a_page_by_the_last_of_each_entity(tmp_path: Path) -> None:
+    left = [chunk(0), chunk(1, "planned", rows_read=0)]
+    runs = [figures(run_id=3), figures(run_id=2, status="incomplete", chunks=left)]
+    (tmp_path / "run-3-invoices.html").touch()
+    index = compose_index(runs, tmp_path, "en")
+    assert (index.tone, index.verdict) == ("good", "Each entity's last run is complete")
+    text = as_markdown(index)
+    assert "| [3](run-3-invoices.html) | 2026-11-24 10:00 | 4620816365000007770, simulator | invoices |" in text
+    assert "| 2 | 2026-11-24 10:00 |" in text
+    worse = compose_index([figures(run_id=4, entity="bills", status="failed", error="no"), *runs], tmp_path, "es")
+    assert (worse.tone, worse.verdict) == ("bad", "No todas las entidades están completas")
+    assert "qbo-backfill resume 4" in as_markdown(worse).partition("##")[0]
+    assert compose_index([], tmp_path, "en").verdict == "No run yet"
 
 
 def test_words_of_others_can_neither_break_the_page_nor_the_markdown() -> None:

@@ -26,14 +26,15 @@ _INTRODUCTION = """\
 The tables are made by the numbered files of [`sql/`](../sql), each applied once and in order by the first run, or by
 `qbo-backfill warehouse migrate`. Entities share one shape ([`sql/raw_entity.sql`](../sql/raw_entity.sql)).
 All times are instants (`timestamptz`), in UTC.
+The first run makes the tables of its entities, `warehouse migrate` those of all.
 In psql, `\\d+ raw.qb_invoices` shows the same texts; pgAdmin has them under *Properties*.
 """
 
 _RELATIONS = """
 SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind = 'v' AS is_view, obj_description(c.oid) AS comment
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname IN ('raw', 'ops') AND c.relkind IN ('r', 'v')
- ORDER BY n.nspname DESC, c.relkind, c.relname
+ WHERE n.nspname IN ('raw', 'raw_views', 'ops') AND c.relkind IN ('r', 'v')
+ ORDER BY array_position(ARRAY['raw', 'raw_views', 'ops'], n.nspname::text), c.relkind, c.relname
 """
 _COLUMNS = """
 SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS required,
@@ -61,6 +62,22 @@ SELECT p.proname AS name, pg_get_function_identity_arguments(p.oid) AS arguments
  WHERE n.nspname = 'ops'
  ORDER BY 1
 """
+FIRST = "qb_invoices"
+_VIEWS = """
+`qbo-backfill warehouse migrate` makes them, and a run that of a table that it makes; the profile acme has them in
+`raw_acme_views`. The role `qbo_reader` reads them, and nothing of this program does. A key that is missing, or holds
+something else than it should, is a null. `\\d+ raw_views.invoices` says from which key of the payload each column is.
+
+    SELECT date_trunc('month', txn_date)::date, currency, sum(total_amt)
+      FROM raw_views.invoices WHERE NOT deleted GROUP BY 1, 2 ORDER BY 1, 2;
+
+Each begins with `id` and ends with `created_utc` (but for `exchange_rates`), `last_updated_utc`, `deleted` and
+`deleted_at_utc`; in between:
+
+| View | Columns |
+|---|---|
+"""
+_IN_EACH = ("id", "created_utc", "last_updated_utc", "deleted", "deleted_at_utc")
 _SCHEMAS = "SELECT obj_description($1::regnamespace)"
 
 
@@ -69,18 +86,26 @@ async def describe(connection: Any) -> str:
     parts = [_INTRODUCTION]
     described: str | None = None
     entity_tables = {entity.table for entity in ENTITIES.values()}
-    first_entity = True
+    alike: list[str] = []
     for relation in await connection.fetch(_RELATIONS):
         if relation["schema"] != described:
+            if alike:
+                parts.append(f"\nColumns and constraints of the others are the same: {', '.join(alike)}.\n")
+                alike.clear()
             described = relation["schema"]
             parts.append(f"\n## Schema {described}\n\n{await connection.fetchval(_SCHEMAS, described)}\n")
+            if described == "raw_views":
+                parts.append(_VIEWS)
+        if described == "raw_views":
+            names = [one["name"] for one in await connection.fetch(_COLUMNS, relation["oid"])]
+            columns = ", ".join(f"`{name}`" for name in names if name not in _IN_EACH)
+            parts.append(f"| `{relation['name']}` | {columns} |\n")
+            continue
+        if described == "raw" and relation["name"] in entity_tables and relation["name"] != FIRST:
+            alike.append(f"`{relation['name']}`")
+            continue
         kind = " (view)" if relation["is_view"] else ""
         parts.append(f"\n### {described}.{relation['name']}{kind}\n\n{relation['comment']}\n")
-        if described == "raw" and relation["name"] in entity_tables:
-            if not first_entity:
-                parts.append("\nColumns and constraints as above.\n")
-                continue
-            first_entity = False
         parts.append("\n| Column | Type | | What it is |\n|---|---|---|---|\n")
         for column in await connection.fetch(_COLUMNS, relation["oid"]):
             required = "required" if column["required"] else ""
@@ -104,7 +129,7 @@ def _cell(text: str | None) -> str:
 async def _write(url: str) -> None:
     connection = await asyncpg.connect(url)
     try:
-        await bring_up_to_date(connection)
+        await bring_up_to_date(connection, entities=ENTITIES)
         DOCUMENT.write_text(await describe(connection), encoding="utf-8")
     finally:
         await connection.close()
