@@ -16,6 +16,7 @@ from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult, close
 from async_extractor.run import Run
 from async_extractor.settings import Secrets
+from async_extractor.windows import SETTLING
 
 
 async def run_backfill(
@@ -85,7 +86,12 @@ class Backfill:
                 run_id, chunks = await planner.write(work, **before)
             await run.enter(run_id)
             cost = await planner.cost(work)
+            planned = await run.ledger.run(run_id)
             await run.count_requests(run_id)
+        if planned["as_of"] - planned["started_at"] > SETTLING:
+            ahead = planned["as_of"] - planned["started_at"]
+            message = f"QuickBooks' clock is {ahead.total_seconds() / 60:,.0f} minutes ahead of Postgres'"
+            run.events.emit("clock_ahead", "plan", message, level="warning", seconds=round(ahead.total_seconds()))
         already = f", {work.done} of them done before" if self.request.mode == "resume" and work.done else ""
         source_count = work.plan.source_count
         counted = f", {source_count:,} rows at QuickBooks" if source_count is not None else ""

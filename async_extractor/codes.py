@@ -83,6 +83,16 @@ EVENTS = (
         "Let the server's clock be slewed, not set.",
     ),
     Code(
+        "QBF-W206",
+        "clock_ahead",
+        (
+            "QuickBooks' answers are dated more than five minutes ahead of Postgres' clock.",
+            "Las respuestas de QuickBooks llevan más de cinco minutos de adelanto respecto al reloj de Postgres.",
+        ),
+        "Set the clock of Postgres' server (NTP). If that is right and QuickBooks' is wrong, edits between two runs may "
+        "be missed: `qbo-backfill verify --deep` shows them.",
+    ),
+    Code(
         "QBF-I203",
         "repair_begun",
         (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from qbo_simulator import Simulator, SimulatorConfig
-from tests.support.backfilling import backfill, in_raw, secrets_for, simulate, truth
+from tests.support.backfilling import Recorder, backfill, in_raw, secrets_for, simulate, truth
 
 
 @pytest.mark.parametrize("chunk", ["auto", "day"])
@@ -28,3 +28,16 @@ async def test_rows_of_today_are_read_however_the_range_is_cut(database: Any, ch
         result = await backfill(secrets_for(simulator, database), "invoices", *days, chunk=chunk)
         assert result.status == "done"
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+
+
+@pytest.mark.parametrize(("ahead", "told"), [(600, ["QuickBooks' clock is 10 minutes ahead of Postgres'"]), (200, [])])
+async def test_a_clock_of_quickbooks_that_is_ahead_is_told(
+    database: Any, monkeypatch: pytest.MonkeyPatch, ahead: int, told: list[str]
+) -> None:
+    """Where it is QuickBooks' mistake, a record edited now is older than the moment that the run thinks it is."""
+    recorder = Recorder()
+    async with Simulator(SimulatorConfig(items=20, years=1, limits=False)) as simulator:
+        clock = simulator.service.clock
+        monkeypatch.setattr(clock, "envelope_time", type(clock)(clock.offset + ahead).envelope_time)
+        await backfill(secrets_for(simulator, database), "items", listeners=[recorder])
+    assert [event.message for event in recorder.named("clock_ahead")] == told
