@@ -89,7 +89,7 @@ EVENTS = (
             "QuickBooks' answers are dated more than five minutes ahead of Postgres' clock.",
             "Las respuestas de QuickBooks llevan más de cinco minutos de adelanto respecto al reloj de Postgres.",
         ),
-        "Set the clock of Postgres' server (NTP). If that is right and QuickBooks' is wrong, edits between two runs may "
+        "Set the clock of Postgres' server (NTP). If QuickBooks' is the wrong one, edits between two runs may "
         "be missed: `qbo-backfill verify --deep` shows them.",
     ),
     Code(
