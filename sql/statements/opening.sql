@@ -26,6 +26,13 @@ SELECT CASE WHEN c.relkind NOT IN ('r', 'p') THEN 'it is no table'
                 THEN 'its id has no primary key or unique index' END) END
   FROM pg_class c WHERE c.oid = to_regclass($1);
 
+-- name: raw_tables
+-- Which of the tables $2 are in the schema $1, and whether each is as raw_entity.sql makes it: its trigger is the last that
+-- this makes.
+SELECT c.relname::text AS name, EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgname = 'changed') AS is_current
+  FROM pg_class c
+ WHERE c.relnamespace = to_regnamespace($1) AND c.relname = ANY ($2::text[]) AND c.relkind IN ('r', 'p');
+
 -- name: row_security
 -- A table of the schemas $1 on which row-level security stands between its rows and this role.
 SELECT format('%s.%s', c.relnamespace::regnamespace, c.relname)
