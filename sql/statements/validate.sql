@@ -1,19 +1,19 @@
--- name: check_keys
--- Ids that are empty, stand twice, or aren't the payload's own. A row with a digest has been written by this program, with
--- the payload's Id, and is as it was written: its payload isn't opened. The distinct Ids in a query of their own: to count
--- them Postgres sorts, and would carry each payload along.
-SELECT count(*) AS rows, count(*) - (SELECT count(DISTINCT id) FROM raw.{table} WHERE run_id = $1) AS twice,
+-- name: check_rows
+-- All that a run wrote, in one pass, by the window and page that it came in: Ids that are empty or aren't the payload's own,
+-- and rows whose date isn't inside the window that they were read in. A row with a digest has been written by this program,
+-- with the payload's Id, and is as it was written: its payload isn't opened.
+SELECT extract_window_start_utc AS window_start, extract_window_end_utc AS window_end, page_number, count(*) AS rows,
        count(*) FILTER (WHERE id IS NULL OR id = '') AS empty,
-       count(*) FILTER (WHERE digest IS NULL AND {key} IS DISTINCT FROM id) AS unlike_payload
-  FROM raw.{table} WHERE run_id = $1;
-
--- name: check_utc
--- Rows whose date isn't inside the window that they were read in, and windows that end before they begin.
-SELECT count(*) AS rows,
+       count(*) FILTER (WHERE digest IS NULL AND {key} IS DISTINCT FROM id) AS unlike_payload,
        count(*) FILTER (WHERE last_updated_utc IS NULL) AS without_date,
        count(*) FILTER (WHERE last_updated_utc < extract_window_start_utc
                            OR last_updated_utc >= extract_window_end_utc) AS outside
-  FROM raw.{table} WHERE run_id = $1;
+  FROM raw.{table} WHERE run_id = $1
+ GROUP BY 1, 2, 3;
+
+-- name: distinct_ids
+-- In a query of its own: to count them Postgres sorts, and would carry the rows along.
+SELECT count(DISTINCT id) FROM raw.{table} WHERE run_id = $1;
 
 -- name: chunks_short_of_plan
 -- Windows that gave fewer rows than COUNT(*) promised when they were planned.

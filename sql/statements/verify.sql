@@ -133,17 +133,13 @@ SELECT chunk_id, window_start, window_end, status, range_start, range_end
    AND window_start < $5 AND window_end > $4
  ORDER BY window_start, window_end;
 
--- name: page_numbers
--- Pages of a run's windows in raw, where every record that was read was written: a page that is missing in the
--- middle brought nothing new.
-SELECT a.chunk_id, a.pages, count(DISTINCT t.page_number) AS found, max(t.page_number) AS highest
+-- name: pages_read
+-- Pages of a run's windows of which every record that was read was written.
+SELECT a.chunk_id, c.window_start, c.window_end, a.pages
   FROM ops.attempts a JOIN ops.chunks c USING (chunk_id)
-  JOIN raw.{table} t ON t.run_id = a.run_id AND t.extract_window_start_utc = c.window_start
-                    AND t.extract_window_end_utc = c.window_end
  WHERE a.run_id = $1 AND a.outcome = 'done' AND c.kind = 'window'
    AND a.rows_read = a.rows_inserted + a.rows_updated AND a.rows_read > 0
- GROUP BY a.chunk_id, a.attempt, a.pages
-HAVING max(t.page_number) > max(a.pages) OR count(DISTINCT t.page_number) < max(t.page_number);
+ ORDER BY a.chunk_id, a.attempt;
 
 -- name: hash_of_window
 -- The reprocessing proof: how many rows a window has in raw, and figures over all that they say, over those that another
