@@ -15,6 +15,9 @@ CREATE TABLE IF NOT EXISTS raw.{table} (
     deleted_at_utc           timestamptz,
     CHECK (extract_window_start_utc <= extract_window_end_utc)
 );
+-- Tables that version 0.1.0 made haven't these. Null: to be read from the payload.
+ALTER TABLE raw.{table} ADD COLUMN IF NOT EXISTS created_utc timestamptz, ADD COLUMN IF NOT EXISTS txn_date date,
+                        ADD COLUMN IF NOT EXISTS digest bytea;
 
 COMMENT ON TABLE  raw.{table} IS 'QuickBooks Online {entity} records, one row an Id, the payload complete and unchanged.';
 COMMENT ON COLUMN raw.{table}.id                       IS '{id}';
@@ -29,6 +32,28 @@ COMMENT ON COLUMN raw.{table}.last_updated_utc         IS 'MetaData.LastUpdatedT
 COMMENT ON COLUMN raw.{table}.sync_token               IS 'SyncToken as a number: it decides between versions of one second.';
 COMMENT ON COLUMN raw.{table}.run_id                   IS 'The run in ops.runs that wrote this version.';
 COMMENT ON COLUMN raw.{table}.deleted_at_utc           IS 'When the record was found deleted in QuickBooks (UTC); its last payload is kept. Null while it lives.';
+COMMENT ON COLUMN raw.{table}.created_utc              IS 'MetaData.CreateTime as an instant, so that no check opens the payload. Null: the payload has none, or digest is null.';
+COMMENT ON COLUMN raw.{table}.txn_date                 IS 'TxnDate as a date, likewise.';
+COMMENT ON COLUMN raw.{table}.digest                   IS 'The first 16 bytes of the SHA-256 of the record as Intuit sent it: an unchanged one isn''t sent here again. Null when another hand wrote or changed the row.';
+
+-- A digest says that the row is as it was read. Whoever changes what was read and leaves the digest, takes it away, so that
+-- checks open this payload and the next reading compares it. A mark of deletion changes nothing that was read.
+CREATE OR REPLACE FUNCTION raw.{table}_changed() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.digest := NULL;
+    NEW.created_utc := NULL;
+    NEW.txn_date := NULL;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION raw.{table}_changed() IS 'Takes away the digest of a row whose contents change without it.';
+
+CREATE OR REPLACE TRIGGER changed BEFORE UPDATE ON raw.{table} FOR EACH ROW
+WHEN (NEW.digest = OLD.digest
+      AND ((NEW.id, NEW.sync_token) <> (OLD.id, OLD.sync_token)
+           OR (NEW.last_updated_utc, NEW.created_utc, NEW.txn_date) IS DISTINCT FROM (OLD.last_updated_utc, OLD.created_utc, OLD.txn_date)
+           OR record_image_ne(ROW(NEW.payload), ROW(OLD.payload))))
+EXECUTE FUNCTION raw.{table}_changed();
 
 -- lz4 costs about a third of pglz's time; not every server is built with it.
 DO $$

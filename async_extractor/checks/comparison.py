@@ -11,7 +11,7 @@ import asyncpg
 
 from async_extractor.entities import Entity
 from async_extractor.warehouse.connection import Connection, refuses_the_data
-from async_extractor.warehouse.loader import rows_of
+from async_extractor.warehouse.loader import STAGED, rows_of
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import DAY, UTC, Window
 
@@ -204,7 +204,7 @@ class Comparison:
                     "staging",
                     schema_name="pg_temp",
                     records=rows_of(records),
-                    columns=("id", "payload", "last_updated_utc", "sync_token", "line"),
+                    columns=STAGED,
                 )
                 await self._connection.execute(statement("remember_seen"))
                 return list(await self._connection.fetch(statement("compare_page", **self._table)))

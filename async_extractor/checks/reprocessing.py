@@ -15,14 +15,14 @@ from async_extractor.windows import Window
 async def hash_of(
     connection: Connection, entity: Entity, raw_schema: str, window: Window, filter_field: str
 ) -> dict[str, Any]:
-    """The rows of a window, and the sums of their hashes: whole, without names in references, of the versions alone.
+    """The rows of a window, and the sums of their hashes: of all, of those without a digest, of the versions alone.
 
     For a run's settings.
     """
     row = await connection.fetchrow(
         statement("hash_of_window", table=entity.table, raw_schema=raw_schema), window.start, window.end, filter_field
     )
-    return {f"{name}_before": row[name] for name in ("rows", "hash", "nameless", "versions")}
+    return {f"{name}_before": row[name] for name in ("rows", "hash", "undigested", "versions")}
 
 
 async def proof(
@@ -30,8 +30,9 @@ async def proof(
 ) -> CheckResult:
     """The rows of the window now against those before a run that reprocessed it.
 
-    Names in references change without a version, because QuickBooks fills them in when it answers: a notice. Anything
-    else that the same versions say otherwise is a warning.
+    Names in references change without a version, because QuickBooks fills them in when it answers: a notice, where the
+    merge overwrote nothing else under its version, and no other hand changed a row. Anything else that the same
+    versions say otherwise is a warning.
     """
     run = await connection.fetchrow(statement("select_run"), run_id)
     before = json.loads(run["settings"])
@@ -45,6 +46,8 @@ async def proof(
     }
     if "hash_before" in equal:
         return CheckResult("reprocess", "ok", found)
-    if "nameless_before" in equal:
+    if "versions_before" not in equal:
+        return CheckResult("reprocess", "notice", found)
+    if "undigested_before" in equal and not before.get("altered"):
         return CheckResult("reprocess", "notice", found, says=("reprocess.renamed",))
-    return CheckResult("reprocess", "warning" if "versions_before" in equal else "notice", found)
+    return CheckResult("reprocess", "warning", found)

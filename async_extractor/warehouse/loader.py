@@ -2,7 +2,8 @@
 
 Each page is one transaction: COPY into a temporary table, INSERT ... ON CONFLICT into raw, the
 quarantine, and the attempt's metrics. Records whose Id raw doesn't have yet have nothing to be merged
-with, so they are copied straight into raw, which saves a first load its staging. A kill loses at most a
+with, so they are copied straight into raw, which saves a first load its staging. Those that raw has byte by byte, by
+their digests, aren't sent at all. A kill loses at most a
 page, and what is counted is what arrived. The transaction doesn't wait for the disk (synchronous_commit
 off); marking the chunk done does, and flushes everything before it.
 """
@@ -10,11 +11,13 @@ off); marking the chunk done does, and flushes everything before it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import asyncpg
@@ -27,14 +30,12 @@ from async_extractor.warehouse.ledger import Chunk, wait_for_chunk
 from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
 
-# A record's id, payload, last_updated_utc, sync_token, and its place in the page.
-Row = tuple[str, bytes, "datetime | None", int, int]
-_COLUMNS = ("id", "payload", "last_updated_utc", "sync_token", "line")
+# A record's id, payload, last_updated_utc, sync_token, created_utc, txn_date, digest, and its place in the page.
+Row = tuple[str, bytes, "datetime | None", int, "datetime | None", "date | None", "bytes | None", int]
+_READ = ("id", "payload", "last_updated_utc", "sync_token", "created_utc", "txn_date", "digest")
+STAGED = (*_READ, "line")
 _RAW_COLUMNS = (
-    "id",
-    "payload",
-    "last_updated_utc",
-    "sync_token",
+    *_READ,
     "extract_window_start_utc",
     "extract_window_end_utc",
     "page_number",
@@ -210,10 +211,10 @@ class WorkerSession:
         # A value that Postgres refuses, or an Id that another session has brought meanwhile: the merge knows.
         refused = await self._session.do(lambda c: self._find_refused(c, chunk, page, list(page.rows)))
         self._raise_table_fault(refused, len(page.rows))
-        lines = {row[4] for row, _ in refused}
+        lines = {row[-1] for row, _ in refused}
         cleaned = replace(
             page,
-            rows=[row for row in page.rows if row[4] not in lines],
+            rows=[row for row in page.rows if row[-1] not in lines],
             refused=[*page.refused, *(Refused(row[0], reason, row[1]) for row, reason in refused)],
         )
         return await self._session.do(lambda c: self._load(c, chunk, cleaned, cost, straight=False))
@@ -274,13 +275,12 @@ class WorkerSession:
         async with connection.transaction():
             await connection.execute("SET LOCAL synchronous_commit = off")
             await self._own(connection, chunk)
-            new = await self._new(connection, page.rows) if straight else []
+            new, rest = await self._sort(connection, page.rows) if straight else ([], page.rows)
+            unchanged = len(page.rows) - len(new) - len(rest)
             copied = await self._copy_straight(connection, chunk, page, new)
-            ids = {row[0] for row in new}
-            rest = [row for row in page.rows if row[0] not in ids] if new else page.rows
             merged = await self._merge(connection, chunk, page, rest)
             copied += merged.copy_seconds
-            merged = replace(merged, read=merged.read + len(new), inserted=merged.inserted + len(new))
+            merged = replace(merged, read=merged.read + len(new) + unchanged, inserted=merged.inserted + len(new))
             quarantined = 0
             for refused in page.refused:
                 tag = await connection.execute(
@@ -316,17 +316,25 @@ class WorkerSession:
             )
         return loaded
 
-    async def _new(self, connection: Connection, rows: Sequence[Row]) -> list[Row]:
-        """The rows that have nothing to be merged with: raw hasn't their Id, and the page has it once.
+    async def _sort(self, connection: Connection, rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+        """The rows that have nothing to be merged with, since raw hasn't their Id, and those that have.
 
-        In order of Id, so that two sessions with the same ones wait for each other instead of deadlocking.
+        Left out is what raw has already. An Id that the page has twice is merged: its newest version counts. The new
+        ones in order of Id, so that two sessions with the same ones wait for each other instead of deadlocking.
         """
         if not rows:
-            return []
+            return [], []
+        query = statement("known_in_raw", table=self.table, raw_schema=self.raw_schema)
         times = Counter(row[0] for row in rows)
-        query = statement("ids_in_raw", table=self.table, raw_schema=self.raw_schema)
-        there = set(await connection.fetchval(query, list(times)))
-        return sorted(row for row in rows if times[row[0]] == 1 and row[0] not in there)
+        found = await connection.fetchrow(query, list(times))
+        known = dict(zip(found["ids"], found["digests"], strict=True))
+        new, rest = list[Row](), list[Row]()
+        for row in rows:
+            if times[row[0]] > 1 or (row[0] in known and (row[6] is None or known[row[0]] != row[6])):
+                rest.append(row)
+            elif row[0] not in known:
+                new.append(row)
+        return sorted(new, key=itemgetter(0)), rest
 
     async def _copy_straight(
         self, connection: Connection, chunk: Chunk, page: PageToLoad, rows: Sequence[Row]
@@ -339,7 +347,7 @@ class WorkerSession:
         await connection.copy_records_to_table(
             self.table,
             schema_name=self.raw_schema,
-            records=[row[:4] + same for row in rows],
+            records=[row[:-1] + same for row in rows],
             columns=_RAW_COLUMNS,
         )
         return time.perf_counter() - began
@@ -349,7 +357,7 @@ class WorkerSession:
         if not rows:
             return Loaded()
         began = time.perf_counter()
-        await connection.copy_records_to_table("staging", schema_name="pg_temp", records=rows, columns=_COLUMNS)
+        await connection.copy_records_to_table("staging", schema_name="pg_temp", records=rows, columns=STAGED)
         copied = time.perf_counter() - began
         counts = await connection.fetchrow(
             statement("merge_page", table=self.table, raw_schema=self.raw_schema),
@@ -361,6 +369,8 @@ class WorkerSession:
             chunk.run_id,
             page.read_at,
         )
+        if counts["altered"]:
+            await connection.execute(statement("tell_altered"), chunk.run_id, counts["altered"])
         return Loaded(counts["read"], counts["inserted"], counts["updated"], copy_seconds=copied)
 
     async def _find_refused(
@@ -438,5 +448,13 @@ class WorkerSession:
 
 
 def rows_of(records: Sequence[Any]) -> list[Row]:
-    """Records with `id`, `raw`, `last_updated` and `sync_token` as rows of staging."""
-    return [(r.id, r.raw, r.last_updated, r.sync_token, line) for line, r in enumerate(records)]
+    """Records, as `qbo/split.py` makes them, as rows of staging."""
+    return [
+        (r.id, r.raw, r.last_updated, r.sync_token, r.created, r.txn_date, digest_of(r.raw), line)
+        for line, r in enumerate(records)
+    ]
+
+
+def digest_of(raw: bytes) -> bytes:
+    """What tells a record's bytes from all others."""
+    return hashlib.sha256(raw).digest()[:16]

@@ -91,7 +91,8 @@ async def _bring_up_to_date(
         await connection.execute("SELECT pg_advisory_lock(hashtext($1), 0)", _LOCK)
         try:
             applied = await _migrate(connection, files)
-            for entity in needed:
+            _, older = await _tables(connection, raw_schema)
+            for entity in {entity.table: entity for entity in (*needed, *older)}.values():
                 await _create_raw_table(connection, entity, raw_schema)
             await make_views(connection, raw_schema)
             async with connection.transaction():
@@ -248,15 +249,24 @@ async def _is_current(
     """Whether nothing is to be done, so that a role which may only use the tables can run."""
     if not await connection.fetchval("SELECT to_regclass('ops.schema_versions') IS NOT NULL"):
         return False
-    tables = [entity.table for entity in needed]
-    known = await connection.fetch(statement("schema_as_it_is"), raw_schema, tables)
-    return [tuple(row) for row in known] == [(f.name, f.sha256, len(tables)) for f in files]
+    known = await connection.fetch("SELECT name, sha256 FROM ops.schema_versions ORDER BY version")
+    ours, older = await _tables(connection, raw_schema)
+    return (
+        [tuple(row) for row in known] == [(f.name, f.sha256) for f in files] and not older and ours.issuperset(needed)
+    )
+
+
+async def _tables(connection: Connection, raw_schema: str) -> tuple[set[Entity], set[Entity]]:
+    """The entities whose tables are there and as they should be, and those whose tables are an older version's."""
+    by_table = {entity.table: entity for entity in ENTITIES.values()}
+    rows = await connection.fetch(statement("raw_tables"), raw_schema, list(by_table))
+    found = [(by_table[row["name"]], row["is_current"]) for row in rows]
+    return {entity for entity, current in found if current}, {entity for entity, current in found if not current}
 
 
 async def _create_raw_table(connection: Connection, entity: Entity, raw_schema: str) -> None:
     text = (SQL_FOLDER / "raw_entity.sql").read_text(encoding="utf-8")
-    exists = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{raw_schema}.{entity.table}")
-    if exists:
+    if entity in (await _tables(connection, raw_schema))[0]:
         return
     async with connection.transaction():
         await _create_schema(connection, raw_schema)

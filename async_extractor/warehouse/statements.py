@@ -30,7 +30,8 @@ def for_table(text: str, table: str, raw_schema: str = "raw") -> str:
     """SQL that is written for `raw.{table}`, for a table of entities.py and a company's schema.
 
     `{key}` is what tells a payload's record from others; `payload{stable}` is a payload without what differs at each
-    reading.
+    reading. `{moment $3}` is the date of a row by the filter field $3, `{created_day}` its day of CreateTime,
+    `{row_hash}` a figure over all that it says: none of them opens the payload of a row with a digest.
     """
     entity = _BY_TABLE.get(table, ENTITIES["invoices"])
     if entity.wrapped:
@@ -39,7 +40,25 @@ def for_table(text: str, table: str, raw_schema: str = "raw") -> str:
         parts = ", ".join(f"payload ->> '{name}'" for name in entity.key)
         key = f"concat_ws('/', {parts})" if len(entity.key) > 1 else parts
     stable = f" - '{{{','.join(entity.volatile)}}}'::text[]" if entity.volatile else ""
+    text = (
+        re.sub(r"\{moment (\$\d)\}", _MOMENT, text)
+        .replace("{created_day}", _CREATED_DAY)
+        .replace("{row_hash}", _ROW_HASH)
+    )
     return text.replace("raw.{table}", f"{raw_schema}.{table}").replace("{key}", key).replace("{stable}", stable)
+
+
+# Dates in columns, and where these are null in the payload.
+_MOMENT = (
+    r"coalesce(CASE \1 WHEN 'last_updated' THEN last_updated_utc WHEN 'created' THEN created_utc "
+    r"WHEN 'txn_date' THEN txn_date::timestamp AT TIME ZONE 'UTC' END, ops.moment(\1, last_updated_utc, payload))"
+)
+_CREATED_DAY = "coalesce((created_utc AT TIME ZONE 'UTC')::date, ops.created_day(payload))"
+_ROW_HASH = (
+    "CASE WHEN digest IS NULL "
+    "THEN ops.row_hash(id, payload{stable}, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL) "
+    "ELSE hash_record_extended(ROW(id, digest, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL), 0) END"
+)
 
 
 _BY_TABLE = {entity.table: entity for entity in ENTITIES.values()}

@@ -5,6 +5,9 @@ CREATE TEMPORARY TABLE IF NOT EXISTS pg_temp.staging (
     payload          jsonb       NOT NULL,
     last_updated_utc timestamptz,
     sync_token       bigint      NOT NULL,
+    created_utc      timestamptz,
+    txn_date         date,
+    digest           bytea,
     line             integer     NOT NULL
 ) ON COMMIT DELETE ROWS;
 -- name: keep_staging_plain
@@ -12,9 +15,12 @@ CREATE TEMPORARY TABLE IF NOT EXISTS pg_temp.staging (
 -- raw has it already.
 ALTER TABLE pg_temp.staging ALTER COLUMN payload SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160);
 
--- name: ids_in_raw
--- Which of these Ids raw has. Those that it hasn't can be copied straight into it.
-SELECT coalesce(array_agg(id), '{}') FROM raw.{table} WHERE id = ANY ($1::text[]);
+-- name: known_in_raw
+-- Which of these Ids raw has, and their digests: the others can be copied straight into it, and where raw has the record
+-- itself nothing is to be done. One that is marked deleted may be alive again, which the merge decides.
+SELECT coalesce(array_agg(id), '{}') AS ids,
+       coalesce(array_agg(CASE WHEN deleted_at_utc IS NULL THEN digest END), '{}') AS digests
+  FROM raw.{table} WHERE id = ANY ($1::text[]);
 
 -- name: merge_page
 -- The page in staging becomes rows of raw. Newest wins: by LastUpdatedTime, then SyncToken; of equal
@@ -24,11 +30,12 @@ SELECT coalesce(array_agg(id), '{}') FROM raw.{table} WHERE id = ANY ($1::text[]
 -- sessions which merge the same rows wait for each other instead of deadlocking. A record that was marked
 -- deleted is alive again only when it was read ($7, QuickBooks' clock) after it was marked.
 WITH newest AS (
-    SELECT DISTINCT ON (id) id, payload, last_updated_utc, sync_token
+    SELECT DISTINCT ON (id) id, payload, last_updated_utc, sync_token, created_utc, txn_date, digest
       FROM pg_temp.staging
      ORDER BY id, last_updated_utc DESC NULLS LAST, sync_token DESC, line DESC
 ), changed AS (
-    SELECT n.*
+    SELECT n.*, (n.last_updated_utc, n.sync_token) IS NOT DISTINCT FROM (t.last_updated_utc, t.sync_token) AND t.id IS NOT NULL
+                AND ops.without_reference_names(n.payload{stable}) <> ops.without_reference_names(t.payload{stable}) AS altered
       FROM newest n LEFT JOIN raw.{table} t USING (id)
      WHERE t.id IS NULL
         OR t.deleted_at_utc < $7
@@ -38,8 +45,9 @@ WITH newest AS (
      ORDER BY id
 ), merged AS (
     INSERT INTO raw.{table} AS t (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,
-                                  page_size, request_payload, last_updated_utc, sync_token, run_id)
-    SELECT id, payload, $1, $2, $3, $4, $5, last_updated_utc, sync_token, $6 FROM changed
+                                  page_size, request_payload, last_updated_utc, sync_token, run_id,
+                                  created_utc, txn_date, digest)
+    SELECT id, payload, $1, $2, $3, $4, $5, last_updated_utc, sync_token, $6, created_utc, txn_date, digest FROM changed
     ON CONFLICT (id) DO UPDATE
        SET payload = excluded.payload, ingested_at_utc = clock_timestamp(),
            extract_window_start_utc = excluded.extract_window_start_utc,
@@ -47,6 +55,7 @@ WITH newest AS (
            page_number = excluded.page_number, page_size = excluded.page_size,
            request_payload = excluded.request_payload, last_updated_utc = excluded.last_updated_utc,
            sync_token = excluded.sync_token, run_id = excluded.run_id,
+           created_utc = excluded.created_utc, txn_date = excluded.txn_date, digest = excluded.digest,
            deleted_at_utc = CASE WHEN t.deleted_at_utc < $7 THEN NULL ELSE t.deleted_at_utc END
      WHERE t.deleted_at_utc < $7
         OR (coalesce(excluded.last_updated_utc, '-infinity'), excluded.sync_token) >= (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
@@ -54,8 +63,15 @@ WITH newest AS (
 )
 SELECT (SELECT count(*) FROM newest) AS read,
        count(*) FILTER (WHERE inserted) AS inserted,
-       count(*) FILTER (WHERE NOT inserted) AS updated
+       count(*) FILTER (WHERE NOT inserted) AS updated,
+       (SELECT count(*) FROM changed WHERE altered) AS altered
   FROM merged;
+
+-- name: tell_altered
+-- So many rows more that a run has overwritten under the version that they had, and not for the names in references
+-- alone: for the check of a reprocess.
+UPDATE ops.runs SET settings = jsonb_set(settings, '{altered}', to_jsonb(coalesce((settings ->> 'altered')::bigint, 0) + $2::bigint))
+ WHERE run_id = $1;
 
 -- name: quarantine_record
 -- The same bytes for the same Id are kept once while they stand.

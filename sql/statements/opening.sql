@@ -48,10 +48,12 @@ SELECT (SELECT format('%s.%s', c.relnamespace::regnamespace, c.relname)
            AND NOT has_any_column_privilege(c.oid, needed.privilege)
          ORDER BY c.oid::regclass::text, needed.privilege LIMIT 1) AS lacking;
 
--- name: schema_as_it_is
--- The numbered files that were applied, each with how many of the tables $2 the schema $1 has.
-SELECT name, sha256, (SELECT count(*) FROM pg_tables WHERE schemaname = $1 AND tablename = ANY ($2::text[]))
-  FROM ops.schema_versions ORDER BY version;
+-- name: raw_tables
+-- Which of the tables $2 are in the schema $1, and whether each is as raw_entity.sql makes it: its trigger is the last that
+-- this makes.
+SELECT c.relname::text AS name, EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgname = 'changed') AS is_current
+  FROM pg_class c
+ WHERE c.relnamespace = to_regnamespace($1) AND c.relname = ANY ($2::text[]) AND c.relkind IN ('r', 'p');
 
 -- name: schema_exists
 SELECT to_regnamespace($1) IS NOT NULL;

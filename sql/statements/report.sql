@@ -16,7 +16,7 @@ SELECT left(ops.date_at(payload, 'TxnDate')::text, 7) AS month,
        min(ops.date_at(payload, 'TxnDate'))::text AS first_date, max(ops.date_at(payload, 'TxnDate'))::text AS last_date
   FROM raw.{table}
  WHERE deleted_at_utc IS NULL
-   AND ops.moment($3, last_updated_utc, payload) >= $1 AND ops.moment($3, last_updated_utc, payload) < $2
+   AND {moment $3} >= $1 AND {moment $3} < $2
  GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- name: newest_runs

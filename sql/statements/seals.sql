@@ -2,7 +2,7 @@
 -- The days of CreateTime that a run wrote to, and those that earlier runs wrote to and were cut off before they
 -- could seal them. A day that was sealed after such a run is not sealed again: it would hide what another hand did.
 WITH written AS (
-    SELECT run_id, ops.created_day(payload) AS day
+    SELECT run_id, {created_day} AS day
       FROM raw.{table}
      WHERE run_id = $3
         OR run_id IN (SELECT r.run_id FROM ops.runs r
@@ -15,12 +15,12 @@ SELECT DISTINCT w.day
 
 -- name: figures_of_days
 -- What the days of CreateTime look like now; $1 null: all of them.
-SELECT ops.created_day(payload) AS day, count(*) AS rows,
-       sum(ops.row_hash(id, payload{stable}, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL))::numeric AS hash,
+SELECT {created_day} AS day, count(*) AS rows,
+       sum({row_hash})::numeric AS hash,
        coalesce(min(last_updated_utc), '-infinity') AS updated_from,
        coalesce(max(last_updated_utc), 'infinity') AS updated_to
   FROM raw.{table}
- WHERE $1::date[] IS NULL OR ops.created_day(payload) = ANY ($1::date[])
+ WHERE $1::date[] IS NULL OR {created_day} = ANY ($1::date[])
  GROUP BY 1;
 
 -- name: write_seals

@@ -1,18 +1,19 @@
--- name: check_keys
--- Ids that are empty, stand twice, or aren't the payload's own. The distinct ones in a query of their own: to count
--- them Postgres sorts, and would carry each payload along.
-SELECT count(*) AS rows, count(*) - (SELECT count(DISTINCT id) FROM raw.{table} WHERE run_id = $1) AS twice,
+-- name: check_rows
+-- All that a run wrote, in one pass, by the window and page that it came in: Ids that are empty or aren't the payload's own,
+-- and rows whose date isn't inside the window that they were read in. A row with a digest has been written by this program,
+-- with the payload's Id, and is as it was written: its payload isn't opened.
+SELECT extract_window_start_utc AS window_start, extract_window_end_utc AS window_end, page_number, count(*) AS rows,
        count(*) FILTER (WHERE id IS NULL OR id = '') AS empty,
-       count(*) FILTER (WHERE {key} IS DISTINCT FROM id) AS unlike_payload
-  FROM raw.{table} WHERE run_id = $1;
-
--- name: check_utc
--- Rows whose date isn't inside the window that they were read in, and windows that end before they begin.
-SELECT count(*) AS rows,
+       count(*) FILTER (WHERE digest IS NULL AND {key} IS DISTINCT FROM id) AS unlike_payload,
        count(*) FILTER (WHERE last_updated_utc IS NULL) AS without_date,
        count(*) FILTER (WHERE last_updated_utc < extract_window_start_utc
                            OR last_updated_utc >= extract_window_end_utc) AS outside
-  FROM raw.{table} WHERE run_id = $1;
+  FROM raw.{table} WHERE run_id = $1
+ GROUP BY 1, 2, 3;
+
+-- name: distinct_ids
+-- In a query of its own: to count them Postgres sorts, and would carry the rows along.
+SELECT count(DISTINCT id) FROM raw.{table} WHERE run_id = $1;
 
 -- name: chunks_short_of_plan
 -- Windows that gave fewer rows than COUNT(*) promised when they were planned.
@@ -36,8 +37,8 @@ SELECT count(DISTINCT coalesce(q.record_id, encode(q.record_sha256, 'hex')))
    AND c.window_start < $4 AND coalesce(c.window_end, 'infinity') > $3
    AND NOT EXISTS (SELECT FROM raw.{table} t
                     WHERE t.id = q.record_id AND t.deleted_at_utc IS NULL
-                      AND ops.moment($5, t.last_updated_utc, t.payload) >= $3
-                      AND ops.moment($5, t.last_updated_utc, t.payload) < $4);
+                      AND {moment $5} >= $3
+                      AND {moment $5} < $4);
 
 -- name: validations_of
 SELECT name, severity, message, found, advice, checked_at FROM ops.validations WHERE run_id = $1 ORDER BY validation_id;

@@ -1,14 +1,14 @@
 -- name: days_in_raw
 -- Rows of each UTC day of a range, by the filter field $3; those marked deleted don't count.
 SELECT (moment AT TIME ZONE 'UTC')::date AS day, count(*) AS rows
-  FROM (SELECT ops.moment($3, last_updated_utc, payload) AS moment FROM raw.{table} WHERE deleted_at_utc IS NULL) AS r
+  FROM (SELECT {moment $3} AS moment FROM raw.{table} WHERE deleted_at_utc IS NULL) AS r
  WHERE moment >= $1 AND moment < $2
  GROUP BY 1 ORDER BY 1;
 
 -- name: hours_in_raw
 -- The same by the hour, to hold windows of any whole hours against QuickBooks' COUNT(*); without the Ids $4.
 SELECT date_trunc('hour', moment AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS hour, count(*) AS rows
-  FROM (SELECT ops.moment($3, last_updated_utc, payload) AS moment FROM raw.{table}
+  FROM (SELECT {moment $3} AS moment FROM raw.{table}
          WHERE deleted_at_utc IS NULL AND id <> ALL ($4::text[])) AS r
  WHERE moment >= $1 AND moment < $2
  GROUP BY 1 ORDER BY 1;
@@ -17,7 +17,7 @@ SELECT date_trunc('hour', moment AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS hour,
 -- How many of the Ids $4 raw counts in a range, by the filter field $3.
 SELECT count(*) FROM raw.{table}
  WHERE id = ANY ($4::text[]) AND deleted_at_utc IS NULL
-   AND ops.moment($3, last_updated_utc, payload) >= $1 AND ops.moment($3, last_updated_utc, payload) < $2;
+   AND {moment $3} >= $1 AND {moment $3} < $2;
 
 -- name: create_seen
 -- The Ids that QuickBooks has of a window, while the window is compared.
@@ -56,10 +56,10 @@ SELECT n.id, t.last_updated_utc AS raw_updated,
 
 -- name: unseen_in_raw
 -- Rows of a window of the field $1 in raw that QuickBooks didn't give for it, each with its date by the filter field $4.
-SELECT id, last_updated_utc, sync_token, ops.moment($4, last_updated_utc, payload) AS moment
+SELECT id, last_updated_utc, sync_token, {moment $4} AS moment
   FROM raw.{table} AS t
  WHERE deleted_at_utc IS NULL
-   AND ops.moment($1, last_updated_utc, payload) >= $2 AND ops.moment($1, last_updated_utc, payload) < $3
+   AND {moment $1} >= $2 AND {moment $1} < $3
    AND NOT EXISTS (SELECT FROM pg_temp.seen s WHERE s.id = t.id)
  ORDER BY id;
 
@@ -95,7 +95,7 @@ WITH windows AS (
      WHERE c.realm_id = $5 AND c.entity = $1 AND c.kind = 'catch_up'
 ), judged AS (
     SELECT t.id,
-           ops.moment($4, coalesce(t.last_updated_utc, (t.payload #>> '{MetaData,LastUpdatedTime}')::timestamptz), t.payload) AS moment,
+           coalesce({moment $4}, ops.moment($4, (t.payload #>> '{MetaData,LastUpdatedTime}')::timestamptz, t.payload)) AS moment,
            CASE WHEN t.last_updated_utc IS NULL AND t.payload #>> '{MetaData,LastUpdatedTime}' IS NOT NULL
                     THEN 'to be read again, and not read since'
                 WHEN t.ingested_at_utc > clock_timestamp() + interval '5 minutes' THEN 'ingested in the future'
@@ -133,26 +133,22 @@ SELECT chunk_id, window_start, window_end, status, range_start, range_end
    AND window_start < $5 AND window_end > $4
  ORDER BY window_start, window_end;
 
--- name: page_numbers
--- Pages of a run's windows in raw, where every record that was read was written: a page that is missing in the
--- middle brought nothing new. Rows that were read before the window's far part was taken over say where it ended then.
-SELECT a.chunk_id, a.pages, count(DISTINCT t.page_number) AS found, max(t.page_number) AS highest
+-- name: pages_read
+-- Pages of a run's windows of which every record that was read was written.
+SELECT a.chunk_id, c.window_start, c.window_end, a.pages
   FROM ops.attempts a JOIN ops.chunks c USING (chunk_id)
-  JOIN raw.{table} t ON t.run_id = a.run_id AND t.extract_window_start_utc = c.window_start
-                    AND t.extract_window_end_utc >= c.window_end
  WHERE a.run_id = $1 AND a.outcome = 'done' AND c.kind = 'window'
    AND a.rows_read = a.rows_inserted + a.rows_updated AND a.rows_read > 0
- GROUP BY a.chunk_id, a.attempt, a.pages
-HAVING max(t.page_number) > max(a.pages) OR count(DISTINCT t.page_number) < max(t.page_number);
+ ORDER BY a.chunk_id, a.attempt;
 
 -- name: hash_of_window
--- The reprocessing proof: how many rows a window has in raw, and figures over all that they say, over that without the
--- names in references, and over their versions alone.
-SELECT count(*) AS rows, coalesce(sum(ops.row_hash(id, payload{stable}, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS hash,
-       coalesce(sum(ops.row_hash(id, to_jsonb(ops.without_reference_names(payload{stable})), last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS nameless,
-       coalesce(sum(ops.row_hash(id, NULL, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL)), 0)::text AS versions
+-- The reprocessing proof: how many rows a window has in raw, and figures over all that they say, over those that another
+-- hand has changed, and over their versions alone.
+SELECT count(*) AS rows, coalesce(sum({row_hash}), 0)::text AS hash,
+       coalesce(sum({row_hash}) FILTER (WHERE digest IS NULL), 0)::text AS undigested,
+       coalesce(sum(hash_record_extended(ROW(id, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL), 0)), 0)::text AS versions
   FROM raw.{table}
- WHERE ops.moment($3, last_updated_utc, payload) >= $1 AND ops.moment($3, last_updated_utc, payload) < $2;
+ WHERE {moment $3} >= $1 AND {moment $3} < $2;
 
 -- name: count_table
 SELECT count(*) FROM raw.{table};

@@ -14,7 +14,7 @@ import asyncpg
 from async_extractor.events import Event, Events
 from async_extractor.warehouse.connection import Address, connect
 from async_extractor.warehouse.ledger import Ledger, Plan, Series
-from async_extractor.warehouse.loader import Loaded, PageToLoad, Row, WorkerSession
+from async_extractor.warehouse.loader import Loaded, PageToLoad, Row, WorkerSession, digest_of
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
@@ -26,8 +26,11 @@ WINDOW = Window(START, START + timedelta(days=30))
 READ_AT = START + timedelta(days=60)
 
 
+CREATED, TXN_DATE = START - timedelta(days=3), START.date() - timedelta(days=4)
+
+
 def row(record_id: str, *, day: int = 1, sync_token: int = 0, payload: bytes = b'{"Id":"1"}', line: int = 0) -> Row:
-    return (record_id, payload, START + timedelta(days=day), sync_token, line)
+    return (record_id, payload, START + timedelta(days=day), sync_token, CREATED, TXN_DATE, digest_of(payload), line)
 
 
 def page(*rows: Row, number: int = 1) -> PageToLoad:

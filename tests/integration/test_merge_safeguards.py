@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -12,8 +13,10 @@ import pytest
 
 from async_extractor.warehouse.loader import Cost, LostChunk, PageToLoad, Refused, Row
 from tests.integration.loading import (
+    CREATED,
     READ_AT,
     START,
+    TXN_DATE,
     WINDOW,
     Warehouse,
     blocked,
@@ -99,7 +102,7 @@ async def test_a_number_with_other_zeros_is_another_payload(warehouse: Warehouse
 
 async def test_an_update_says_where_it_came_from(warehouse: Warehouse) -> None:
     worker = warehouse.workers[0]
-    await worker.load(page(row("1")), Cost())
+    await worker.load(page((*row("1")[:4], None, None, *row("1")[6:])), Cost())
     before = await warehouse.watcher.fetchrow("SELECT * FROM raw.qb_items")
     other = PageToLoad(
         7, 250, WINDOW.start + timedelta(days=2), WINDOW.end + timedelta(days=2), b'{"query":"other"}', READ_AT,
@@ -121,6 +124,9 @@ async def test_an_update_says_where_it_came_from(warehouse: Warehouse) -> None:
         "sync_token": 3,
         "run_id": warehouse.run_id,
         "deleted_at_utc": None,
+        "created_utc": CREATED,
+        "txn_date": TXN_DATE,
+        "digest": hashlib.sha256(b'{"Name":"second"}').digest()[:16],
     }
 
 

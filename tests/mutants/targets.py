@@ -34,7 +34,14 @@ class ByHand:
 
 
 BY_HAND = [
-    ByHand("merge", ("tests/integration/test_page_load.py", "tests/integration/test_merge_safeguards.py")),
+    ByHand(
+        "merge",
+        (
+            "tests/integration/test_page_load.py",
+            "tests/integration/test_merge_safeguards.py",
+            "tests/integration/test_digest.py",
+        ),
+    ),
     ByHand(
         "gate",
         (

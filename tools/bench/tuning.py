@@ -17,6 +17,7 @@ from async_extractor.entities import ENTITIES
 from async_extractor.qbo.split import Record, split_page
 from async_extractor.report.svg import bars
 from async_extractor.warehouse.connection import Address, Connection, connect
+from async_extractor.warehouse.loader import STAGED, digest_of, rows_of
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.statements import statement
 from tools.bench.copy_floor import COLUMNS, END, START, everything
@@ -25,7 +26,6 @@ from tools.bench.processes import cpu_seconds
 from tools.bench.stage import Database, Stage, simulator
 
 PAGE = 1_000
-STAGING = ("id", "payload", "last_updated_utc", "sync_token", "line")
 TABLE = "qb_invoices"
 
 
@@ -40,6 +40,7 @@ class Way:
     durable: bool = False
     before: tuple[str, ...] = ()
     straight: bool = True  # what raw doesn't have yet goes into it by COPY, without staging
+    digests: bool = True  # what raw has byte by byte isn't sent
 
 
 def _with_text(merge: str) -> str:
@@ -49,8 +50,13 @@ def _with_text(merge: str) -> str:
 AS_IT_IS = Way("as it is")
 WAYS = (
     AS_IT_IS,
-    Way("staging compressed", ("ALTER TABLE staging ALTER payload SET STORAGE EXTENDED, RESET (toast_tuple_target)",)),
-    Way("payloads compared as text", merge=_with_text),
+    Way("without digests", digests=False),
+    Way(
+        "staging compressed, without digests",
+        ("ALTER TABLE staging ALTER payload SET STORAGE EXTENDED, RESET (toast_tuple_target)",),
+        digests=False,
+    ),
+    Way("payloads compared as text, without digests", merge=_with_text, digests=False),
     Way("5 pages a transaction", pages=5),
     Way("synchronous_commit on for each page", durable=True),
     Way("temp_buffers and work_mem as Postgres' defaults", ("SET work_mem = '4MB'", "SET temp_buffers = '8MB'")),
@@ -76,25 +82,42 @@ async def _load(connection: Connection, way: Way, pages: Sequence[Sequence[Recor
                 await connection.execute("SET LOCAL synchronous_commit = off")
             staged = 0
             for page in pages[begin : begin + way.pages]:
-                known = await _copy_straight(connection, page, request) if way.straight else page
-                rows = [(r.id, r.raw, r.last_updated, r.sync_token, line) for line, r in enumerate(known)]
+                known = await _copy_straight(connection, page, request, way.digests) if way.straight else page
+                rows = rows_of(known)
+                if not way.digests:
+                    rows = [(*row[:6], None, row[7]) for row in rows]
                 if rows:
-                    await connection.copy_records_to_table("staging", records=rows, columns=STAGING)
+                    await connection.copy_records_to_table("staging", records=rows, columns=STAGED)
                 staged += len(rows)
             if staged:
                 await connection.fetchrow(merge, START, END, 1, PAGE, request, 1, END)
 
 
-async def _copy_straight(connection: Connection, page: Sequence[Record], request: bytes) -> list[Record]:
-    """Copies what raw has not; what it has is left to be merged."""
-    query = statement("ids_in_raw", table=TABLE)
-    there = set(await connection.fetchval(query, [record.id for record in page]))
+async def _copy_straight(connection: Connection, page: Sequence[Record], request: bytes, digests: bool) -> list[Record]:
+    """Copies what raw has not; what it has otherwise is left to be merged."""
+    found = await connection.fetchrow(statement("known_in_raw", table=TABLE), [record.id for record in page])
+    there = dict(zip(found["ids"], found["digests"], strict=True))
     rows = sorted(
-        (r.id, r.raw, START, END, 1, PAGE, request, r.last_updated, r.sync_token, 1) for r in page if r.id not in there
+        (
+            r.id,
+            r.raw,
+            START,
+            END,
+            1,
+            PAGE,
+            request,
+            r.last_updated,
+            r.sync_token,
+            1,
+            digest_of(r.raw) if digests else None,
+        )
+        for r in page
+        if r.id not in there
     )
     if rows:
-        await connection.copy_records_to_table(TABLE, schema_name="raw", records=rows, columns=COLUMNS)
-    return [record for record in page if record.id in there]
+        columns = (*COLUMNS, "digest")
+        await connection.copy_records_to_table(TABLE, schema_name="raw", records=rows, columns=columns)
+    return [r for r in page if r.id in there and not (digests and there[r.id] == digest_of(r.raw))]
 
 
 async def _both_passes(database: Database, way: Way, records: list[Record]) -> dict[str, float]:
