@@ -259,7 +259,9 @@ class Nursery:
 
     def _hear(self) -> None:
         assert self._process.stdout is not None
-        self._ended(json.loads(self._process.stdout.readline()))
+        # `start` may have read the line since the loop saw it: to wait for the next one would stop the simulator, too.
+        if select.select([self._process.stdout], [], [], 0)[0]:
+            self._ended(json.loads(self._process.stdout.readline()))
 
     def _ended(self, said: dict[str, int]) -> None:
         running = self._running.pop(said["pid"], None)
