@@ -124,7 +124,7 @@ async def _show(warehouse: Any, progress: Progress, tasks: dict[str, TaskID], be
 async def _newest_runs(warehouse: Any) -> list[Any]:
     """Each entity's newest run in the ledger; none while the first run still makes the ledger, file by file."""
     try:
-        runs = await warehouse.fetch(statement("recent_runs"), 50)
+        runs = await warehouse.fetch(statement("recent_runs"), 50, None, None)
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
         return []
     newest: dict[str, Any] = {}
