@@ -21,7 +21,8 @@ from tools.demo.stack import Company, Stack
 
 CHECKOUT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
+long = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,7 @@ SPOILED_AND_REPAIRED = {
 }
 
 
+@long
 @pytest.mark.parametrize(("spoil", "repair"), SPOILED_AND_REPAIRED.values(), ids=SPOILED_AND_REPAIRED.keys())
 async def test_a_table_that_is_not_as_the_source_fails_the_demo(
     stack: Stack, warehouse: Any, spoil: str, repair: str
@@ -81,6 +83,7 @@ async def test_a_table_that_is_not_as_the_source_fails_the_demo(
     await story._compare(stack, warehouse, silent())
 
 
+@long
 async def test_a_row_that_is_written_again_shows_in_the_proof(stack: Stack, warehouse: Any) -> None:
     before = await story._writes(warehouse, "qb_items")
     assert await story._writes(warehouse, "qb_items") == before
@@ -92,6 +95,7 @@ async def test_a_row_that_is_written_again_shows_in_the_proof(stack: Stack, ware
     assert after["versions"] != before["versions"]
 
 
+@long
 async def test_a_trigger_that_is_active_afterwards_fails_the_demo(stack: Stack) -> None:
     path = stack.project / "pipelines" / "qb_items_backfill" / "triggers.yaml"
     text = path.read_text()
@@ -103,6 +107,7 @@ async def test_a_trigger_that_is_active_afterwards_fails_the_demo(stack: Stack) 
         path.write_text(text)
 
 
+@long
 async def test_mage_leaves_nothing_in_the_temporary_folder(stack: Stack) -> None:
     scratch = (stack.folder / "mage.scratch").readlink()
     assert list(scratch.iterdir()) != []
@@ -139,6 +144,7 @@ def left_behind(clone: Path) -> list[str]:
     return status.stdout.splitlines() + state + [command for command in commands if str(clone) in command]
 
 
+@long
 def test_make_demo_leaves_nothing_behind(clone: Path) -> None:
     demo = start_demo(clone)
     output, _ = demo.communicate()
@@ -147,6 +153,7 @@ def test_make_demo_leaves_nothing_behind(clone: Path) -> None:
     assert left_behind(clone) == []
 
 
+@long
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_demo_that_is_interrupted_leaves_nothing_behind(clone: Path, number: signal.Signals, code: int) -> None:
     demo = start_demo(clone)
