@@ -347,7 +347,7 @@ class Reconciliation:
                         pages = reader.pages(task.field, task.window.start, task.window.end)
                         part = await comparison.window(task.field.name, task.window, pages)
                     finally:
-                        _charge(self._spent, reader.spent.take())
+                        self._spent.add(reader.spent.take())
                     total.include(part)
                     if task.field == CREATED and not part.outside and not part.findings and not part.unreadable:
                         clean.append(task.window)
@@ -446,7 +446,7 @@ class Reconciliation:
                     unread.update(bad.id for bad in page.unreadable)
                     unread.update(bad.id for bad in page.poisoned)
             finally:
-                _charge(self._spent, reader.spent.take())
+                self._spent.add(reader.spent.take())
         absent = ids - records.keys()
         return records, {i for i in absent if None in unread or i in unread}
 
@@ -454,8 +454,3 @@ class Reconciliation:
 def _can_be_counted(record_id: str | None) -> TypeGuard[str]:
     """Whether QuickBooks can be asked for the record by its Id: it has one, of digits."""
     return record_id is not None and record_id.isascii() and record_id.isdigit()
-
-
-def _charge(account: Spent, cost: Spent) -> None:
-    for name, value in vars(cost).items():
-        setattr(account, name, getattr(account, name) + value)

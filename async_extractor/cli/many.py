@@ -51,6 +51,13 @@ class Result(Protocol):
     def as_dict(self) -> dict[str, Any]: ...
 
 
+def status_of(error: BackfillError | None) -> str:
+    """What a run that ended with this error, and has no result, is called."""
+    if isinstance(error, NotOfferedError):
+        return "not offered"
+    return "incomplete" if isinstance(error, IncompleteError) else "failed"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A job's result, or the error that it ended with."""
@@ -66,11 +73,7 @@ class Outcome:
 
     @property
     def status(self) -> str:
-        if self.result is not None:
-            return self.result.status
-        if isinstance(self.error, NotOfferedError):
-            return "not offered"
-        return "incomplete" if isinstance(self.error, IncompleteError) else "failed"
+        return status_of(self.error) if self.result is None else self.result.status
 
     @property
     def exit_code(self) -> int:
@@ -214,7 +217,7 @@ def tell(outcomes: Sequence[Outcome], title: str, *, as_json: bool) -> int:
     table.add_column("why", overflow="fold")
     if several:
         for profile, group in by_company.items():
-            table.add_row(*_of_company(profile, group))
+            table.add_row(*_company_row(profile, group))
     else:
         for outcome in outcomes:
             run_id = outcome.as_dict().get("run_id")
@@ -234,7 +237,7 @@ def of_company(profile: str, group: Sequence[Outcome]) -> dict[str, Any]:
     return {"profile": shown(profile), "exit_code": code, "entities": [outcome.as_dict() for outcome in group]}
 
 
-def _of_company(profile: str, group: Sequence[Outcome]) -> tuple[str, ...]:
+def _company_row(profile: str, group: Sequence[Outcome]) -> tuple[str, ...]:
     """A company's row: the gravest of its entities' ends, and each reason once."""
     gravest = max(group, key=lambda outcome: outcome.exit_code)
     reasons: dict[str, list[str]] = {}

@@ -63,7 +63,7 @@ def report(
         if target:
             _write("html" if text is as_html else "markdown", target, text(made))
     if show and html:
-        _open(Path(html).expanduser().resolve())
+        _open(from_home(html))
     elif show:
         _keep(lambda folder: write_report(figures, lang, folder), show=True)
     if json_object:

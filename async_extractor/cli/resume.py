@@ -44,7 +44,7 @@ def resume(
     if run is not None and len(profiles) > 1:
         raise RequestError("RUN: a run is of one company; name its profile alone")
     jobs: list[Job] = []
-    unread = 0
+    worst = 0
     under_way: list[str] = []
     for one in profiles:
         try:
@@ -52,7 +52,7 @@ def resume(
         except ConfigurationError as error:
             if len(profiles) == 1:
                 raise
-            unread = error.exit_code
+            worst = error.exit_code
             print(f"{shown(one)}: {error}", file=sys.stderr, flush=True)
             continue
         for left in runs:
@@ -62,12 +62,13 @@ def resume(
                 _say(left, company, dry_run=dry_run, as_lines=json_lines)
             else:
                 under_way.append(f"{company}{_which(left)} is under way")
-    unread = max(unread, _told_as_under_way(under_way))
-    if not jobs and not unread:
-        told = "Nothing to resume: every chunk that a run set out to do is done."
-        print(as_json({"resumed": 0}) if json_lines else told, flush=True)
+    worst = max(worst, _told_as_under_way(under_way))
+    if not jobs and json_lines:
+        print(as_json({"resumed": 0, "under_way": len(under_way)}), flush=True)
+    elif not jobs and not worst:
+        print("Nothing to resume: every chunk that a run set out to do is done.", flush=True)
     if dry_run or not jobs:
-        return unread
+        return worst
     if len(jobs) == 1:
         job = jobs[0]
         code = run_request(
@@ -82,7 +83,7 @@ def resume(
         code = run_side_by_side(
             jobs, as_json=json_lines, limits=not no_limits, events=events, connections=connections, on_end=on_end
         )
-    return max(code, unread)
+    return max(code, worst)
 
 
 def _say(left: dict[str, Any], company: str, *, dry_run: bool, as_lines: bool) -> None:

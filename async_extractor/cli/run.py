@@ -14,7 +14,7 @@ from async_extractor.backfill import Backfill
 from async_extractor.cli.company_report import company_report
 from async_extractor.cli.event_lines import event_lines
 from async_extractor.cli.many import CONNECTIONS as AT_MOST
-from async_extractor.cli.many import Job, Outcome, Turn, each, tell
+from async_extractor.cli.many import Job, Outcome, Turn, each, status_of, tell
 from async_extractor.cli.on_end import telling
 from async_extractor.cli.options import (
     AS_JSON,
@@ -40,7 +40,7 @@ from async_extractor.cli.progress import name_of, progress
 from async_extractor.cli.result import print_result
 from async_extractor.cli.screen import screen
 from async_extractor.entity_names import entities_named
-from async_extractor.errors import BackfillError, IncompleteError, NotOfferedError
+from async_extractor.errors import BackfillError, IncompleteError
 from async_extractor.events import Event, Listener
 from async_extractor.mage.profiles import profiles_named, shown
 from async_extractor.mage.secrets import MageSecrets
@@ -266,18 +266,12 @@ def _stop_all(reason: str) -> None:
         stop(reason)
 
 
-def _status_of(error: BackfillError) -> str:
-    if isinstance(error, NotOfferedError):
-        return "not offered"
-    return "incomplete" if isinstance(error, IncompleteError) else "failed"
-
-
 def _refused(entity: str, error: BackfillError) -> dict[str, Any]:
     """The JSON object of a run that could not begin, or had to end at once."""
     return {
         "run_id": None,
         "entity": entity,
-        "status": _status_of(error),
+        "status": status_of(error),
         "error": str(error),
         "exit_code": error.exit_code,
     }

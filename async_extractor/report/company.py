@@ -36,14 +36,14 @@ def compose_company(
     texts = Texts(lang)
     now = now or datetime.now(UTC)
     verdicts = [_verdict(end, texts) for end in ends]
-    offered = [tone for end, (tone, *_) in zip(ends, verdicts, strict=True) if end.offered]
+    offered = [said.tone for end, said in zip(ends, verdicts, strict=True) if end.offered]
     tone: Tone = min(offered, key=GRAVEST.index, default="note")
     whole = sum(one in ("good", "look") for one in offered)
     key = "company_complete" if whole == len(offered) else "company_incomplete"
     commands: dict[Block, None] = {}
-    for one, _, _, what_to_do in verdicts:
-        if one in ("bad", "look"):
-            commands |= dict.fromkeys(what_to_do)
+    for said in verdicts:
+        if said.tone in ("bad", "look"):
+            commands |= dict.fromkeys(said.what_to_do)
     return Report(
         lang=texts.lang,
         title=texts("company_title"),
@@ -73,8 +73,9 @@ def _verdict(end: EntityEnd, texts: Texts) -> Verdict:
     if end.figures is not None:
         return verdict(end.figures, texts)
     if not end.offered:
-        return "note", texts("not_offered"), end.why, []
-    return "bad", texts("failed"), end.why, [Paragraph(f"{texts.word(end.entity)}: {end.why}")]
+        return Verdict("note", texts("not_offered"), end.why, [])
+    what_to_do: list[Block] = [Paragraph(f"{texts.word(end.entity)}: {end.why}")]
+    return Verdict("bad", texts("failed"), end.why, what_to_do)
 
 
 def _table(ends: Sequence[EntityEnd], verdicts: Sequence[Verdict], texts: Texts) -> Table:
@@ -82,12 +83,12 @@ def _table(ends: Sequence[EntityEnd], verdicts: Sequence[Verdict], texts: Texts)
     lines = [
         (
             texts.word(end.entity),
-            headline,
+            said.headline,
             str(end.figures.run["run_id"]) if end.figures else "-",
             *(texts.number(end.figures.run[name]) if end.figures else "-" for name in _COUNTS),
             texts.duration(end.figures.run["seconds"]) if end.figures else "-",
         )
-        for end, (_, headline, _, _) in zip(ends, verdicts, strict=True)
+        for end, said in zip(ends, verdicts, strict=True)
     ]
     known = [end.figures.run for end in ends if end.figures]
     sums = (texts.number(sum(run[name] for run in known)) for name in _COUNTS)
@@ -97,13 +98,13 @@ def _table(ends: Sequence[EntityEnd], verdicts: Sequence[Verdict], texts: Texts)
          texts.title("duration")],
         [*lines, (texts("all_entities"), "", "", *sums, "")],
         numbers=frozenset(range(2, 10)),
-        tones=[*(tone for tone, *_ in verdicts), "note"],
+        tones=[*(said.tone for said in verdicts), "note"],
     )  # fmt: skip
 
 
 def _of_entity(end: EntityEnd, texts: Texts) -> Iterator[Block]:
-    _, headline, why, what_to_do = _verdict(end, texts)
-    yield Paragraph(f"{headline}. {why}")
-    yield from what_to_do
+    said = _verdict(end, texts)
+    yield Paragraph(f"{said.headline}. {said.why}")
+    yield from said.what_to_do
     if end.figures is not None:
         yield from brief(end.figures, texts)

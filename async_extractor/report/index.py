@@ -16,7 +16,7 @@ from async_extractor.report.document import Block, Command, Paragraph, Report, S
 from async_extractor.report.figures import RunFigures
 from async_extractor.report.files import stem
 from async_extractor.report.texts import Texts, exact
-from async_extractor.report.verdict import verdict
+from async_extractor.report.verdict import Verdict, verdict
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import UTC
@@ -48,10 +48,10 @@ def compose_index(runs: Sequence[RunFigures], folder: Path, lang: str, now: date
     last: dict[tuple[str, str], Mapping[str, Any]] = {}
     for figures in runs:
         last.setdefault((figures.run["realm_id"], figures.run["entity"]), figures.run)
-    tones = [verdicts[run["run_id"]][0] for run in last.values()]
+    tones = [verdicts[run["run_id"]].tone for run in last.values()]
     tone: Tone = min(tones, key=GRAVEST.index, default="note")
     well = sum(one in ("good", "look") for one in tones)
-    blocks = [block for run in last.values() for block in verdicts[run["run_id"]][3]]
+    blocks = [block for run in last.values() for block in verdicts[run["run_id"]].what_to_do]
     commands = list(dict.fromkeys(block for block in blocks if isinstance(block, Command)))[:MOST_COMMANDS]
     what_to_do: list[Block] = [Paragraph(f"{texts('what_to_do')}:"), *commands]
     key = "no_runs" if not runs else "index_complete" if well == len(last) else "index_incomplete"
@@ -70,7 +70,7 @@ def compose_index(runs: Sequence[RunFigures], folder: Path, lang: str, now: date
     )
 
 
-def _table(runs: Sequence[RunFigures], verdicts: Mapping[int, Any], folder: Path, texts: Texts) -> Table:
+def _table(runs: Sequence[RunFigures], verdicts: Mapping[int, Verdict], folder: Path, texts: Texts) -> Table:
     heads = ("run_number", "began", "company", "entity", "range", "read_column", "result")
     pages = [f"{stem(figures.run)}.html" for figures in runs]
     return Table(
@@ -84,11 +84,11 @@ def _table(runs: Sequence[RunFigures], verdicts: Mapping[int, Any], folder: Path
                 texts.word(figures.run["entity"]),
                 typed_range(figures.window, texts),
                 texts.number(figures.run["rows_read"]),
-                verdicts[figures.run["run_id"]][1],
+                verdicts[figures.run["run_id"]].headline,
             )
             for figures in runs
         ],
         numbers=frozenset((5,)),
-        tones=[verdicts[figures.run["run_id"]][0] for figures in runs],
+        tones=[verdicts[figures.run["run_id"]].tone for figures in runs],
         links=[page if (folder / page).exists() else "" for page in pages],
     )

@@ -40,6 +40,10 @@ TEXTS: dict[str, Phrase] = {
         "detuvo.",
     ),
     "failed": ("Stopped", "Detenido"),
+    "owed_why": (
+        "No chunk is left to be read, but the run did not end well: the data may not be complete.",
+        "No falta leer ningún tramo, pero la ejecución no terminó bien: los datos pueden no estar completos.",
+    ),
     "failed_why": (
         "The run could not go on. Nothing that was read is lost.",
         "La carga no pudo seguir. Nada de lo leído se perdió.",

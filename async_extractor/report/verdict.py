@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from async_extractor.checks import CheckResult
 from async_extractor.checks.messages import check_name
@@ -10,25 +11,31 @@ from async_extractor.report.document import Block, Command, Paragraph, Tone
 from async_extractor.report.figures import RunFigures
 from async_extractor.report.texts import Texts
 
-Verdict = tuple[Tone, str, str, list[Block]]
+
+class Verdict(NamedTuple):
+    """How a run stands, a headline, a sentence, and what to do."""
+
+    tone: Tone
+    headline: str
+    why: str
+    what_to_do: list[Block]
 
 
 def verdict(figures: RunFigures, texts: Texts) -> Verdict:
-    """How it stands, a headline, a sentence, and what to do."""
+    """The run's."""
     run = figures.run
     chunks, done = run["chunks_planned"], run["chunks_done"]
     if run["status"] in ("planning", "running") and run["finished_at"] is None:
         why = texts("running_why", done=done, chunks=chunks)
-        return "note", texts("running"), why, [Paragraph(texts("resume_with")), Command("qbo-backfill resume")]
+        what_to_do: list[Block] = [Paragraph(texts("resume_with")), Command("qbo-backfill resume")]
+        return Verdict("note", texts("running"), why, what_to_do)
     if run["status"] == "failed":
-        return "bad", texts("failed"), texts("failed_why"), _ended(figures, texts)
-    if run["status"] == "incomplete" and (done < chunks or run["mode"] == "verify"):
-        return (
-            "bad",
-            texts("incomplete"),
-            texts("incomplete_why", left=chunks - done, chunks=chunks),
-            _ended(figures, texts),
-        )
+        return Verdict("bad", texts("failed"), texts("failed_why"), _ended(figures, texts))
+    if run["status"] == "incomplete" and done < chunks:
+        why = texts("incomplete_why", left=chunks - done, chunks=chunks)
+        return Verdict("bad", texts("incomplete"), why, _ended(figures, texts))
+    if run["status"] == "incomplete" and all(check.severity != "error" for check in figures.checks):
+        return Verdict("bad", texts("incomplete"), texts("owed_why"), _ended(figures, texts))
     return _of_checks(figures, texts)
 
 
@@ -46,15 +53,16 @@ def _of_checks(figures: RunFigures, texts: Texts) -> Verdict:
     if wrong or not figures.checks:
         names = ", ".join(check_name(check.name, texts.lang) for check in wrong) or texts("no_checks")
         key = "different" if verifying else "wrong"
-        return "bad", texts(key), texts(f"{key}_why", checks=names), _commands("repair_with", wrong, texts)
+        why = texts(f"{key}_why", checks=names)
+        return Verdict("bad", texts(key), why, _commands("repair_with", wrong, texts))
     key = _good(figures)
     counted = figures.check("source_count")
     values = {"chunks": run["chunks_planned"], "rows": counted.figures.get("raw", 0) if counted is not None else 0}
     if look:
         headline = texts("verified_look" if verifying else "look")
         why = texts(f"{key}_why", **values) + " " + texts("look_why", checks=len(look))
-        return "look", headline, why, _commands("look_with", look, texts)
-    return "good", texts(key), texts(f"{key}_why", **values), [Paragraph(texts("nothing_to_do"))]
+        return Verdict("look", headline, why, _commands("look_with", look, texts))
+    return Verdict("good", texts(key), texts(f"{key}_why", **values), [Paragraph(texts("nothing_to_do"))])
 
 
 def _good(figures: RunFigures) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
 from qbo_simulator import SimulatorConfig, planting
 from qbo_simulator.simulator import run_in_thread
 from tests.support.commands import CommandLine, store
+from tests.support.databases import execute
 
 RANGE = ("--fecha-inicio", "2024-12-01", "--fecha-fin", "2026-01-31")
 
@@ -29,17 +29,6 @@ def company() -> Iterator[Any]:
 def command(command_line: CommandLine, company: Any, database: Any) -> CommandLine:
     store(command_line, company, database)
     return command_line
-
-
-def execute(database: Any, statement: str) -> list[tuple[Any, ...]]:
-    connection = psycopg2.connect(database.dsn)
-    try:
-        connection.autocommit = True
-        cursor = connection.cursor()
-        cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
 
 
 def run(command: CommandLine, *arguments: str) -> Any:
@@ -62,7 +51,7 @@ def test_resume_reads_what_is_left_and_then_has_nothing_to_do(command: CommandLi
     assert "\nrun 1: what it had left was done by a later run\n" in command.run("status").stdout
     assert execute(database, "SELECT count(*) FROM raw.qb_invoices") == [(600,)]
     again = command.run("resume", "--json")
-    assert (again.code, again.result) == (0, {"resumed": 0})
+    assert (again.code, again.result) == (0, {"resumed": 0, "under_way": 0})
 
 
 def test_resume_goes_on_after_one_that_is_left_again(command_line: CommandLine, database: Any) -> None:
@@ -90,7 +79,7 @@ def test_resume_beside_a_run_that_is_under_way_is_not_done(command_line: Command
         assert process.stderr is not None
         assert any("chunks to read" in line for line in process.stderr)
         beside = command_line.run("resume", "--json")
-        assert (beside.code, beside.stdout) == (3, "")
+        assert (beside.code, beside.result) == (3, {"resumed": 0, "under_way": 1})
         assert re.search(r"run 1: invoices by last_updated .* is under way", beside.stderr)
         process.kill()
         process.communicate()

@@ -12,7 +12,7 @@ import pytest
 
 from async_extractor.warehouse.schema import bring_up_to_date
 from qbo_simulator import Simulator, SimulatorConfig
-from tests.support.backfilling import EVERYTHING, backfill, in_raw, secrets_for, truth
+from tests.support.backfilling import EVERYTHING, backfill, in_raw, secrets_for, simulate, truth
 from tests.support.databases import execute
 
 COMPANY = SimulatorConfig(seed=5, invoices=8_000, years=4, limits=False, latency_ms=100)
@@ -40,6 +40,26 @@ async def test_the_parts_of_a_window_are_the_whole(database: Any, field: str) ->
     assert {part[5:] for part in parts} == {("done", True)}
     checks = dict(execute(database, "SELECT name, severity FROM ops.latest_validations"))
     assert checks["pages"] == checks["chunk_counts"] == checks["utc"] == "ok"
+
+
+@pytest.mark.parametrize("rows_of_a_second", [600, 900, 999])
+async def test_seconds_that_nearly_fill_a_page_are_shared_or_left_with_their_holder(
+    database: Any, rows_of_a_second: int
+) -> None:
+    """As an import makes them: the page that finds a cut may hold two values and no more."""
+    moments = (START + timedelta(seconds=number // rows_of_a_second) for number in range(9_000))
+    records = [
+        {
+            "payload": f'{{"Id":"{number}","SyncToken":"0","MetaData":'
+            f'{{"CreateTime":"{moment.isoformat()}","LastUpdatedTime":"{moment.isoformat()}"}}}}'
+        }
+        for number, moment in enumerate(moments, 1)
+    ]
+    async with Simulator(SimulatorConfig(invoices=0, years=1, limits=False, latency_ms=30)) as simulator:
+        await simulate(simulator, "load", {"entity": "Invoice", "replace": True, "records": records})
+        result = await backfill(secrets_for(simulator, database), "invoices", concurrency=4)
+    assert (result.status, result.rows["inserted"]) == ("done", 9_000), result.error
+    assert execute(database, "SELECT DISTINCT outcome FROM ops.attempts") == [("done",)]
 
 
 @contextlib.asynccontextmanager

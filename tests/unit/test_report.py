@@ -84,6 +84,14 @@ def test_an_unfinished_run_says_how_much_is_left_where_and_how_to_go_on() -> Non
     )
 
 
+@pytest.mark.parametrize("mode", ["resume", "verify"])
+def test_a_run_that_owes_something_is_not_complete_though_its_checks_passed(mode: str) -> None:
+    tone, headline, text = verdict(status="incomplete", mode=mode, error="deletions are unknown from 2024-01-05 10:00")
+    assert (tone, headline) == ("bad", "Not complete")
+    assert "No chunk is left to be read" in text
+    assert "deletions are unknown from 2024-01-05 10:00" in text.partition("##")[0]
+
+
 def test_a_run_at_work_is_called_so() -> None:
     tone, headline, _ = verdict(status="running", checks=())
     assert (tone, headline) == ("note", "Still running")
@@ -104,7 +112,8 @@ def test_a_refused_run_gives_the_reason() -> None:
     ],
 )  # fmt: skip
 def test_a_verification_has_verdicts_of_its_own(checks: tuple[CheckResult, ...], headline: str) -> None:
-    assert verdict(mode="verify", checks=checks)[1] == headline
+    status = "incomplete" if checks == (ROWS,) else "done"
+    assert verdict(mode="verify", status=status, checks=checks)[1] == headline
 
 
 def test_what_a_repair_found_before_it_stays_in_the_report() -> None:

@@ -82,7 +82,7 @@ class WindowReader:
         """The page after so many rows of a window in the order of its date, and where a part that begins with it can
         begin: after the first value, since others of that may lie before the page.
 
-        None where the page is not what an order that is honoured gives, or all of it is of one value.
+        None where the page is not what an order that is honoured gives, or leads no further than that beginning.
         """
         span = Span(field, window.start, window.end)
         query = self._source.sized(span.query(self._source.entity), rows + 1)
@@ -95,7 +95,9 @@ class WindowReader:
             return None
         start = first + field.granularity
         before = sum(value < start for value in values)
-        return Begun(start, before, answer, query) if before < len(values) else None
+        # A full page is followed by one from its last value, which would be the same.
+        stuck = values[-1] == start and len(values) == query.max_results
+        return None if values[-1] < start or stuck else Begun(start, before, answer, query)
 
     async def pages(
         self,
