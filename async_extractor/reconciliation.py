@@ -9,31 +9,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeGuard
 
 from async_extractor.checks.bisection import CountsByHour, differing
 from async_extractor.checks.comparison import Compared, Comparison, Finding, LookedUp
 from async_extractor.error_mapping import endings
 from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
+from async_extractor.qbo.by_id import ById, can_be_asked_for
 from async_extractor.qbo.client import PLANNING, QueryClient, Spent
 from async_extractor.qbo.counting import count
-from async_extractor.qbo.faults import PageFault, QueryRefusedFault, TransientFault
-from async_extractor.qbo.paging.reader import BEGINNING, WindowReader
+from async_extractor.qbo.faults import QueryRefusedFault
+from async_extractor.qbo.paging.reader import WindowReader
 from async_extractor.qbo.query import (
     CREATED,
     DATE_FIELDS,
-    LAST_UPDATED,
     LOOK_BACK,
     MOST_CHANGES,
     MOST_ROWS,
     ChangesSince,
     DateField,
     Query,
-    has_id,
 )
 from async_extractor.request import BackfillRequest
 from async_extractor.settings import Settings
@@ -42,8 +39,6 @@ from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import SETTLING, Window
 
-# Ids in one lookup; longer statements travel in a POST body.
-IDS_A_LOOKUP = 200
 # How often a count that no record explains is asked again: the books may have changed between count and comparison.
 MOST_LOOKS = 3
 
@@ -136,6 +131,7 @@ class Reconciliation:
         self._query_of = query_of
         self._events = events
         self._spent = spent
+        self._by_id = ById(client, request.entity, events, spent, query_of)
         self._table = {"table": request.entity.table, "raw_schema": settings.raw_schema}
 
     @property
@@ -227,9 +223,8 @@ class Reconciliation:
 
     async def resolve_gone(self, verified: Window, asked: datetime) -> None:
         """Closes the entries in quarantine of records that QuickBooks has no more: they would stand for ever."""
-        ids = sorted(filter(_can_be_counted, await self._quarantined()))
-        everywhere = Query(self._request.entity, (has_id(ids[:IDS_A_LOOKUP]),))
-        if not ids or (len(ids) <= IDS_A_LOOKUP and await self._count(everywhere) == len(ids)):
+        ids = sorted(filter(can_be_asked_for, await self._quarantined()))
+        if not ids or await self._by_id.all_there(ids):
             return
         looked_up = await self._look_up(ids, verified)
         gone = [i for i in ids if i not in looked_up.records and i not in looked_up.unserved]
@@ -253,8 +248,8 @@ class Reconciliation:
 
     async def counts(self, verified: Window) -> Counts:
         """QuickBooks' count of the range and raw's."""
-        ids = sorted(filter(_can_be_counted, await self._quarantined()))
-        aside = await self._in_range(verified, ids)
+        ids = sorted(filter(can_be_asked_for, await self._quarantined()))
+        aside = await self._by_id.inside(ids, verified)
         there = await self._counted_in_raw(verified, aside)
         hours = await self.hours(verified)
         return Counts(await self.count(verified), await hours(verified), aside, there)
@@ -266,7 +261,7 @@ class Reconciliation:
             return []
 
         async def count_others(window: Window) -> int:
-            return await self.count(window) - await self._count_of(counts.aside, window)
+            return await self.count(window) - await self._by_id.count(counts.aside, window)
 
         hours = await self.hours(verified, counts.aside)
         places = await differing(verified, at_source, count_others, hours, MOST_ROWS, self.field.granularity)
@@ -284,16 +279,6 @@ class Reconciliation:
         missing = len(known) - await self._counted_in_raw(verified, known)
         return max(0, counts.at_source - counts.in_raw - missing)
 
-    async def _in_range(self, verified: Window, ids: Sequence[str]) -> list[str]:
-        """Which of these Ids QuickBooks has in the range, by counts: halved until all of them are, or none."""
-        there = await self._count_of(ids, verified)
-        if there in (0, len(ids)):
-            return list(ids) if there else []
-        if there > len(ids):
-            raise TransientFault(f"QuickBooks counts {there:,} records of {len(ids):,} Ids: no count can be relied on")
-        middle = len(ids) // 2
-        return [*await self._in_range(verified, ids[:middle]), *await self._in_range(verified, ids[middle:])]
-
     async def _counted_in_raw(self, verified: Window, ids: Sequence[str]) -> int:
         query, field = statement("counted_in_raw", **self._table), self._request.filter_field
         found = await self._session.do(lambda c: c.fetchval(query, verified.start, verified.end, field, list(ids)))
@@ -301,7 +286,7 @@ class Reconciliation:
 
     async def counts_can_hide(self) -> bool:
         """Whether records stand in quarantine that can't be left out of a count."""
-        return not all(map(_can_be_counted, await self._quarantined()))
+        return not all(map(can_be_asked_for, await self._quarantined()))
 
     async def _quarantined(self) -> list[str | None]:
         """The Ids that stand in quarantine; None for records without one."""
@@ -367,17 +352,8 @@ class Reconciliation:
 
     async def count(self, window: Window) -> int:
         """QuickBooks' COUNT(*) of a window."""
-        return await self._count(self._query_of(window))
-
-    async def _count(self, query: Query) -> int:
         with endings(self._settings, planning=True):
-            return (await count(self._client, query, self._spent, PLANNING)).rows
-
-    async def _count_of(self, ids: Sequence[str], window: Window) -> int:
-        """How many of these Ids QuickBooks has in a window."""
-        query, parts = self._query_of(window), range(0, len(ids), IDS_A_LOOKUP)
-        conditions = [(*query.conditions, has_id(ids[start : start + IDS_A_LOOKUP])) for start in parts]
-        return sum([await self._count(replace(query, conditions=these)) for these in conditions])
+            return (await count(self._client, self._query_of(window), self._spent, PLANNING)).rows
 
     async def hours(self, window: Window, without: Sequence[str] = ()) -> CountsByHour:
         """Raw's rows of a window, by the hour."""
@@ -403,54 +379,9 @@ class Reconciliation:
         return [(row["id"], row["reason"]) for row in rows]
 
     async def _look_up(self, ids: Sequence[str], verified: Window) -> LookedUp:
-        """What QuickBooks has now of these Ids, whatever their dates; a page that it can't serve is halved.
-
-        An Id is absent only where COUNT(*) says so too: a record that can't be read is not a deleted one.
-        """
-        records, unserved = await self._read_all({i for i in ids if not _can_be_counted(i)})
-        inside = set(unserved)
-        ids = list(filter(_can_be_counted, ids))
-        waiting = [list(ids[start : start + IDS_A_LOOKUP]) for start in range(0, len(ids), IDS_A_LOOKUP)]
-        while waiting:
-            some = waiting.pop()
-            query = Query(self._request.entity, (has_id(some),))
-            try:
-                page = (await self._client.fetch(query, self._spent)).page
-            except PageFault:
-                page = None
-            found = {} if page is None else {record.id: record for record in page.records}
-            records.update(found)
-            absent = [i for i in some if i not in found]
-            if not absent or (await count(self._client, query, self._spent)).rows == len(found):
-                continue
-            if len(some) == 1:
-                unserved.update(some)
-            else:
-                middle = (len(absent) + 1) // 2
-                waiting += [part for part in (absent[:middle], absent[middle:]) if part]
-        inside.update(await self._in_range(verified, sorted(unserved - inside)))
+        """What QuickBooks has now of these Ids, whatever their dates."""
+        records, unserved = await self._by_id.records(ids)
+        # What can't be asked for can't be placed either.
+        inside = {i for i in unserved if not can_be_asked_for(i)}
+        inside.update(await self._by_id.inside(sorted(unserved - inside), verified))
         return LookedUp(records, frozenset(unserved), frozenset(inside))
-
-    async def _read_all(self, ids: AbstractSet[str]) -> tuple[dict[str, Any], set[str]]:
-        """The records with these Ids, which can't be asked for by them, by reading all.
-
-        And the Ids of those that nobody can read, which may be any where one of these has none that can be told.
-        """
-        records: dict[str, Any] = {}
-        unread = set[str | None]()
-        if ids:
-            reader = WindowReader(self._client, self._request.entity, self._events)
-            try:
-                async for page in reader.pages(LAST_UPDATED, BEGINNING, None):
-                    records.update((record.id, record) for record in page.records if record.id in ids)
-                    unread.update(bad.id for bad in page.unreadable)
-                    unread.update(bad.id for bad in page.poisoned)
-            finally:
-                self._spent.add(reader.spent.take())
-        absent = ids - records.keys()
-        return records, {i for i in absent if None in unread or i in unread}
-
-
-def _can_be_counted(record_id: str | None) -> TypeGuard[str]:
-    """Whether QuickBooks can be asked for the record by its Id: it has one, of digits."""
-    return record_id is not None and record_id.isascii() and record_id.isdigit()

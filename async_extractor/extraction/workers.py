@@ -22,7 +22,8 @@ from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.paging.source import Page
 from async_extractor.qbo.query import DATE_FIELDS, LAST_UPDATED
 from async_extractor.warehouse.ledger import Chunk
-from async_extractor.warehouse.loader import LostChunk, PageToLoad, Refused, WorkerSession, rows_of
+from async_extractor.warehouse.loader import LostChunk, WorkerSession
+from async_extractor.warehouse.raw_table import PageToLoad, Refused, rows_of
 from async_extractor.warehouse.session import NoConnectionLeft
 from async_extractor.windows import SECOND, UTC, iso, whole_second_up
 

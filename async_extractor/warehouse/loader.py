@@ -1,51 +1,28 @@
 """A worker's session: the chunk that it holds, and its pages on their way into raw.
 
-Each page is one transaction: COPY into a temporary table, INSERT ... ON CONFLICT into raw, the
-quarantine, and the attempt's metrics. Records whose Id raw doesn't have yet have nothing to be merged
-with, so they are copied straight into raw, which saves a first load its staging. Those that raw has byte by byte, by
-their digests, aren't sent at all. A kill loses at most a
-page, and what is counted is what arrived. The transaction doesn't wait for the disk (synchronous_commit
-off); marking the chunk done does, and flushes everything before it.
+Each page is one transaction: its rows (raw_table.py), the quarantine, and the attempt's metrics. A kill loses at most
+a page, and what is counted is what arrived. The transaction doesn't wait for the disk (synchronous_commit off); marking
+the chunk done does, and flushes everything before it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from operator import itemgetter
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 
-from async_extractor.errors import ConfigurationError
 from async_extractor.events import Events
 from async_extractor.printable import printable
-from async_extractor.warehouse.connection import Address, Connection, refuses_the_data, told
+from async_extractor.warehouse.connection import Address, Connection, refuses_the_data
 from async_extractor.warehouse.ledger import Chunk, wait_for_chunk
+from async_extractor.warehouse.raw_table import Loaded, PageToLoad, RawTable, Refused
 from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
-
-# A record's id, payload, last_updated_utc, sync_token, created_utc, txn_date, digest, and its place in the page.
-Row = tuple[str, bytes, "datetime | None", int, "datetime | None", "date | None", "bytes | None", int]
-_READ = ("id", "payload", "last_updated_utc", "sync_token", "created_utc", "txn_date", "digest")
-STAGED = (*_READ, "line")
-_RAW_COLUMNS = (
-    *_READ,
-    "extract_window_start_utc",
-    "extract_window_end_utc",
-    "page_number",
-    "page_size",
-    "request_payload",
-    "run_id",
-)
-
-# So many records on a page, all refused for the same reason, are the table's fault.
-FAULT_OF_ALL = 5
 
 # Seconds to wait for the lock of a chunk that was ours when the connection was lost.
 OWN_LOCK_SECONDS = 3
@@ -53,55 +30,8 @@ OWN_LOCK_SECONDS = 3
 WAIT_AT_LEAST = 1.0
 
 
-class TableRefusalError(ConfigurationError):
-    """The table refuses all records: by a constraint, a column or a trigger that isn't this program's."""
-
-
 class LostChunk(Exception):  # noqa: N818 - not an error: somebody else has the chunk now
     """Another worker has taken the chunk over; nothing more may be written for it."""
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Something that raw can't hold, for the quarantine. `record` is None where Intuit couldn't send it."""
-
-    record_id: str | None
-    reason: str
-    record: bytes | None
-
-
-@dataclass(frozen=True)
-class PageToLoad:
-    """A page as the warehouse takes it. `request_payload` is JSON; the window is what raw's rows will say.
-
-    `read_at` is QuickBooks' clock at the answer, for a record that was marked deleted before.
-    """
-
-    number: int
-    size: int
-    window_start: datetime
-    window_end: datetime
-    request_payload: bytes
-    read_at: datetime
-    rows: Sequence[Row]
-    refused: Sequence[Refused] = ()
-    tid: str = ""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What a page's transaction did. `read` counts distinct Ids."""
-
-    read: int = 0
-    inserted: int = 0
-    updated: int = 0
-    quarantined: int = 0
-    copy_seconds: float = 0.0
-    merge_seconds: float = 0.0
-
-    @property
-    def unchanged(self) -> int:
-        return self.read - self.inserted - self.updated
 
 
 @dataclass(frozen=True)
@@ -132,8 +62,7 @@ class WorkerSession:
     def __init__(
         self, address: Address, table: str, raw_schema: str, realm_id: str, entity: str, events: Events
     ) -> None:
-        self.table = table
-        self.raw_schema = raw_schema
+        self._table = RawTable(table, raw_schema)
         self.realm_id = realm_id
         self.entity = entity
         self.events = events
@@ -209,8 +138,7 @@ class WorkerSession:
             if not refuses_the_data(error):
                 raise
         # A value that Postgres refuses, or an Id that another session has brought meanwhile: the merge knows.
-        refused = await self._session.do(lambda c: self._find_refused(c, chunk, page, list(page.rows)))
-        self._raise_table_fault(refused, len(page.rows))
+        refused = await self._session.do(lambda c: self._table.find_refused(c, page, chunk.run_id))
         lines = {row[-1] for row, _ in refused}
         cleaned = replace(
             page,
@@ -275,12 +203,7 @@ class WorkerSession:
         async with connection.transaction():
             await connection.execute("SET LOCAL synchronous_commit = off")
             await self._own(connection, chunk)
-            new, rest = await self._sort(connection, page.rows) if straight else ([], page.rows)
-            unchanged = len(page.rows) - len(new) - len(rest)
-            copied = await self._copy_straight(connection, chunk, page, new)
-            merged = await self._merge(connection, chunk, page, rest)
-            copied += merged.copy_seconds
-            merged = replace(merged, read=merged.read + len(new) + unchanged, inserted=merged.inserted + len(new))
+            merged = await self._table.load(connection, page, chunk.run_id, straight=straight)
             quarantined = 0
             for refused in page.refused:
                 tag = await connection.execute(
@@ -300,9 +223,9 @@ class WorkerSession:
             arrived = [row[0] for row in page.rows]
             ours = (chunk.chunk_id, chunk.attempt)
             await connection.execute(statement("resolve_arrived"), self.realm_id, self.entity, arrived, *ours)
-            loaded = replace(merged, quarantined=len(page.refused), copy_seconds=copied)
+            loaded = replace(merged, quarantined=len(page.refused))
             # The commit itself is missing from this figure; without waiting for the disk it is microseconds.
-            loaded = replace(loaded, merge_seconds=time.perf_counter() - began - copied)
+            loaded = replace(loaded, merge_seconds=time.perf_counter() - began - loaded.copy_seconds)
             await self._add(connection, chunk, 1, loaded, cost)
         for refused in page.refused:
             self.events.emit(
@@ -315,96 +238,6 @@ class WorkerSession:
                 new=bool(quarantined),
             )
         return loaded
-
-    async def _sort(self, connection: Connection, rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-        """The rows that have nothing to be merged with, since raw hasn't their Id, and those that have.
-
-        Left out is what raw has already. An Id that the page has twice is merged: its newest version counts. The new
-        ones in order of Id, so that two sessions with the same ones wait for each other instead of deadlocking.
-        """
-        if not rows:
-            return [], []
-        query = statement("known_in_raw", table=self.table, raw_schema=self.raw_schema)
-        times = Counter(row[0] for row in rows)
-        found = await connection.fetchrow(query, list(times))
-        known = dict(zip(found["ids"], found["digests"], strict=True))
-        new, rest = list[Row](), list[Row]()
-        for row in rows:
-            if times[row[0]] > 1 or (row[0] in known and (row[6] is None or known[row[0]] != row[6])):
-                rest.append(row)
-            elif row[0] not in known:
-                new.append(row)
-        return sorted(new, key=itemgetter(0)), rest
-
-    async def _copy_straight(
-        self, connection: Connection, chunk: Chunk, page: PageToLoad, rows: Sequence[Row]
-    ) -> float:
-        """New rows by COPY into raw, which refuses an Id that another session has brought meanwhile. Seconds."""
-        if not rows:
-            return 0.0
-        began = time.perf_counter()
-        same = (page.window_start, page.window_end, page.number, page.size, page.request_payload, chunk.run_id)
-        await connection.copy_records_to_table(
-            self.table,
-            schema_name=self.raw_schema,
-            records=[row[:-1] + same for row in rows],
-            columns=_RAW_COLUMNS,
-        )
-        return time.perf_counter() - began
-
-    async def _merge(self, connection: Connection, chunk: Chunk, page: PageToLoad, rows: Sequence[Row]) -> Loaded:
-        """Rows through staging into raw, the newest version of each Id."""
-        if not rows:
-            return Loaded()
-        began = time.perf_counter()
-        await connection.copy_records_to_table("staging", schema_name="pg_temp", records=rows, columns=STAGED)
-        copied = time.perf_counter() - began
-        counts = await connection.fetchrow(
-            statement("merge_page", table=self.table, raw_schema=self.raw_schema),
-            page.window_start,
-            page.window_end,
-            page.number,
-            page.size,
-            page.request_payload,
-            chunk.run_id,
-            page.read_at,
-        )
-        if counts["altered"]:
-            await connection.execute(statement("tell_altered"), chunk.run_id, counts["altered"])
-        return Loaded(counts["read"], counts["inserted"], counts["updated"], copy_seconds=copied)
-
-    async def _find_refused(
-        self, connection: Connection, chunk: Chunk, page: PageToLoad, rows: list[Row]
-    ) -> list[tuple[Row, str]]:
-        """The rows that Postgres refuses, by halves, each half tried for real and rolled back."""
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            await self._merge(connection, chunk, page, rows)
-            return []
-        except Exception as error:
-            if not refuses_the_data(error):
-                raise
-            if isinstance(error, asyncpg.IntegrityConstraintViolationError):
-                raise TableRefusalError(
-                    f"{self.raw_schema}.{self.table} refuses what it is to hold: {told(error)}"
-                ) from None
-            if len(rows) == 1:
-                return [(rows[0], told(error))]
-        finally:
-            if not connection.is_closed():
-                await transaction.rollback()
-        middle = len(rows) // 2
-        return [
-            *await self._find_refused(connection, chunk, page, rows[:middle]),
-            *await self._find_refused(connection, chunk, page, rows[middle:]),
-        ]
-
-    def _raise_table_fault(self, refused: Sequence[tuple[Row, str]], rows: int) -> None:
-        """A record's fault is one that the others on its page don't have; what all have is the table's."""
-        reasons = {reason for _, reason in refused}
-        if len(refused) == rows >= FAULT_OF_ALL and len(reasons) == 1:
-            raise TableRefusalError(f"{self.raw_schema}.{self.table} refuses each of {rows} records: {reasons.pop()}")
 
     async def _own(self, connection: Connection, chunk: Chunk) -> None:
         if await connection.fetchval(statement("own_chunk"), chunk.chunk_id, chunk.attempt) is None:
@@ -445,16 +278,3 @@ class WorkerSession:
         except asyncpg.LockNotAvailableError:
             raise LostChunk(str(self._chunk)) from None
         await connection.execute("SET lock_timeout = 0")
-
-
-def rows_of(records: Sequence[Any]) -> list[Row]:
-    """Records, as `qbo/split.py` makes them, as rows of staging."""
-    return [
-        (r.id, r.raw, r.last_updated, r.sync_token, r.created, r.txn_date, digest_of(r.raw), line)
-        for line, r in enumerate(records)
-    ]
-
-
-def digest_of(raw: bytes) -> bytes:
-    """What tells a record's bytes from all others."""
-    return hashlib.sha256(raw).digest()[:16]

@@ -14,7 +14,8 @@ import asyncpg
 from async_extractor.events import Event, Events
 from async_extractor.warehouse.connection import Address, connect
 from async_extractor.warehouse.ledger import Ledger, Plan, Series
-from async_extractor.warehouse.loader import Loaded, PageToLoad, Row, WorkerSession, digest_of
+from async_extractor.warehouse.loader import WorkerSession
+from async_extractor.warehouse.raw_table import Loaded, PageToLoad, Row, digest_of
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement

@@ -10,7 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from async_extractor.warehouse.loader import Cost, digest_of
+from async_extractor.warehouse.loader import Cost
+from async_extractor.warehouse.raw_table import digest_of
 from async_extractor.warehouse.schema import bring_up_to_date
 from tests.conftest import Database
 from tests.integration.loading import READ_AT, Warehouse, open_warehouse, page, row, staged

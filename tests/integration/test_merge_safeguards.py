@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from async_extractor.warehouse.loader import Cost, LostChunk, PageToLoad, Refused, Row
+from async_extractor.warehouse.loader import Cost, LostChunk
+from async_extractor.warehouse.raw_table import PageToLoad, Refused, Row
 from tests.integration.loading import (
     CREATED,
     READ_AT,

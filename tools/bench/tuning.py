@@ -17,7 +17,7 @@ from async_extractor.entities import ENTITIES
 from async_extractor.qbo.split import Record, split_page
 from async_extractor.report.svg import bars
 from async_extractor.warehouse.connection import Address, Connection, connect
-from async_extractor.warehouse.loader import STAGED, digest_of, rows_of
+from async_extractor.warehouse.raw_table import STAGED, digest_of, rows_of
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.statements import statement
 from tools.bench.copy_floor import COLUMNS, END, START, everything
