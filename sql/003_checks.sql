@@ -57,49 +57,8 @@ COMMENT ON COLUMN ops.daily_volume.rows   IS 'Rows of that day in raw, without t
 -- These have bodies that are parsed when they are made (RETURN): no search_path can give them another meaning, and
 -- they are inlined, which a function with SET isn't.
 
--- Of a record that stands inside an object under its kind's name, the record's own.
-CREATE FUNCTION ops.created(payload jsonb) RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN coalesce(payload #>> '{MetaData,CreateTime}',
-                jsonb_path_query_first(payload, '$.*.MetaData.CreateTime') #>> '{}')::timestamptz;
-COMMENT ON FUNCTION ops.created(jsonb) IS 'A record''s MetaData.CreateTime as an instant; null when it has none.';
-
--- The date of a row that a filter field is about. A TxnDate is a date and counts as its UTC midnight.
-CREATE FUNCTION ops.moment(filter_field text, last_updated timestamptz, payload jsonb) RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE filter_field
-       WHEN 'last_updated' THEN last_updated
-       WHEN 'created' THEN ops.created(payload)
-       -- A TxnDate that is no date gives null: the row is in no window of TxnDates, and hinders no other.
-       WHEN 'txn_date' THEN CASE WHEN payload ->> 'TxnDate' ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$'
-            THEN (payload ->> 'TxnDate')::timestamp
-            WHEN payload ->> 'TxnDate' ~ '^\d{4}-\d\d-\d\d$'
-            THEN (jsonb_path_query_first(payload, '$.TxnDate.datetime("YYYY-MM-DD")', silent => true) #>> '{}')::timestamp
-            END AT TIME ZONE 'UTC'
-       END;
-COMMENT ON FUNCTION ops.moment(text, timestamptz, jsonb) IS 'The date of a row that a filter field is about: last_updated, created or txn_date, as a UTC instant.';
-
--- A reference is {"value": ..., "name": ...}, which jsonb prints with the name first.
-CREATE FUNCTION ops.without_reference_names(payload jsonb) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN regexp_replace(payload::text, '\{"name": "(?:[^"\\]|\\.)*", ((?:"type": "(?:[^"\\]|\\.)*", )?"value": )', '{\1', 'g');
-COMMENT ON FUNCTION ops.without_reference_names(jsonb) IS 'A record without the names inside its references: QuickBooks fills these in when it answers, so that they change without a new version.';
-
-CREATE FUNCTION ops.created_day(payload jsonb) RETURNS date
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN coalesce((ops.created(payload) AT TIME ZONE 'UTC')::date, '1970-01-01');
-COMMENT ON FUNCTION ops.created_day(jsonb) IS 'The UTC day of a record''s MetaData.CreateTime; 1970-01-01 when it has none.';
-
--- One figure for a row: any change of its payload, its version or its mark of deletion changes it.
-CREATE FUNCTION ops.row_hash(id text, payload jsonb, last_updated timestamptz, sync_token bigint, deleted boolean)
-RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN hashtextextended(
-    concat_ws('|', id, payload::text, extract(epoch FROM last_updated), sync_token, deleted), 0);
-COMMENT ON FUNCTION ops.row_hash(text, jsonb, timestamptz, bigint, boolean) IS 'A 64-bit hash of what a row of raw says. It shows accidents and careless hands, not a forger.';
-
--- Values of a record for reading: null where the key is missing or holds something else than it should, and never an
--- error, so that a view can be looked at whatever the payloads are.
+-- Values of a record: null where the key is missing or holds something else than it should, and never an error, whatever
+-- another hand has made of a payload.
 CREATE FUNCTION ops.text_at(record jsonb, VARIADIC path text[]) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE jsonb_typeof(record #> path) WHEN 'string' THEN record #>> path END;
@@ -135,3 +94,40 @@ RETURN CASE WHEN record #>> path LIKE ANY ('{0000%,0001%,9999%}') THEN NULL
                  to_jsonb(left(record #>> path, 10)), '$.datetime("YYYY-MM-DD")', silent => true) IS NOT NULL
             THEN (record #>> path)::timestamptz END;
 COMMENT ON FUNCTION ops.instant_at(jsonb, text[]) IS 'The moment at that path of a record, which needs an offset; null when there is none.';
+
+-- Of a record that stands inside an object under its kind's name, the record's own.
+CREATE FUNCTION ops.created(payload jsonb) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN coalesce(ops.instant_at(payload, 'MetaData', 'CreateTime'),
+                ops.instant_at(jsonb_path_query_first(payload, '$.*.MetaData'), 'CreateTime'));
+COMMENT ON FUNCTION ops.created(jsonb) IS 'A record''s MetaData.CreateTime as an instant; null when it has none.';
+
+-- The date of a row that a filter field is about. A TxnDate is a date and counts as its UTC midnight.
+CREATE FUNCTION ops.moment(filter_field text, last_updated timestamptz, payload jsonb) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE filter_field
+       WHEN 'last_updated' THEN last_updated
+       WHEN 'created' THEN ops.created(payload)
+       -- A TxnDate that is no date gives null: the row is in no window of TxnDates, and hinders no other.
+       WHEN 'txn_date' THEN ops.date_at(payload, 'TxnDate')::timestamp AT TIME ZONE 'UTC'
+       END;
+COMMENT ON FUNCTION ops.moment(text, timestamptz, jsonb) IS 'The date of a row that a filter field is about: last_updated, created or txn_date, as a UTC instant.';
+
+-- A reference is {"value": ..., "name": ...}, which jsonb prints with the name first.
+CREATE FUNCTION ops.without_reference_names(payload jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN regexp_replace(payload::text, '\{"name": "(?:[^"\\]|\\.)*", ((?:"type": "(?:[^"\\]|\\.)*", )?"value": )', '{\1', 'g');
+COMMENT ON FUNCTION ops.without_reference_names(jsonb) IS 'A record without the names inside its references: QuickBooks fills these in when it answers, so that they change without a new version.';
+
+CREATE FUNCTION ops.created_day(payload jsonb) RETURNS date
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN coalesce((ops.created(payload) AT TIME ZONE 'UTC')::date, '1970-01-01');
+COMMENT ON FUNCTION ops.created_day(jsonb) IS 'The UTC day of a record''s MetaData.CreateTime; 1970-01-01 when it has none.';
+
+-- One figure for a row: any change of its payload, its version or its mark of deletion changes it.
+CREATE FUNCTION ops.row_hash(id text, payload jsonb, last_updated timestamptz, sync_token bigint, deleted boolean)
+RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN hashtextextended(
+    concat_ws('|', id, payload::text, extract(epoch FROM last_updated), sync_token, deleted), 0);
+COMMENT ON FUNCTION ops.row_hash(text, jsonb, timestamptz, bigint, boolean) IS 'A 64-bit hash of what a row of raw says. It shows accidents and careless hands, not a forger.';

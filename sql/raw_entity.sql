@@ -36,23 +36,30 @@ COMMENT ON COLUMN raw.{table}.created_utc              IS 'MetaData.CreateTime a
 COMMENT ON COLUMN raw.{table}.txn_date                 IS 'TxnDate as a date, likewise.';
 COMMENT ON COLUMN raw.{table}.digest                   IS 'The first 16 bytes of the SHA-256 of the record as Intuit sent it: an unchanged one isn''t sent here again. Null when another hand wrote or changed the row.';
 
--- A digest says that the row is as it was read. Whoever changes what was read and leaves the digest, takes it away, so that
--- checks open this payload and the next reading compares it. A mark of deletion changes nothing that was read.
+-- A digest says that the row is as this program read it. Where another hand brings or changes a row, it is taken away, so
+-- that checks open this payload and the next reading compares it. The program's sessions say that they write. AFTER INSERT,
+-- since COPY inserts row by row where there is a trigger BEFORE it. A function for each table, since each table's owner
+-- makes it; as the owner, since who may insert need not be let update.
 CREATE OR REPLACE FUNCTION raw.{table}_changed() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF TG_OP = 'INSERT' THEN
+        UPDATE raw.{table} SET digest = NULL WHERE id = NEW.id;
+        RETURN NULL;
+    END IF;
     NEW.digest := NULL;
     NEW.created_utc := NULL;
     NEW.txn_date := NULL;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION raw.{table}_changed() IS 'Takes away the digest of a row whose contents change without it.';
+COMMENT ON FUNCTION raw.{table}_changed() IS 'Takes away the digest of a row that another hand brings or changes.';
 
 CREATE OR REPLACE TRIGGER changed BEFORE UPDATE ON raw.{table} FOR EACH ROW
-WHEN (NEW.digest = OLD.digest
-      AND ((NEW.id, NEW.sync_token) <> (OLD.id, OLD.sync_token)
-           OR (NEW.last_updated_utc, NEW.created_utc, NEW.txn_date) IS DISTINCT FROM (OLD.last_updated_utc, OLD.created_utc, OLD.txn_date)
-           OR record_image_ne(ROW(NEW.payload), ROW(OLD.payload))))
+WHEN (current_setting('qbo_backfill.writes', true) IS DISTINCT FROM 'on')
+EXECUTE FUNCTION raw.{table}_changed();
+
+CREATE OR REPLACE TRIGGER brought AFTER INSERT ON raw.{table} FOR EACH ROW
+WHEN (NEW.digest IS NOT NULL AND current_setting('qbo_backfill.writes', true) IS DISTINCT FROM 'on')
 EXECUTE FUNCTION raw.{table}_changed();
 
 -- lz4 costs about a third of pglz's time; not every server is built with it.

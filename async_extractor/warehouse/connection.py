@@ -71,6 +71,8 @@ _PINNED = (
     # A process that was stopped in a transaction must not hold its rows for ever; ours last seconds.
     ("idle_in_transaction_session_timeout", "'5min'", 0),
     ("application_name", "'qbo-backfill'", 0),
+    # Rows that this session writes to raw keep their digests (sql/raw_entity.sql).
+    ("qbo_backfill.writes", "on", 0),
     # A page's merge is planned against tables that grow from nothing to millions of rows in one
     # session: a plan kept from the empty table would read all of raw for each page.
     ("plan_cache_mode", "force_custom_plan", 0),

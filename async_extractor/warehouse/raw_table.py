@@ -123,14 +123,14 @@ class RawTable:
             return [], []
         query = statement("known_in_raw", table=self.name, raw_schema=self.schema)
         times = Counter(row[0] for row in rows)
-        found = await connection.fetchrow(query, list(times))
-        known = dict(zip(found["ids"], found["digests"], strict=True))
+        known = {row["id"]: tuple(row)[1:] for row in await connection.fetch(query, list(times))}
         new, rest = list[Row](), list[Row]()
         for row in rows:
-            if times[row[0]] > 1 or (row[0] in known and (row[_DIGEST] is None or known[row[0]] != row[_DIGEST])):
-                rest.append(row)
-            elif row[0] not in known:
+            there = known.get(row[0])
+            if times[row[0]] == 1 and there is None:
                 new.append(row)
+            elif times[row[0]] > 1 or row[_DIGEST] is None or there != (row[_DIGEST], row[2], row[3]):
+                rest.append(row)
         return sorted(new, key=itemgetter(0)), rest
 
     async def _copy_straight(self, connection: Connection, page: PageToLoad, run_id: int, rows: Sequence[Row]) -> float:

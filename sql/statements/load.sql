@@ -16,10 +16,9 @@ CREATE TEMPORARY TABLE IF NOT EXISTS pg_temp.staging (
 ALTER TABLE pg_temp.staging ALTER COLUMN payload SET STORAGE EXTERNAL, SET (toast_tuple_target = 8160);
 
 -- name: known_in_raw
--- Which of these Ids raw has, and their digests: the others can be copied straight into it, and where raw has the record
--- itself nothing is to be done. One that is marked deleted may be alive again, which the merge decides.
-SELECT coalesce(array_agg(id), '{}') AS ids,
-       coalesce(array_agg(CASE WHEN deleted_at_utc IS NULL THEN digest END), '{}') AS digests
+-- Which of these Ids raw has, and their digests and versions: the others can be copied straight into it, and where raw has
+-- the record itself nothing is to be done. One that is marked deleted may be alive again, which the merge decides.
+SELECT id, CASE WHEN deleted_at_utc IS NULL THEN digest END AS digest, last_updated_utc, sync_token
   FROM raw.{table} WHERE id = ANY ($1::text[]);
 
 -- name: merge_page

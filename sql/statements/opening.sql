@@ -51,7 +51,7 @@ SELECT (SELECT format('%s.%s', c.relnamespace::regnamespace, c.relname)
 -- name: raw_tables
 -- Which of the tables $2 are in the schema $1, and whether each is as raw_entity.sql makes it: its trigger is the last that
 -- this makes.
-SELECT c.relname::text AS name, EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgname = 'changed') AS is_current
+SELECT c.relname::text AS name, EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgname = 'brought') AS is_current
   FROM pg_class c
  WHERE c.relnamespace = to_regnamespace($1) AND c.relname = ANY ($2::text[]) AND c.relkind IN ('r', 'p');
 

@@ -37,7 +37,7 @@ WITH newest AS (
       FROM pg_temp.staging
      ORDER BY id, last_updated_utc DESC NULLS LAST, sync_token DESC, line DESC
 )
-SELECT n.id, t.last_updated_utc AS raw_updated,
+SELECT n.id,
        CASE WHEN t.id IS NULL THEN 'missing'
             WHEN t.deleted_at_utc IS NOT NULL THEN 'undeleted'
             WHEN (coalesce(n.last_updated_utc, '-infinity'), n.sync_token)
@@ -56,11 +56,13 @@ SELECT n.id, t.last_updated_utc AS raw_updated,
 
 -- name: unseen_in_raw
 -- Rows of a window of the field $1 in raw that QuickBooks didn't give for it, each with its date by the filter field $4.
-SELECT id, last_updated_utc, sync_token, {moment $4} AS moment
-  FROM raw.{table} AS t
- WHERE deleted_at_utc IS NULL
-   AND {moment $1} >= $2 AND {moment $1} < $3
-   AND NOT EXISTS (SELECT FROM pg_temp.seen s WHERE s.id = t.id)
+-- Another hand may have written infinity, which is no date.
+SELECT id, CASE WHEN isfinite(last_updated_utc) THEN last_updated_utc END AS last_updated_utc, sync_token,
+       CASE WHEN isfinite(moment) THEN moment END AS moment
+  FROM (SELECT t.*, {moment $4} AS moment FROM raw.{table} AS t
+         WHERE deleted_at_utc IS NULL
+           AND {moment $1} >= $2 AND {moment $1} < $3
+           AND NOT EXISTS (SELECT FROM pg_temp.seen s WHERE s.id = t.id)) AS unseen
  ORDER BY id;
 
 -- name: standing_quarantine
@@ -69,7 +71,7 @@ SELECT DISTINCT record_id FROM ops.quarantine WHERE realm_id = $1 AND entity = $
 
 -- name: forget_versions
 -- Before a repair: the next read of these Ids wins, whatever version raw pretends to have.
-UPDATE raw.{table} SET last_updated_utc = NULL, sync_token = 0 WHERE id = ANY ($1::text[]);
+UPDATE raw.{table} SET last_updated_utc = NULL, sync_token = 0, digest = NULL, created_utc = NULL, txn_date = NULL WHERE id = ANY ($1::text[]);
 
 -- name: mark_deleted
 -- QuickBooks has these no more. The payload stays.
@@ -95,7 +97,7 @@ WITH windows AS (
      WHERE c.realm_id = $5 AND c.entity = $1 AND c.kind = 'catch_up'
 ), judged AS (
     SELECT t.id,
-           coalesce({moment $4}, ops.moment($4, (t.payload #>> '{MetaData,LastUpdatedTime}')::timestamptz, t.payload)) AS moment,
+           coalesce({moment $4}, ops.moment($4, ops.instant_at(t.payload, 'MetaData', 'LastUpdatedTime'), t.payload)) AS moment,
            CASE WHEN t.last_updated_utc IS NULL AND t.payload #>> '{MetaData,LastUpdatedTime}' IS NOT NULL
                     THEN 'to be read again, and not read since'
                 WHEN t.ingested_at_utc > clock_timestamp() + interval '5 minutes' THEN 'ingested in the future'

@@ -493,7 +493,7 @@ async def test_count_of_ids_that_cannot_be(database: Any) -> None:
         await plant(simulator, item(1), {"payload": bad})
         await run(secrets)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("async_extractor.reconciliation.has_id", lambda _ids: "Active IN (true, false)")
+            patch.setattr("async_extractor.qbo.by_id.has_id", lambda _ids: "Active IN (true, false)")
             result = await run(secrets)
         assert result.status == "incomplete"
         assert "no count can be relied on" in (result.error or "")

@@ -87,12 +87,40 @@ async def test_the_next_reading_mends_what_another_hand_has_changed(warehouse: W
     assert await digest(warehouse) == before
 
 
-async def test_what_changes_nothing_that_was_read_leaves_the_digest(warehouse: Warehouse) -> None:
-    await warehouse.workers[0].load(page(row("1", payload=RECORD)), Cost())
-    before = await digest(warehouse)
-    await warehouse.watcher.execute("UPDATE raw.qb_items SET payload = payload::text::jsonb, page_number = 3")
-    await warehouse.mark_deleted([("1", None)])
-    assert await digest(warehouse) == before
+BRINGS = {
+    "put back": "INSERT INTO raw.qb_items SELECT * FROM kept",
+    "put over it": """INSERT INTO raw.qb_items SELECT * FROM kept
+                      ON CONFLICT (id) DO UPDATE SET payload = excluded.payload, digest = excluded.digest""",
+}
+
+
+@pytest.mark.parametrize("how", BRINGS)
+async def test_a_row_that_another_hand_brings_has_no_digest(warehouse: Warehouse, how: str) -> None:
+    """As a dump that somebody has edited does, with the digest that the row had."""
+    worker = warehouse.workers[0]
+    await worker.load(page(row("1", payload=RECORD)), Cost())
+    await warehouse.watcher.execute(
+        """CREATE TEMPORARY TABLE kept AS SELECT * FROM raw.qb_items;
+           UPDATE kept SET payload = payload || '{"Name": "edited"}', digest = sha256('x')"""
+    )
+    if how == "put back":
+        await warehouse.watcher.execute("DELETE FROM raw.qb_items")
+    await warehouse.watcher.execute(BRINGS[how])
+    assert tuple(await digest(warehouse)) == (None, None, None)
+    assert (await worker.load(page(row("1", payload=RECORD)), Cost())).updated == 1
+    assert "as it was read" in (await warehouse.raw())["1"][0]
+
+
+async def test_who_may_insert_and_not_update_can_bring_a_row(warehouse: Warehouse) -> None:
+    await warehouse.watcher.execute(
+        """CREATE ROLE only_inserts; GRANT USAGE ON SCHEMA raw TO only_inserts;
+           GRANT INSERT ON raw.qb_items TO only_inserts; SET ROLE only_inserts;
+           INSERT INTO raw.qb_items (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,
+                                     page_size, request_payload, sync_token, run_id, digest)
+           SELECT '7', '{"Id":"7"}', now(), now(), 1, 1, '{"method":"GET","path":"/","query":{}}', 0, 1, '\\x00';
+           RESET ROLE; DROP OWNED BY only_inserts; DROP ROLE only_inserts"""
+    )
+    assert tuple(await digest(warehouse)) == (None, None, None)
 
 
 async def test_an_unchanged_record_that_was_marked_deleted_is_alive_again(warehouse: Warehouse) -> None:

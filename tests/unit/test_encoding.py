@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import tracemalloc
 
@@ -52,10 +53,13 @@ def test_a_cut_off_body_is_never_taken_for_a_whole_one(length: int) -> None:
 
 @given(st.integers(10, len(PACKED) - 1), st.integers(1, 255))
 def test_a_body_with_a_wrong_byte_is_never_taken_for_another(at: int, change: int) -> None:
+    """The last bits of the compressed bytes say nothing: with others it is the same body."""
     damaged = bytearray(PACKED)
     damaged[at] ^= change
-    with pytest.raises(TransientFault, match="not a whole gzip file"):
-        decoded(bytes(damaged), "gzip")
+    taken = b""
+    with contextlib.suppress(TransientFault):
+        taken = decoded(bytes(damaged), "gzip")
+    assert taken in (b"", BODY)
 
 
 def test_what_is_no_gzip_at_all_is_refused() -> None:

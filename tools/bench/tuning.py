@@ -95,8 +95,8 @@ async def _load(connection: Connection, way: Way, pages: Sequence[Sequence[Recor
 
 async def _copy_straight(connection: Connection, page: Sequence[Record], request: bytes, digests: bool) -> list[Record]:
     """Copies what raw has not; what it has otherwise is left to be merged."""
-    found = await connection.fetchrow(statement("known_in_raw", table=TABLE), [record.id for record in page])
-    there = dict(zip(found["ids"], found["digests"], strict=True))
+    found = await connection.fetch(statement("known_in_raw", table=TABLE), [record.id for record in page])
+    there = {row["id"]: row["digest"] for row in found}
     rows = sorted(
         (
             r.id,
