@@ -20,7 +20,7 @@ from async_extractor.events import Events
 from async_extractor.qbo.by_id import ById, can_be_asked_for
 from async_extractor.qbo.client import PLANNING, QueryClient, Spent
 from async_extractor.qbo.counting import count
-from async_extractor.qbo.faults import QueryRefusedFault
+from async_extractor.qbo.faults import PageFault, QueryRefusedFault
 from async_extractor.qbo.paging.reader import WindowReader
 from async_extractor.qbo.query import (
     CREATED,
@@ -159,7 +159,7 @@ class Reconciliation:
             changed = await self._client.changes(
                 ChangesSince(self._request.entity, max(since - SETTLING, earliest)), self._spent
             )
-        except QueryRefusedFault as fault:
+        except (QueryRefusedFault, PageFault) as fault:
             told = f"change data capture refuses {self._request.entity.query_name} ({fault})"
             self._events.emit(
                 "changes_cut_off", "extract", f"{told}: what was deleted is looked for by counts", level="warning"

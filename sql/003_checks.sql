@@ -113,6 +113,12 @@ RETURN CASE filter_field
        END;
 COMMENT ON FUNCTION ops.moment(text, timestamptz, jsonb) IS 'The date of a row that a filter field is about: last_updated, created or txn_date, as a UTC instant.';
 
+-- Another hand may have written infinity into a row of raw, or the year 20000.
+CREATE FUNCTION ops.in_calendar(moment timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN moment >= '0001-01-02T00:00Z' AND moment < '9999-12-31T00:00Z' THEN moment END;
+COMMENT ON FUNCTION ops.in_calendar(timestamptz) IS 'The moment; null where a program can''t hold it, which is before the year 1 and after the year 9999.';
+
 -- A reference is {"value": ..., "name": ...}, which jsonb prints with the name first.
 CREATE FUNCTION ops.without_reference_names(payload jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -18,6 +18,7 @@ import yaml  # type: ignore[import-untyped]
 
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.mage.location import MageData
+from async_extractor.paths import write_whole
 from async_extractor.windows import DAY, UTC, Window, iso
 
 GUAYAQUIL = ZoneInfo("America/Guayaquil")
@@ -171,10 +172,8 @@ def rearm(data: MageData, name: str, at: datetime) -> Path:
 def _write_entries(path: Path, text: str, entries: list[dict[str, Any]]) -> None:
     header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     content = header + yaml.safe_dump({"triggers": entries}, sort_keys=True, allow_unicode=True)
-    unfinished = path.with_name("triggers.yaml.unfinished")
     try:
-        unfinished.write_text(content, encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise ConfigurationError(f"{path} can't be written ({error.strerror})") from None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from async_extractor.events import Events
-from async_extractor.paths import from_home
+from async_extractor.paths import from_home, write_whole
 from async_extractor.report.compose import compose
 from async_extractor.report.document import Report
 from async_extractor.report.figures import RunFigures, gather
@@ -44,10 +44,7 @@ def write_pages(report: Report, folder: Path, stem: str) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     page, text = folder / f"{stem}.html", folder / f"{stem}.md"
     for path, content in ((page, as_html(report)), (text, as_markdown(report))):
-        # Whole or not at all: somebody may be looking at the one of before.
-        unfinished = path.with_suffix(f"{path.suffix}.{os.getpid()}")
-        unfinished.write_text(content, encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, content)
     return page, text
 
 

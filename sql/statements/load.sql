@@ -18,7 +18,8 @@ ALTER TABLE pg_temp.staging ALTER COLUMN payload SET STORAGE EXTERNAL, SET (toas
 -- name: known_in_raw
 -- Which of these Ids raw has, and their digests and versions: the others can be copied straight into it, and where raw has
 -- the record itself nothing is to be done. One that is marked deleted may be alive again, which the merge decides.
-SELECT id, CASE WHEN deleted_at_utc IS NULL THEN digest END AS digest, last_updated_utc, sync_token
+SELECT id, CASE WHEN deleted_at_utc IS NULL THEN digest END AS digest,
+       ops.in_calendar(last_updated_utc) AS last_updated_utc, sync_token
   FROM raw.{table} WHERE id = ANY ($1::text[]);
 
 -- name: merge_page

@@ -14,12 +14,11 @@ SELECT DISTINCT w.day
  WHERE w.run_id = $3 OR s.run_id IS NULL OR s.run_id < w.run_id;
 
 -- name: figures_of_days
--- What the days of CreateTime look like now; $1 null: all of them. A LastUpdatedTime that isn't known may be any, and
--- infinity, which another hand may have written, is no moment to a program.
+-- What the days of CreateTime look like now; $1 null: all of them. A LastUpdatedTime that isn't known may be any.
 SELECT {created_day} AS day, count(*) AS rows,
        sum({row_hash})::numeric AS hash,
-       coalesce(greatest(min(last_updated_utc), '0001-01-01T00:00Z'), '0001-01-01T00:00Z') AS updated_from,
-       coalesce(least(max(last_updated_utc), '9999-12-31T23:59Z'), '9999-12-31T23:59Z') AS updated_to
+       coalesce(min(ops.in_calendar(last_updated_utc)), '0001-01-01T00:00Z') AS updated_from,
+       coalesce(max(ops.in_calendar(last_updated_utc)), '9999-12-31T00:00Z') AS updated_to
   FROM raw.{table}
  WHERE $1::date[] IS NULL OR {created_day} = ANY ($1::date[])
  GROUP BY 1;

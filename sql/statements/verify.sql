@@ -56,9 +56,7 @@ SELECT n.id,
 
 -- name: unseen_in_raw
 -- Rows of a window of the field $1 in raw that QuickBooks didn't give for it, each with its date by the filter field $4.
--- Another hand may have written infinity, which is no date.
-SELECT id, CASE WHEN isfinite(last_updated_utc) THEN last_updated_utc END AS last_updated_utc, sync_token,
-       CASE WHEN isfinite(moment) THEN moment END AS moment
+SELECT id, ops.in_calendar(last_updated_utc) AS last_updated_utc, sync_token, ops.in_calendar(moment) AS moment
   FROM (SELECT t.*, {moment $4} AS moment FROM raw.{table} AS t
          WHERE deleted_at_utc IS NULL
            AND {moment $1} >= $2 AND {moment $1} < $3

@@ -16,61 +16,14 @@ import pytest
 
 from async_extractor import ConfigurationError, IncompleteError
 from async_extractor.backfill import Backfill
-from async_extractor.checks import CheckResult
-from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.events import Event
 from async_extractor.qbo.client import Patience
 from async_extractor.request import BackfillRequest
-from async_extractor.result import BackfillResult
-from async_extractor.verification import Verification
 from qbo_simulator import Simulator, SimulatorConfig
-from tests.support import backfilling
 from tests.support.backfilling import DictSecrets, in_raw, secrets_for, simulate, truth
 from tests.support.commands import CommandLine, store
 from tests.support.databases import execute
-
-SMALL = SimulatorConfig(invoices=30, customers=10, items=10, years=1, limits=False)
-RANGE = ("2024-12-01", "2026-01-31")
-DAY = "2025-06-01T10:00:00-07:00"
-
-
-def item(
-    number: int | str, updated: str = DAY, version: str = "0", created: str = DAY, more: str = ""
-) -> dict[str, str]:
-    """A record to be planted."""
-    times = f'"MetaData":{{"CreateTime":"{created}","LastUpdatedTime":"{updated}"}}'
-    return {"payload": f'{{"Id":"{number}","SyncToken":"{version}","Name":"Item {number}",{more}{times}}}'}
-
-
-async def plant(simulator: Any, *records: dict[str, str]) -> None:
-    """These are the company's items from now on."""
-    await simulate(simulator, "load", {"entity": "Item", "replace": True, "records": list(records)})
-
-
-async def run(
-    secrets: Any, entity: str = "items", start: str = RANGE[0], end: str = RANGE[1], **more: Any
-) -> BackfillResult:
-    return await backfilling.backfill(secrets, entity, start, end, **more)
-
-
-async def verify(
-    secrets: Any,
-    *,
-    start: str = RANGE[0],
-    end: str = RANGE[1],
-    field: str = "last_updated",
-    deep: bool = False,
-    repair: bool = False,
-) -> VerificationResult:
-    request = BackfillRequest.parse("items", start, end, filter_field=field)
-    async with Verification(request, secrets, limits=False) as verification:
-        return await verification.verify(deep=deep, repair=repair)
-
-
-def check(result: BackfillResult | VerificationResult, name: str) -> CheckResult:
-    checks = result.validations if isinstance(result, BackfillResult) else result.checks
-    return {one.name: one for one in checks}[name]
-
+from tests.support.small_books import DAY, RANGE, SMALL, check, item, plant, run, verify
 
 # A1: everybody who reads has a catch-up
 
@@ -314,191 +267,6 @@ async def test_same_version_says_otherwise(database: Any, change: str, severity:
         assert check(await run(secrets, mode="reprocess"), "reprocess").severity == "ok"
 
 
-# What adds up and isn't equal
-
-
-@pytest.mark.parametrize("field", ["last_updated", "created"])
-async def test_deletion_beside_quarantine(database: Any, field: str) -> None:
-    """A record in quarantine and a deletion leave the counts equal: the deletion is found all the same."""
-    async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        spoilt = item(3, more='"Note":"a\\u0000b",')
-        await plant(simulator, item(1), item(2), spoilt)
-        assert (await run(secrets, filter_field=field)).status == "done"
-        await plant(simulator, item(2), spoilt)  # a merged-away name is in no list of changes
-        assert (await verify(secrets, field=field)).status == "different"
-        assert (await run(secrets, filter_field=field)).status == "done"
-    assert execute(database, "SELECT id FROM raw.qb_items WHERE deleted_at_utc IS NOT NULL") == [("1",)]
-
-
-@pytest.mark.parametrize("field", ["last_updated", "created"])
-async def test_verify_of_what_raw_cannot_hold(database: Any, field: str) -> None:
-    """A newer version that raw can't hold, and that no run has set aside, is no reason to call raw equal."""
-    now = datetime.now(timezone.utc)
-    edited = (now - timedelta(minutes=10)).isoformat()
-    async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        await plant(simulator, item(1), item(2))
-        await move_clock(simulator, -3600)
-        assert (await run(secrets, end=now.date().isoformat(), filter_field=field)).status == "done"
-        await move_clock(simulator, 0)
-        await plant(simulator, item(1, edited, "1", more='"Note":"a\\u0000b",'), item(2))
-        assert (await verify(secrets, end=now.date().isoformat(), field=field)).status == "different"
-        repaired = await verify(secrets, end=now.date().isoformat(), field=field, repair=True)
-        assert repaired.status == "repaired"
-        assert check(repaired, "source_rows").severity == "warning"
-    assert execute(database, "SELECT record_id FROM ops.quarantine WHERE resolved_at IS NULL") == [("1",)]
-
-
-@pytest.mark.parametrize("field", ["last_updated", "created"])
-async def test_repair_closes_no_window_of_the_present(database: Any, field: str) -> None:
-    """Windows that verify --repair reads end some minutes ago as all others do: what comes late is still read."""
-    now = datetime.now(timezone.utc)
-    end, lately = now.date().isoformat(), (now - timedelta(minutes=20)).isoformat()
-    async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        await plant(simulator, item(1), item(2, lately, created=lately))
-        assert (await run(secrets, end=end, filter_field=field)).status == "done"
-        execute(database, "DELETE FROM raw.qb_items WHERE id = '2'")
-        assert (await verify(secrets, end=end, field=field, repair=True)).status == "repaired"
-        assert await in_raw(database, "items") == await truth(simulator, "items")
-    late = "kind = 'window' AND window_end > as_of - ops.settling_time() + interval '3 s'"
-    assert execute(database, f"SELECT count(*) FROM ops.chunks WHERE {late}") == [(0,)]
-
-
-async def test_edit_in_a_long_repair(database: Any) -> None:
-    """A record that is edited long after verify began, and before its repair reads, is read by the repair."""
-    now = datetime.now(timezone.utc)
-    end = now.date().isoformat()
-    async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        await plant(simulator, item(1), item(2))
-        assert (await run(secrets, end=end)).status == "done"
-        execute(database, "DELETE FROM raw.qb_items WHERE id = '2'")
-        asked = 0
-
-        async with Verification(BackfillRequest.parse("items", RANGE[0], end), secrets, limits=False) as verification:
-            work = verification._run.planner.work
-
-            async def later(**given: Any) -> Any:
-                """An hour has passed when the repair is planned, and the record was edited in its middle."""
-                nonlocal asked
-                asked += 1
-                edited = (datetime.now(timezone.utc) + timedelta(minutes=30)).isoformat()
-                await plant(simulator, item(1), item(2, edited, "1"))
-                await move_clock(simulator, 3600)
-                return await work(**given)
-
-            verification._run.planner.work = later  # type: ignore[method-assign]
-            result = await verification.verify(repair=True)
-        assert (asked, result.status) == (1, "repaired")
-        assert await in_raw(database, "items") == await truth(simulator, "items")
-
-
-async def move_clock(simulator: Any, seconds: float) -> None:
-    """QuickBooks' clock, from the machine's."""
-    await simulate(simulator, "clock", {"offset_seconds": seconds})
-
-
-async def test_repair_that_is_cut_off_forgets_nothing(database: Any) -> None:
-    """A repair that ends before its plan is written leaves raw's versions as they are."""
-    versions = "SELECT id, last_updated_utc IS NULL FROM raw.qb_items ORDER BY id"
-    async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        await plant(simulator, item(1), item(2))
-        assert (await run(secrets)).status == "done"
-        execute(database, "UPDATE raw.qb_items SET payload = payload || '{\"UnitPrice\": 7}' WHERE id = '2'")
-        async with Verification(BackfillRequest.parse("items", *RANGE), secrets, limits=False) as verification:
-
-            async def cut_off(*_: Any, **__: Any) -> Any:
-                raise IncompleteError("the process is killed here")
-
-            verification._run.planner.write = cut_off  # type: ignore[method-assign]
-            with pytest.raises(IncompleteError, match="killed here"):
-                await verification.verify(repair=True)
-    assert execute(database, versions) == [("1", False), ("2", False)]
-
-
-async def test_checks_are_kept_all_or_none(database: Any) -> None:
-    """A process that is killed while it checks leaves no check behind that would be taken for all of them."""
-    async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        async with Backfill(BackfillRequest.parse("items", *RANGE), secrets, limits=False) as backfill:
-            run_id = await backfill.plan()
-            await backfill.extract(run_id)
-            execute(
-                database,
-                "ALTER TABLE ops.validations ADD CHECK (name <> 'source_count')",  # where it is cut off
-            )
-            with contextlib.suppress(Exception):
-                await backfill.validate(run_id)
-            execute(database, "UPDATE ops.runs SET finished_at = NULL, status = 'running'")
-            assert (await backfill.report(run_id)).error == "the checks were not made"
-
-
-# What stands in quarantine, and what a repair reads
-
-NAMELESS = f'{{"SyncToken":"0","Name":"nameless","MetaData":{{"CreateTime":"{DAY}","LastUpdatedTime":"{DAY}"}}}}'
-ODD_ID = item(0)["payload"].replace('"Id":"0"', '"Id":"A7"').replace("Item 0", "\\u0000")
-
-
-@pytest.mark.parametrize("aside", [NAMELESS, ODD_ID], ids=["nameless", "odd-id"])
-async def test_quarantine_that_cannot_be_counted_hides_no_deletion(database: Any, aside: str) -> None:
-    """A record without an Id that QuickBooks can count makes up for a deleted one in both counts."""
-    async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        await plant(simulator, item(1), item(2), item(3), {"payload": aside})
-        await run(secrets)
-        await plant(simulator, item(1), item(2), {"payload": aside})  # no change data capture lists this deletion
-        assert (await verify(secrets)).status == "different"
-        await run(secrets)
-        assert execute(database, "SELECT id FROM raw.qb_items WHERE deleted_at_utc IS NOT NULL") == [("3",)]
-
-
-async def test_repair_reads_a_day_outside_its_range(database: Any) -> None:
-    """Another hand put a row into the range; the day that it belongs to is a window which was done before."""
-    tampered = """UPDATE raw.qb_items SET payload = payload || '{"Name": "tampered"}',
-                                          last_updated_utc = '2025-06-10T00:00:00Z' WHERE id = '2'"""
-    async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        await plant(simulator, item(1), item(2, updated="2025-05-05T10:00:00-07:00"))
-        await run(secrets, start="2025-05-01", end="2025-05-31", chunk="day")
-        await run(secrets, start="2025-06-01", end="2025-06-30")
-        execute(database, tampered)
-        result = await verify(secrets, start="2025-06-01", end="2025-06-30", repair=True)
-        assert result.status == "repaired"
-        assert await in_raw(database, "items") == await truth(simulator, "items")
-
-
-async def test_row_to_be_read_again_that_nobody_read(database: Any) -> None:
-    """A repair forgets the versions of what it reads; a row that is left so is told, and mended by the next one."""
-    async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        await plant(simulator, item(1), item(2))
-        await run(secrets)
-        execute(database, "UPDATE raw.qb_items SET last_updated_utc = NULL, sync_token = 0 WHERE id = '2'")
-        result = await verify(secrets)
-        assert (result.status, [f.id for f in result.found.of("misplaced", "missing", "outdated")]) == (
-            "different",
-            ["2"],
-        )
-        assert (await verify(secrets, repair=True)).status == "repaired"
-
-
-async def test_count_of_ids_that_cannot_be(database: Any) -> None:
-    """A QuickBooks that ignores conditions on Ids counts more records than there are Ids: told, not halved for ever."""
-    async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        bad = item(7)["payload"].replace("Item 7", "\\u0000")
-        await plant(simulator, item(1), {"payload": bad})
-        await run(secrets)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("async_extractor.qbo.by_id.has_id", lambda _ids: "Active IN (true, false)")
-            result = await run(secrets)
-        assert result.status == "incomplete"
-        assert "no count can be relied on" in (result.error or "")
-
-
 # A clock that was ahead, and what a failed check leaves to the next run
 
 # As if the run had been an hour ago by Postgres' clock.
@@ -626,3 +394,18 @@ async def test_deleted_beside_one_that_cannot_be_read(database: Any) -> None:
         assert (await run(secrets, "tax_codes")).status == "done"
     gone = execute(database, "SELECT id FROM raw.qb_tax_codes WHERE deleted_at_utc IS NOT NULL")
     assert gone == [("CustomSalesTax",)]
+
+
+@pytest.mark.parametrize("code", ["10000", "4002"])
+async def test_changes_that_cannot_be_served(database: Any, code: str) -> None:
+    """A record that Intuit can't serve spoils the list of changes for 30 days: what was deleted shows by counts."""
+    async with Simulator(SMALL) as simulator:
+        secrets, patience = secrets_for(simulator, database), Patience(first_pause=0.02, longest_pause=0.1)
+        assert (await run(secrets, "invoices")).status == "done"
+        bad, gone = sorted(await truth(simulator, "invoices"), key=int)[10:12]
+        await simulate(simulator, "edit", {"entity": "Invoice", "edit": [bad], "delete": [gone]})
+        switches = {"poison": {"ids": {"Invoice": [bad]}, "code": code}}
+        await simulate(simulator, "faults", {"scenario": "calm", "switches": switches})
+        result = await run(secrets, "invoices", patience=patience)
+    assert result.status == "done", result.error
+    assert execute(database, "SELECT id FROM raw.qb_invoices WHERE deleted_at_utc IS NOT NULL") == [(gone,)]

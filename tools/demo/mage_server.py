@@ -153,7 +153,12 @@ class MageServer:
         raise MageError(f"{pipeline} has no trigger {name}")
 
     def triggers(self, pipeline: str) -> list[dict[str, Any]]:
-        """All of a pipeline's triggers that Mage's database has."""
+        """All of a pipeline's triggers that Mage's database has.
+
+        Mage's API goes on answering what it once read, for a minute and more [seen with runs of 40 blocks], until
+        something is written in its session. A login is.
+        """
+        self._log_in()
         found = self._call("GET", f"pipelines/{pipeline}/pipeline_schedules")
         schedules: list[dict[str, Any]] = found["pipeline_schedules"]
         return schedules
@@ -199,6 +204,7 @@ class MageServer:
         return bool(statuses) and statuses[0].get("repo_path") == str(self.project)
 
     def _log_in(self) -> None:
+        self._token = ""  # Mage refuses a login beside a token
         login = {"session": {"email": OWNER_EMAIL, "password": self.password}}
         answer = self._call("POST", "sessions", login)["session"]["token"]
         payload = answer.split(".")[1]
