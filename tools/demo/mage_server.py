@@ -147,10 +147,7 @@ class MageServer:
 
     def trigger(self, pipeline: str, name: str) -> dict[str, Any]:
         """The trigger as Mage's database has it. Raises MageError when it isn't there (yet)."""
-        for schedule in self.triggers(pipeline):
-            if schedule["name"] == name:
-                return schedule
-        raise MageError(f"{pipeline} has no trigger {name}")
+        return _named(name, self.triggers(pipeline))
 
     def triggers(self, pipeline: str) -> list[dict[str, Any]]:
         """All of a pipeline's triggers that Mage's database has.
@@ -159,13 +156,11 @@ class MageServer:
         something is written in its session. A login is.
         """
         self._log_in()
-        found = self._call("GET", f"pipelines/{pipeline}/pipeline_schedules")
-        schedules: list[dict[str, Any]] = found["pipeline_schedules"]
-        return schedules
+        return self._triggers(pipeline)
 
     def runs(self, pipeline: str, trigger: str) -> list[dict[str, Any]]:
         """The trigger's runs, the newest first: `id`, `status`, `block_runs` and so on."""
-        schedule = self.trigger(pipeline, trigger)
+        schedule = _named(trigger, self._triggers(pipeline))
         runs: list[dict[str, Any]] = self._call("GET", f"pipeline_schedules/{schedule['id']}/pipeline_runs")[
             "pipeline_runs"
         ]
@@ -203,6 +198,11 @@ class MageServer:
             return False
         return bool(statuses) and statuses[0].get("repo_path") == str(self.project)
 
+    def _triggers(self, pipeline: str) -> list[dict[str, Any]]:
+        found = self._call("GET", f"pipelines/{pipeline}/pipeline_schedules")
+        schedules: list[dict[str, Any]] = found["pipeline_schedules"]
+        return schedules
+
     def _log_in(self) -> None:
         self._token = ""  # Mage refuses a login beside a token
         login = {"session": {"email": OWNER_EMAIL, "password": self.password}}
@@ -230,6 +230,13 @@ class MageServer:
             error = answer["error"]
             raise MageError(f"Mage answered {method} {path}: {error.get('message') or error.get('code')}")
         return answer
+
+
+def _named(name: str, triggers: list[dict[str, Any]]) -> dict[str, Any]:
+    for trigger in triggers:
+        if trigger["name"] == name:
+            return trigger
+    raise MageError(f"Mage has no trigger {name}")
 
 
 def _free_port() -> int:
