@@ -151,16 +151,8 @@ def _tls(secrets: Readable) -> tuple[str, str]:
     return sslmode, sslrootcert
 
 
-def _notify_url(secrets: Readable) -> str | None:
-    text = (secrets.get("NOTIFY_URL") or "").strip()
-    try:
-        known = urlsplit(text).scheme in ("https", "http") and urlsplit(text).hostname
-    except ValueError:
-        known = None
-    if text and not known:
-        raise ConfigurationError("NOTIFY_URL: is not https://HOST/..., to which the end of a run is posted")
-    return text or None
-
+# In characters. Intuit's longest has 1,000 and some; a file or a pipe that never ends is read no further.
+LONGEST_SECRET = 100_000
 
 # How each secret is read, what a run refuses of it included. `check` tries them one by one, a run all of them.
 READERS: dict[str, Callable[[Readable], Any]] = {
@@ -177,8 +169,20 @@ READERS: dict[str, Callable[[Readable], Any]] = {
     "POSTGRES_SSLMODE": _tls,
     "POSTGRES_PASSWORD": lambda secrets: secrets.require("POSTGRES_PASSWORD"),
     "QBO_PROXY": lambda secrets: checked_proxy(secrets.get("QBO_PROXY")),
-    "NOTIFY_URL": _notify_url,
+    "NOTIFY_URL": lambda secrets: checked_webhook(secrets.get("NOTIFY_URL")),
 }
+
+
+def checked_webhook(text: str | None) -> str | None:
+    """NOTIFY_URL's value, None where there is none; ConfigurationError, which doesn't show it, when it is no URL."""
+    text = (text or "").strip()
+    try:
+        known = urlsplit(text).scheme in ("https", "http") and urlsplit(text).hostname
+    except ValueError:
+        known = None
+    if text and not known:
+        raise ConfigurationError("NOTIFY_URL: is not https://HOST/..., to which the end of a run is posted")
+    return text or None
 
 
 def checked_host(text: str) -> str:

@@ -192,9 +192,9 @@ def _called() -> int:
             return 2
         context = getattr(error, "ctx", None)
         told = error.format_message().rstrip(".")
-        if meant := difflib.get_close_matches(
-            getattr(error, "option_name", ""), getattr(error, "possibilities", ()), 1
-        ):
+        # None for an option of one letter.
+        options = getattr(error, "possibilities", None) or ()
+        if meant := difflib.get_close_matches(getattr(error, "option_name", ""), options, 1):
             told = f"No such option {error.option_name}; did you mean {meant[0]}?"
         if context and "secrets" in context.command_path.split() and "extra argument" in told:
             told = "one NAME is all it takes; its value is asked for, or read from stdin, and not shown"

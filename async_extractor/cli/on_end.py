@@ -6,23 +6,24 @@ can't be told isn't mended by reading. What must not be missed goes behind the c
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import http.client
 import json
 import os
 import signal
-import subprocess
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from subprocess import PIPE
 from typing import Any
 from urllib.parse import urlsplit
+
+import aiohttp
 
 from async_extractor.cli.many import Job, Outcome, of_company
 from async_extractor.errors import BackfillError
 from async_extractor.mage.profiles import shown
 from async_extractor.mage.secrets import MageSecrets
+from async_extractor.settings import checked_webhook
 
 # The run has ended, and whoever waits for it waits so long more at the most.
 COMMAND_SECONDS, WEBHOOK_SECONDS = 60, 10
@@ -52,14 +53,36 @@ def _tell(profile: str, outcomes: Sequence[Outcome], command: str) -> None:
     told = {"text": _line(profile, outcomes), "status": gravest.status, **told}
     url: str | None = None
     try:
-        url = MageSecrets.locate(profile=profile).get("NOTIFY_URL")
+        url = checked_webhook(MageSecrets.locate(profile=profile).get("NOTIFY_URL"))
     except BackfillError as error:
         if command:  # otherwise the run has said so
-            _failed(f"whether NOTIFY_URL is set can't be read ({error})")
-    if command and (why := _run(command, told)):
-        _failed(f"the command of --on-end {why}")
-    if url and (why := _post(url.strip(), told)):
-        _failed(f"the webhook of NOTIFY_URL {why}")
+            _failed(f"NOTIFY_URL can't be read ({error})")
+    if command:
+        asyncio.run(_ended("the command of --on-end", _run(command, told), COMMAND_SECONDS))
+    if url:
+        asyncio.run(_ended(f"the webhook of NOTIFY_URL ({urlsplit(url).hostname})", _post(url, told), WEBHOOK_SECONDS))
+
+
+async def _ended(whose: str, telling: Coroutine[None, None, str], seconds: float) -> None:
+    """Waits for it, so long at the most, and says why it did not end well. SIGTERM and Ctrl-C end it."""
+    task = asyncio.create_task(asyncio.wait_for(telling, seconds))
+    signals: list[str] = []
+    loop = asyncio.get_running_loop()
+
+    def stop(name: str) -> None:
+        signals.append(name)
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number.name)
+    try:
+        why = await task
+    except asyncio.TimeoutError:
+        why = f"took more than {seconds} s and was ended"
+    except asyncio.CancelledError:
+        why = f"was ended by {signals[0]}"
+    if why:
+        _failed(f"{whose} {why}")
 
 
 def _line(profile: str, outcomes: Sequence[Outcome]) -> str:
@@ -75,49 +98,42 @@ def _failed(why: str) -> None:
     print(f"on end   {why}; the exit code stays the run's", file=sys.stderr, flush=True)
 
 
-def _run(command: str, told: dict[str, Any]) -> str:
+async def _run(command: str, told: dict[str, Any]) -> str:
     """Why the command did not end well; '' where it did. Its output goes to stderr: stdout is the result's."""
     environ = {
         "QBO_BACKFILL_STATUS": str(told["status"]),
         "QBO_BACKFILL_EXIT_CODE": str(told["exit_code"]),
         "QBO_BACKFILL_PROFILE": str(told["profile"]),
     }
-    process = subprocess.Popen(  # noqa: S602 - the caller's own command, for his own shell
-        command,
-        shell=True,
-        stdin=subprocess.PIPE,
-        stdout=sys.stderr.fileno(),
-        env={**os.environ, **environ},
-        start_new_session=True,
-        text=True,
-    )
     try:
-        process.communicate(json.dumps(told), COMMAND_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return f"was ended after {COMMAND_SECONDS} s"
+        # The caller's own command, for his own shell.
+        process = await asyncio.create_subprocess_shell(
+            command, stdin=PIPE, stdout=sys.stderr.fileno(), env={**os.environ, **environ}, start_new_session=True
+        )
+    except OSError as error:
+        return f"can't be started ({error.strerror})"
+    try:
+        await process.communicate(json.dumps(told).encode())
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        raise
     return f"ended with {process.returncode}" if process.returncode else ""
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A POST that is sent elsewhere would arrive as a GET, or at somebody else."""
+async def _post(url: str, told: dict[str, Any]) -> str:
+    """Why the webhook did not take it; '' where it did. The URL is a secret: only its host is told.
 
-    def redirect_request(self, *_request: Any) -> None:
-        """None: the answer is taken as it is."""
-
-
-def _post(url: str, told: dict[str, Any]) -> str:
-    """Why the webhook did not take it; '' where it did. The URL is a secret: only its host is told."""
-    body = json.dumps(told).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json", "User-Agent": "qbo-backfill"})  # noqa: S310 - settings.py has looked at its scheme
+    As everywhere, proxies of the environment are not read. A POST that is sent elsewhere would arrive as a GET, or at
+    somebody else: a redirect is an answer like others.
+    """
+    headers = {"Content-Type": "application/json", "User-Agent": "qbo-backfill"}
     try:
-        # As everywhere: proxies of the environment are not read.
-        opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=WEBHOOK_SECONDS):
-            return ""
-    except urllib.error.HTTPError as error:
-        return f"({urlsplit(url).hostname}) answered HTTP {error.code}"
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        return f"({urlsplit(url).hostname}) can't be reached ({type(reason).__name__})"
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(url, data=json.dumps(told), allow_redirects=False) as answer,
+        ):
+            return "" if answer.status < 300 else f"answered HTTP {answer.status}"
+    except (OSError, aiohttp.ClientError, ValueError) as error:
+        return f"can't be reached ({type(getattr(error, 'os_error', error)).__name__})"

@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from async_extractor.errors import BackfillError, RequestError
+from async_extractor.errors import BackfillError, ConfigurationError, RequestError
 from async_extractor.mage.secrets import KNOWN_SECRETS, PASSWORDS, MageSecrets, clean, removed
-from async_extractor.settings import checked_host
+from async_extractor.settings import LONGEST_SECRET, checked_host, checked_webhook
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -213,7 +213,9 @@ def _known_names(profile: str) -> str:
 def read_value(name: str) -> str:
     if sys.stdin.isatty():
         return str(typer.prompt(name, hide_input=True, default="", show_default=False, err=True))
-    value = sys.stdin.read()
+    value = sys.stdin.read(LONGEST_SECRET + 1)
+    if len(value) > LONGEST_SECRET:
+        raise RequestError(f"The value of {name} has more than {LONGEST_SECRET:,} characters; nothing was stored.")
     # What `echo` and an editor add. Anything else may be part of a password.
     return value.removesuffix("\n").removesuffix("\r")
 
@@ -229,6 +231,11 @@ def _check(name: str, value: str) -> None:
         raise RequestError("QBO_ENVIRONMENT is sandbox, production or simulator; nothing was stored.")
     if name == "POSTGRES_PORT" and not (value.isascii() and value.isdecimal() and 0 < int(value) < 65536):
         raise RequestError("POSTGRES_PORT is not a port: a number from 1 to 65535.")
+    if name == "NOTIFY_URL":
+        try:
+            checked_webhook(value)
+        except ConfigurationError as error:
+            raise RequestError(f"{error}; nothing was stored.") from None
 
 
 def _announce(line: str) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import ConfigurationError, RequestError
-from async_extractor.settings import checked_host, raw_schema_of
+from async_extractor.settings import LONGEST_SECRET, checked_host, raw_schema_of
 from async_extractor.warehouse.connection import Address, Connection, connect_first, told
 from async_extractor.warehouse.schema import bring_up_to_date, grant_rights
 from async_extractor.warehouse.statements import statement
@@ -128,10 +128,12 @@ async def _owned(address: Address, otherwise: str) -> AsyncIterator[Connection]:
 
 def _first_line(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with path.open(encoding="utf-8") as file:
+            line = file.readline(LONGEST_SECRET + 1).removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it isn't text"
         raise ConfigurationError(f"--password-file {path}: can't be read: {reason}") from None
-    if not lines or not lines[0]:
-        raise ConfigurationError(f"--password-file {path}: is empty")
-    return lines[0]
+    if not line or len(line) > LONGEST_SECRET:
+        wrong = "has too long a first line" if line else "is empty"
+        raise ConfigurationError(f"--password-file {path}: {wrong}")
+    return line

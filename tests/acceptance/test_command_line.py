@@ -63,9 +63,11 @@ def test_a_bad_parameter_with_json_is_an_object_too(command_line: CommandLine) -
     assert ended.result["error"].startswith("concurrency: ")
 
 
-def test_an_unknown_option_is_one_line_and_exit_2(command_line: CommandLine) -> None:
-    ended = command_line.run(*RUN, "--speed", "9")
+@pytest.mark.parametrize("option", ["--speed", "-h", "-1"])
+def test_an_unknown_option_is_one_line_and_exit_2(command_line: CommandLine, option: str) -> None:
+    ended = command_line.run(*RUN, option, "9")
     assert (ended.code, ended.stderr.count("\n")) == (2, 1)
+    assert f"No such option: {option}" in ended.stderr
 
 
 def test_a_missing_secret_is_named_with_how_to_set_it_and_exit_4(command_line: CommandLine) -> None:

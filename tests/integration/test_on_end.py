@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import os
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from async_extractor.cli import on_end
 from qbo_simulator import SimulatorConfig, run_in_thread
 from tests.support.commands import CommandLine, store
 
@@ -152,11 +158,70 @@ def test_a_stopped_run_is_told(command_line: CommandLine, database: Any, keeping
     assert "stopped by SIGTERM" in told["entities"][0]["error"]
 
 
-def test_a_wrong_notify_url_is_refused_before_the_first_row(command_line: CommandLine, database: Any) -> None:
+@pytest.mark.parametrize(
+    "url", ["ftp://somewhere/a-secret-path", "hooks.test/a-secret-path", "http://[foo/a-secret-path"]
+)
+def test_a_wrong_notify_url_is_refused_before_the_first_row(
+    command_line: CommandLine, database: Any, keeping: tuple[str, Path], url: str
+) -> None:
     with run_in_thread(SMALL) as simulator:
         store(command_line, simulator, database)
-        command_line.secrets.set("NOTIFY_URL", "ftp://somewhere/a-secret-path")
-        ended = command_line.backfill("items")
-    assert ended.code == 4
-    assert "NOTIFY_URL: is not https://HOST/" in ended.stderr
-    assert "a-secret-path" not in ended.stderr
+        given = command_line.run("secrets", "set", "NOTIFY_URL", text=url)
+        command_line.secrets.set("NOTIFY_URL", url)
+        ended = command_line.backfill("items", "--on-end", keeping[0])
+    assert (given.code, ended.code) == (2, 4)
+    for stderr in (given.stderr, ended.stderr):
+        assert "NOTIFY_URL: is not https://HOST/" in stderr
+        assert "a-secret-path" not in stderr
+        assert "Traceback" not in stderr
+    assert kept(keeping[1])[0][0]["QBO_BACKFILL_STATUS"] == "failed"
+
+
+@contextmanager
+def dripping(head: bytes, again: bytes) -> Iterator[str]:
+    """A server whose answer's head goes on with this, and never comes to an end."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                taken, _ = listening.accept()
+                with taken:
+                    taken.sendall(head)
+                    while True:
+                        taken.sendall(again)
+                        time.sleep(0.2)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/a-secret-path"
+
+
+@pytest.mark.parametrize(
+    "answer", [(b"HTTP/1.1 200 OK\r\nX: ", b"x"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")], ids=["head", "continue"]
+)
+def test_a_webhook_that_never_ends_its_answer_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: tuple[bytes, bytes]
+) -> None:
+    monkeypatch.setattr(on_end, "WEBHOOK_SECONDS", 1)
+    with dripping(*answer) as url:
+        asyncio.run(on_end._ended("the webhook", on_end._post(url, {}), on_end.WEBHOOK_SECONDS))
+    told = capsys.readouterr().err
+    assert told == "on end   the webhook took more than 1 s and was ended; the exit code stays the run's\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_command_and_the_run_stays_done(
+    command_line: CommandLine, database: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    began = tmp_path / "began"
+    os.mkfifo(began)
+    with run_in_thread(SMALL) as simulator:
+        store(command_line, simulator, database)
+        arguments = command_line.backfill_arguments("items", "--on-end", f"echo $$ > {began}; exec sleep 60")
+        process = command_line.start(*arguments)
+        shell = int(began.read_text())
+        process.send_signal(number)
+        _, stderr = process.communicate()
+    assert process.returncode == 0
+    assert f"on end   the command of --on-end was ended by {number.name}; the exit code stays the run's" in stderr
+    with pytest.raises(ProcessLookupError):
+        os.killpg(shell, 0)

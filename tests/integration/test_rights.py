@@ -274,7 +274,13 @@ async def test_a_run_on_a_schema_that_is_behind_says_so_in_one_line(
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "can't be read: No such file"), ("", "is empty"), ("wrong\n", "password authentication failed")],
+    [
+        (None, "can't be read: No such file"),
+        ("", "is empty"),
+        ("wrong" * 100_000, "has too long a first line"),
+        ("wrong\n", "password authentication failed"),
+    ],
+    ids=["missing", "empty", "endless", "wrong"],
 )
 def test_migrate_says_in_one_line_what_is_wrong_with_the_password_file(
     roles: None, database: Database, tmp_path: Path, command_line: CommandLine, content: str | None, says: str
