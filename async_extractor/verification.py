@@ -18,7 +18,7 @@ from async_extractor.checks import CheckResult, Validator, findings, latest, sug
 from async_extractor.checks.after_run import ledger_result
 from async_extractor.checks.comparison import Compared, days_to_read
 from async_extractor.checks.coverage import Coverage, coverage
-from async_extractor.checks.day_checksums import BrokenSeal, Seals, windows_to_read
+from async_extractor.checks.day_checksums import UNDATED, BrokenSeal, Seals, windows_to_read
 from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.events import Listener
 from async_extractor.planning.chunking import cut_into_pieces
@@ -142,7 +142,7 @@ class Verification:
         for _ in range(MOST_LOOKS):
             counts = await reconciliation.counts(verified)
             tasks = [*also, *await self._edited_since(as_of)]
-            whole = deep or await reconciliation.counts_can_hide()
+            whole = deep or any(seal.day <= UNDATED for seal in broken) or await reconciliation.counts_can_hide()
             if not whole:
                 tasks += await reconciliation.differing(verified, counts)
                 tasks += [Task(CREATED, window) for window in windows_to_read(broken, MOST_ROWS)]
@@ -162,8 +162,12 @@ class Verification:
         for finding in await reconciliation.gone_lately(as_of):
             compared.add(finding)
         # Days of which QuickBooks confirms every row are as they should be, whoever wrote them.
-        confirmed = [seal for seal in broken if any(window.contains(seal.window) for window in clean)]
-        await seals.seal(run_id, [seal.day for seal in confirmed])
+        if not whole or compared.findings or compared.unreadable:
+            compared_days = [seal for seal in broken if any(window.contains(seal.window) for window in clean)]
+        else:
+            compared_days = broken
+        confirmed = await seals.confirmable(compared_days, verified, field_name)
+        await seals.confirm(run_id, confirmed)
         misplaced = await reconciliation.misplaced(verified, compared)
         repair = suggested_commands.verify(entity.name, request.window, field_name, repair=True)
         source = findings.source_rows(
@@ -219,7 +223,7 @@ class Verification:
             run_id=run_id,
             windows=[str(window) for window in windows],
         )
-        again = [f.id for f in examined.compared.of("altered", "misplaced")]
+        again = [f.id for f in examined.compared.of("altered", "misplaced", "missing")]
         hollow = {chunk.chunk_id for chunk in covered.hollow}
         async with run.alone():
             work = await run.planner.work(again=windows, hollow=hollow, since=as_of)

@@ -175,26 +175,43 @@ COMMENT ON COLUMN ops.attempts.error            IS 'Why it failed, in one line.'
 COMMENT ON COLUMN ops.attempts.started_at       IS 'When it began (UTC).';
 COMMENT ON COLUMN ops.attempts.finished_at      IS 'When it ended (UTC); null after a kill.';
 
+-- The catch-up chunk comes last: it may begin only when every window of its range is done, since a row
+-- edited before its window is read leaves that window and is found only by a catch-up that begins later.
+CREATE FUNCTION ops.may_begin(chunk ops.chunks) RETURNS boolean
+LANGUAGE sql STABLE
+RETURN (chunk).kind = 'window' OR NOT EXISTS (
+    SELECT FROM ops.chunks w
+     WHERE w.realm_id = (chunk).realm_id AND w.entity = (chunk).entity AND w.filter_field = (chunk).filter_field
+       AND w.kind = 'window' AND w.status NOT IN ('done', 'superseded')
+       AND w.window_start >= (chunk).range_start AND w.window_end <= (chunk).range_end);
+COMMENT ON FUNCTION ops.may_begin(ops.chunks) IS 'Whether nothing stands before a chunk: a catch-up waits for each window of its range.';
+
 -- Begin the next chunk of a run, or return no row when none is free.
 -- A chunk is held by a session's advisory lock, so a killed worker's chunk is free at once, by itself;
 -- a chunk that is 'running' while nobody holds its lock is such an orphan and is begun again.
--- The catch-up chunk comes last: it may begin only when every window of its range is done, since a row
--- edited before its window is read leaves that window and is found only by a catch-up that begins later.
+-- Windows that another run has planned meanwhile where this run's catch-up has to wait for them are this run's, too, once
+-- nothing else is left: it waits for them, or reads them.
 CREATE FUNCTION ops.claim_chunk(this_run bigint) RETURNS SETOF ops.chunks
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     candidate bigint;
     taken ops.chunks;
 BEGIN
+    INSERT INTO ops.run_chunks (run_id, chunk_id)
+    SELECT this_run, w.chunk_id
+      FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
+      JOIN ops.chunks w ON w.realm_id = c.realm_id AND w.entity = c.entity AND w.filter_field = c.filter_field
+                       AND w.kind = 'window' AND w.status IN ('planned', 'running')
+                       AND w.window_start >= c.range_start AND w.window_end <= c.range_end
+     WHERE r.run_id = this_run AND c.kind = 'catch_up' AND c.status IN ('planned', 'running')
+       AND NOT EXISTS (SELECT FROM ops.run_chunks o JOIN ops.chunks x USING (chunk_id)
+                        WHERE o.run_id = this_run AND x.kind = 'window' AND x.status IN ('planned', 'running'))
+    ON CONFLICT DO NOTHING;
     FOR candidate IN
         SELECT c.chunk_id
           FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
          WHERE r.run_id = this_run AND c.status IN ('planned', 'running')
-           AND (c.kind = 'window' OR NOT EXISTS (
-                SELECT FROM ops.chunks w
-                 WHERE w.realm_id = c.realm_id AND w.entity = c.entity AND w.filter_field = c.filter_field
-                   AND w.kind = 'window' AND w.status NOT IN ('done', 'superseded')
-                   AND w.window_start >= c.range_start AND w.window_end <= c.range_end))
+           AND ops.may_begin(c)
          ORDER BY c.kind = 'catch_up', c.window_start
     LOOP
         CONTINUE WHEN NOT pg_try_advisory_lock(hashtext('ops.chunks'), candidate::int);

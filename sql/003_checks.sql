@@ -43,6 +43,22 @@ COMMENT ON COLUMN ops.seals.updated_to   IS 'The latest one.';
 COMMENT ON COLUMN ops.seals.run_id       IS 'The run that sealed it.';
 COMMENT ON COLUMN ops.seals.sealed_at    IS 'When (UTC).';
 
+CREATE TABLE ops.changed_days (
+    raw_schema   text        NOT NULL,
+    table_name   text        NOT NULL,
+    created_day  date        NOT NULL,
+    -- By whom: what a verification found confirmed, it forgets, and nothing that came later.
+    transaction  xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    changed_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (raw_schema, table_name, created_day, transaction)
+);
+COMMENT ON TABLE  ops.changed_days IS 'Days on which rows were created that another hand has brought, changed or deleted. They stand here, whatever runs have written since, until a verification has held each row of the day against QuickBooks.';
+COMMENT ON COLUMN ops.changed_days.raw_schema  IS 'The schema, raw unless a profile names another.';
+COMMENT ON COLUMN ops.changed_days.table_name  IS 'The table, qb_invoices for one.';
+COMMENT ON COLUMN ops.changed_days.created_day IS 'The UTC day of MetaData.CreateTime; 1970-01-01 for records without one.';
+COMMENT ON COLUMN ops.changed_days.transaction IS 'The transaction that changed them.';
+COMMENT ON COLUMN ops.changed_days.changed_at  IS 'When (UTC).';
+
 CREATE TABLE ops.daily_volume (
     run_id bigint NOT NULL REFERENCES ops.runs,
     day    date   NOT NULL,

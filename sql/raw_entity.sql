@@ -37,29 +37,42 @@ COMMENT ON COLUMN raw.{table}.txn_date                 IS 'TxnDate as a date, li
 COMMENT ON COLUMN raw.{table}.digest                   IS 'The first 16 bytes of the SHA-256 of the record as Intuit sent it: an unchanged one isn''t sent here again. Null when another hand wrote or changed the row.';
 
 -- A digest says that the row is as this program read it. Where another hand brings or changes a row, it is taken away, so
--- that checks open this payload and the next reading compares it. The program's sessions say that they write. AFTER INSERT,
--- since COPY inserts row by row where there is a trigger BEFORE it. A function for each table, since each table's owner
--- makes it; as the owner, since who may insert need not be let update.
+-- that checks open this payload and the next reading compares it, and the day of its CreateTime is noted, as it is where a
+-- row is deleted. The program's sessions say that they write. AFTER INSERT, since COPY inserts row by row where there is a
+-- trigger BEFORE it. A function for each table, since each table's owner makes it; as the owner, since who may insert need
+-- not be let update.
 CREATE OR REPLACE FUNCTION raw.{table}_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    days date[];
 BEGIN
-    IF TG_OP = 'INSERT' THEN
-        UPDATE raw.{table} SET digest = NULL WHERE id = NEW.id;
-        RETURN NULL;
+    IF TG_OP = 'UPDATE' THEN
+        NEW.digest := NULL;
+        NEW.created_utc := NULL;
+        NEW.txn_date := NULL;
     END IF;
-    NEW.digest := NULL;
-    NEW.created_utc := NULL;
-    NEW.txn_date := NULL;
-    RETURN NEW;
+    IF TG_OP <> 'INSERT' THEN
+        days := days || (SELECT {created_day} FROM (SELECT OLD.*) AS row);
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        days := days || ops.created_day(NEW.payload);
+    END IF;
+    INSERT INTO ops.changed_days (raw_schema, table_name, created_day)
+    SELECT split_part('raw.{table}', '.', 1), split_part('raw.{table}', '.', 2), day FROM unnest(days) AS day
+    ON CONFLICT DO NOTHING;
+    IF TG_OP = 'INSERT' AND (NEW.digest, NEW.created_utc, NEW.txn_date) IS DISTINCT FROM (NULL, NULL, NULL) THEN
+        UPDATE raw.{table} SET digest = NULL, created_utc = NULL, txn_date = NULL WHERE id = NEW.id;
+    END IF;
+    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 END $$;
-COMMENT ON FUNCTION raw.{table}_changed() IS 'Takes away the digest of a row that another hand brings or changes.';
+COMMENT ON FUNCTION raw.{table}_changed() IS 'Takes away the digest of a row that another hand brings or changes, and notes its day.';
 
-CREATE OR REPLACE TRIGGER changed BEFORE UPDATE ON raw.{table} FOR EACH ROW
+CREATE OR REPLACE TRIGGER changed BEFORE UPDATE OR DELETE ON raw.{table} FOR EACH ROW
 WHEN (current_setting('qbo_backfill.writes', true) IS DISTINCT FROM 'on')
 EXECUTE FUNCTION raw.{table}_changed();
 
 CREATE OR REPLACE TRIGGER brought AFTER INSERT ON raw.{table} FOR EACH ROW
-WHEN (NEW.digest IS NOT NULL AND current_setting('qbo_backfill.writes', true) IS DISTINCT FROM 'on')
+WHEN (current_setting('qbo_backfill.writes', true) IS DISTINCT FROM 'on')
 EXECUTE FUNCTION raw.{table}_changed();
 
 -- lz4 costs about a third of pglz's time; not every server is built with it.

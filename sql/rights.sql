@@ -41,8 +41,8 @@ BEGIN
         GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {raw}, ops TO qbo_extractor;
         -- Which migrations were applied is the owner's to write.
         REVOKE INSERT, UPDATE ON ops.schema_versions FROM qbo_extractor;
-        -- Turns of the budget are forgotten after a minute; nothing else is ever deleted.
-        GRANT DELETE ON ops.turns, ops.waiting TO qbo_extractor;
+        -- Turns of the budget are forgotten after a minute, and days that QuickBooks has confirmed; nothing else is ever deleted.
+        GRANT DELETE ON ops.turns, ops.waiting, ops.changed_days TO qbo_extractor;
         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA ops TO qbo_extractor;
         IF mine THEN  -- staging is a temporary table
             EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO qbo_extractor', current_database());

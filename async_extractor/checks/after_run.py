@@ -72,7 +72,8 @@ class Validator:
         # What is in quarantine is known to be missing, and no doubt about the rest.
         same = counted.severity == "ok" or counted.says == ("source_count.explained",)
         volume = self.volume(run_id, realm_id, filter_field, window, same_as_source=same)
-        return [*checks, await made("volume", volume), await made("seals", self._seal(run_id))]
+        verify = suggested_commands.verify(self._entity.name, window, filter_field, repair=True)
+        return [*checks, await made("volume", volume), await made("seals", self._seal(run_id, verify))]
 
     async def write(self, run_id: int, checks: Iterable[CheckResult]) -> None:
         """Keeps the results in ops.validations: all of them or none, since some alone would look like all."""
@@ -160,9 +161,13 @@ class Validator:
         repair = suggested_commands.verify(self._entity.name, window, filter_field, repair=True)
         return source_count_result(source=source.at_source, raw=source.in_raw, quarantined=explained, repair=repair)
 
-    async def _seal(self, run_id: int) -> CheckResult:
-        sealed = await Seals(self._connection, self._entity, self._raw_schema).seal_run(run_id)
-        return CheckResult("seals", "ok", {"sealed": sealed}, says=("seals.sealed",))
+    async def _seal(self, run_id: int, verify: str) -> CheckResult:
+        seals = Seals(self._connection, self._entity, self._raw_schema)
+        sealed, changed = await seals.seal_run(run_id), sorted(await seals.changed())
+        found = {"sealed": sealed, "changed": len(changed), "changed_days": [str(day) for day in changed[:MOST_NAMED]]}
+        if changed:
+            return CheckResult("seals", "notice", found, verify, says=("seals.changed",))
+        return CheckResult("seals", "ok", found, says=("seals.sealed",))
 
     @property
     def _table(self) -> dict[str, str]:

@@ -1,4 +1,8 @@
-"""Seals: what raw held when a run had finished with it, so that a change by another hand shows without a request."""
+"""Seals: what raw held when a run had finished with it, so that a change by another hand shows without a request.
+
+A run seals the days that it wrote to, whatever else stands in them. So the database notes the days that another hand
+changes (ops.changed_days), and only a verification that has held all of a day against QuickBooks forgets them.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +30,32 @@ class DayFigure:
 
 @dataclass(frozen=True)
 class BrokenSeal:
-    """A day that raw holds otherwise than when it was sealed. Rows then and now."""
+    """A day that raw holds otherwise than when it was sealed, or that another hand has changed since.
+
+    Rows then and now, the span of their LastUpdatedTime, and the transactions of the other hand that are known.
+    """
 
     day: date
     rows_sealed: int
     rows_now: int
     updated_from: datetime
     updated_to: datetime
+    transactions: tuple[str, ...] = ()
 
     @property
     def window(self) -> Window:
         start = datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC)
         return Window(start, start + timedelta(days=1))
+
+
+# The day of the records without a CreateTime, as ops.created_day has it. No window of CreateTime holds them, nor what
+# another hand has dated earlier.
+UNDATED = date(1970, 1, 1)
+_ANY_TIME = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def _without_rows(day: date) -> DayFigure:
+    return DayFigure(day, 0, Decimal(0), *_ANY_TIME)
 
 
 class Seals:
@@ -50,20 +68,29 @@ class Seals:
 
     async def seal_run(self, run_id: int) -> int:
         """Seals the days that the run wrote to, with those of earlier runs that were cut off; how many."""
+        await self._connection.execute(statement("keep_newest_changes"), *self._names)
         if not await self.any():
             # The first run: every day is new, so there is no need to find out which.
             return await self._write(run_id, await self._figures(None))
         rows = await self._connection.fetch(statement("days_to_seal", **self._table), *self._names, run_id)
-        return await self.seal(run_id, [row["day"] for row in rows])
+        return await self._seal(run_id, [row["day"] for row in rows])
 
-    async def seal(self, run_id: int, days: Collection[date]) -> int:
-        """Seals these days as they are now; how many."""
+    async def confirm(self, run_id: int, confirmed: Sequence[BrokenSeal]) -> None:
+        """Seals days of which QuickBooks has confirmed each row, whoever wrote them."""
+        changes = [(seal.day, transaction) for seal in confirmed for transaction in seal.transactions]
+        await self._connection.execute(
+            statement("forget_changed_days"),
+            *self._names,
+            [day for day, _ in changes],
+            [transaction for _, transaction in changes],
+        )
+        await self._seal(run_id, [seal.day for seal in confirmed])
+
+    async def _seal(self, run_id: int, days: Collection[date]) -> int:
         if not days:
             return 0
         figures = {figure.day: figure for figure in await self._figures(list(days))}
-        nothing = Decimal(0)
-        least, most = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-        return await self._write(run_id, [figures.get(day) or DayFigure(day, 0, nothing, least, most) for day in days])
+        return await self._write(run_id, [figures.get(day) or _without_rows(day) for day in days])
 
     async def _write(self, run_id: int, figures: Sequence[DayFigure]) -> int:
         await self._connection.execute(
@@ -78,31 +105,36 @@ class Seals:
         )
         return len(figures)
 
+    async def changed(self) -> dict[date, tuple[str, ...]]:
+        """The days that another hand has changed, with its transactions."""
+        rows = await self._connection.fetch(statement("changed_days"), *self._names)
+        return {row["day"]: tuple(row["transactions"]) for row in rows}
+
     async def broken(self) -> list[BrokenSeal]:
-        """The sealed days that raw holds otherwise now, in order, and days with rows that no run has sealed."""
+        """The days that another hand has changed, in order: what it has done to a row may be any time's."""
+        # Before the rows are looked at: what is changed after that isn't forgotten with what was found.
+        changed = await self.changed()
         now = {figure.day: figure for figure in await self._figures(None)}
         rows = await self._connection.fetch(statement("seals_of"), *self._names)
-        sealed = {row["day"]: row for row in rows}
+        sealed = {row["day"]: DayFigure(**row) for row in rows}
         found: list[BrokenSeal] = []
-        for day in sorted(now.keys() | sealed.keys()):
-            then, figure = sealed.get(day), now.get(day)
-            if then is None:
-                assert figure is not None
-                found.append(BrokenSeal(day, 0, figure.rows, figure.updated_from, figure.updated_to))
-            elif figure is None:
-                if then["rows"]:
-                    found.append(BrokenSeal(day, then["rows"], 0, then["updated_from"], then["updated_to"]))
-            elif figure.hash != then["hash"] or figure.rows != then["rows"]:
-                found.append(
-                    BrokenSeal(
-                        day,
-                        then["rows"],
-                        figure.rows,
-                        min(figure.updated_from, then["updated_from"]),
-                        max(figure.updated_to, then["updated_to"]),
-                    )
-                )
+        for day in sorted(now.keys() | sealed.keys() | changed.keys()):
+            nothing = _without_rows(day)
+            then, figure = sealed.get(day, nothing), now.get(day, nothing)
+            if day in changed:
+                found.append(BrokenSeal(day, then.rows, figure.rows, *_ANY_TIME, changed[day]))
+            elif (then.rows, then.hash) != (figure.rows, figure.hash):
+                spans = [one for one in (then, figure) if one.rows] or [figure]
+                begin, end = min(one.updated_from for one in spans), max(one.updated_to for one in spans)
+                found.append(BrokenSeal(day, then.rows, figure.rows, begin, end))
         return found
+
+    async def confirmable(self, broken: Sequence[BrokenSeal], verified: Window, filter_field: str) -> list[BrokenSeal]:
+        """Those of the days of which every row can be held against QuickBooks in a range of the filter field."""
+        query, days = statement("days_beyond", **self._table), [seal.day for seal in broken]
+        rows = await self._connection.fetch(query, days, verified.start, verified.end, filter_field)
+        beyond = {row["day"] for row in rows}
+        return [seal for seal in broken if seal.day not in beyond]
 
     async def any(self) -> bool:
         """Whether the table has seals at all."""
@@ -110,14 +142,14 @@ class Seals:
 
     async def _figures(self, days: list[date] | None) -> list[DayFigure]:
         rows = await self._connection.fetch(statement("figures_of_days", **self._table), days)
-        return [DayFigure(r["day"], r["rows"], r["hash"], r["updated_from"], r["updated_to"]) for r in rows]
+        return [DayFigure(**row) for row in rows]
 
 
 def windows_to_read(broken: Sequence[BrokenSeal], page: int) -> list[Window]:
     """Windows of CreateTime that hold the broken days, neighbours together while their rows fit one page."""
     windows: list[Window] = []
     rows = 0
-    for seal in sorted(broken, key=lambda seal: seal.day):
+    for seal in sorted((seal for seal in broken if seal.day > UNDATED), key=lambda seal: seal.day):
         most = max(seal.rows_sealed, seal.rows_now)
         if windows and windows[-1].end == seal.window.start and rows + most < page:
             windows[-1] = Window(windows[-1].start, seal.window.end)

@@ -250,13 +250,19 @@ MESSAGES: dict[str, Phrase] = {
         "{sealed:no se escribió nada y no hubo que sellar ningún día|# día sellado|# días sellados}; lo que otra mano "
         "cambie desde ahora se verá en la próxima verificación",
     ),
+    "seals.changed": (
+        "another hand has changed rows created on {changed:# day|# days}, which no verification has compared yet: "
+        "{changed_days:of changed}",
+        "otra mano cambió filas creadas en {changed:# día|# días} que ninguna verificación ha comparado todavía: "
+        "{changed_days:of changed}",
+    ),
     "seals.none": (
         "raw has no seals yet: no run has come to its end",
         "raw todavía no tiene sellos: ninguna ejecución llegó a su fin",
     ),
     "seals.notice": (
-        "records created on {broken:# day|# days} are not as the last run left them: {broken_days:of broken}",
-        "los registros creados en {broken:# día|# días} no están como los dejó la última ejecución: "
+        "records created on {broken:# day|# days} are not as runs left them: {broken_days:of broken}",
+        "los registros creados en {broken:# día|# días} no están como los dejaron las ejecuciones: "
         "{broken_days:of broken}",
     ),
     # windows

@@ -112,16 +112,18 @@ class WorkerSession:
     async def wait_for_others(self, run_id: int, ours: Sequence[int]) -> bool:
         """Waits until a chunk of this run that another living session holds is finished or its holder is dead.
 
-        False, at once, when no other session holds one. Two waits are a second apart at least.
+        True, too, when one is free by now. False, at once, when none is left but ours. Two waits are a second apart at
+        least.
         """
         began = time.monotonic()
 
         async def wait(connection: Connection) -> bool:
-            other = await connection.fetchval(statement("chunk_in_other_hands"), run_id, list(ours))
+            other = await connection.fetchrow(statement("chunk_in_other_hands"), run_id, list(ours))
             if other is None:
                 return False
-            await wait_for_chunk(connection, other)
-            await connection.execute(statement("release_chunk_lock"), other)
+            if other["is_held"]:
+                await wait_for_chunk(connection, other["chunk_id"])
+                await connection.execute(statement("release_chunk_lock"), other["chunk_id"])
             return True
 
         waited = await self._session.do(wait)

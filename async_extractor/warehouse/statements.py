@@ -50,10 +50,10 @@ def for_table(text: str, table: str, raw_schema: str = "raw") -> str:
 
 # Dates in columns, and where these are null in the payload.
 _MOMENT = (
-    r"coalesce(CASE \1 WHEN 'last_updated' THEN last_updated_utc WHEN 'created' THEN created_utc "
+    r"coalesce(CASE \1 WHEN 'last_updated' THEN last_updated_utc WHEN 'created' THEN ops.in_calendar(created_utc) "
     r"WHEN 'txn_date' THEN txn_date::timestamp AT TIME ZONE 'UTC' END, ops.moment(\1, last_updated_utc, payload))"
 )
-_CREATED_DAY = "coalesce((created_utc AT TIME ZONE 'UTC')::date, ops.created_day(payload))"
+_CREATED_DAY = "coalesce((ops.in_calendar(created_utc) AT TIME ZONE 'UTC')::date, ops.created_day(payload))"
 _ROW_HASH = (
     "CASE WHEN digest IS NULL "
     "THEN ops.row_hash(id, payload{stable}, last_updated_utc, sync_token, deleted_at_utc IS NOT NULL) "

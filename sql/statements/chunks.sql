@@ -111,11 +111,12 @@ SELECT * FROM ops.claim_chunk($1);
 SELECT * FROM ops.take_over($1, $2, $3, $4, $5, $6);
 
 -- name: chunk_in_other_hands
--- A chunk of this run that another living session holds now, to wait for. One that nobody holds is an orphan, which
--- is claimed and never waited for.
-SELECT c.chunk_id FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
- WHERE r.run_id = $1 AND c.status = 'running' AND NOT (c.chunk_id = ANY ($2::bigint[])) AND ops.is_held(c.chunk_id)
- ORDER BY c.chunk_id LIMIT 1;
+-- A chunk of this run that is still to be done and that this process ($2) doesn't hold: one to be waited for where a living
+-- session holds it, one to be claimed where nobody does.
+SELECT c.chunk_id, ops.is_held(c.chunk_id) AS is_held
+  FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
+ WHERE r.run_id = $1 AND c.status IN ('planned', 'running') AND NOT (c.chunk_id = ANY ($2::bigint[])) AND ops.may_begin(c)
+ ORDER BY is_held, c.chunk_id LIMIT 1;
 
 -- name: wait_for_chunk
 -- Returns when its holder finished or died, or fails after lock_timeout.

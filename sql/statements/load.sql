@@ -28,7 +28,8 @@ SELECT id, CASE WHEN deleted_at_utc IS NULL THEN digest END AS digest,
 -- counts (jsonb's own <> takes 639.00 for 639.0), and neither has to be made text. A row that raw already has is left out before the
 -- INSERT, because ON CONFLICT would lock it, and a lock writes WAL. In order of id, so that two
 -- sessions which merge the same rows wait for each other instead of deadlocking. A record that was marked
--- deleted is alive again only when it was read ($7, QuickBooks' clock) after it was marked.
+-- deleted is alive again only when it was read ($7, QuickBooks' clock) after it was marked. A row without a digest is
+-- another hand's: its version is no reason to keep it.
 WITH newest AS (
     SELECT DISTINCT ON (id) id, payload, last_updated_utc, sync_token, created_utc, txn_date, digest
       FROM pg_temp.staging
@@ -40,6 +41,7 @@ WITH newest AS (
      WHERE t.id IS NULL
         OR t.deleted_at_utc < $7
         OR (coalesce(n.last_updated_utc, '-infinity'), n.sync_token) > (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
+        OR (t.digest IS NULL AND (n.last_updated_utc, n.sync_token) IS DISTINCT FROM (t.last_updated_utc, t.sync_token))
         OR ((coalesce(n.last_updated_utc, '-infinity'), n.sync_token) = (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
             AND record_image_ne(ROW(n.payload{stable}), ROW(t.payload{stable})))
      ORDER BY id
@@ -58,6 +60,7 @@ WITH newest AS (
            created_utc = excluded.created_utc, txn_date = excluded.txn_date, digest = excluded.digest,
            deleted_at_utc = CASE WHEN t.deleted_at_utc < $7 THEN NULL ELSE t.deleted_at_utc END
      WHERE t.deleted_at_utc < $7
+        OR t.digest IS NULL
         OR (coalesce(excluded.last_updated_utc, '-infinity'), excluded.sync_token) >= (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
     RETURNING (xmax = 0) AS inserted
 )

@@ -33,5 +33,32 @@ ON CONFLICT (raw_schema, table_name, created_day) DO UPDATE
        updated_to = excluded.updated_to, run_id = excluded.run_id, sealed_at = clock_timestamp();
 
 -- name: seals_of
-SELECT created_day AS day, rows, hash, updated_from, updated_to, run_id
+SELECT created_day AS day, rows, hash, updated_from, updated_to
   FROM ops.seals WHERE raw_schema = $1 AND table_name = $2 ORDER BY created_day;
+
+-- name: changed_days
+-- The days that another hand has changed, and by which transactions, as text.
+SELECT created_day AS day, array_agg(transaction::text) AS transactions
+  FROM ops.changed_days WHERE raw_schema = $1 AND table_name = $2 GROUP BY 1;
+
+-- name: days_beyond
+-- Which of the days $1 QuickBooks can't confirm by a range of the filter field $4: they have a living row outside it, or a
+-- deleted one that another hand has changed.
+SELECT DISTINCT {created_day} AS day
+  FROM raw.{table}
+ WHERE {created_day} = ANY ($1::date[])
+   AND CASE WHEN deleted_at_utc IS NULL THEN ({moment $4} >= $2 AND {moment $4} < $3) IS NOT TRUE ELSE digest IS NULL END;
+
+-- name: forget_changed_days
+-- What was confirmed: of these days, changes by these transactions. $3 and $4 are of one length.
+DELETE FROM ops.changed_days AS c
+ USING unnest($3::date[], $4::text[]) AS d (day, transaction)
+ WHERE c.raw_schema = $1 AND c.table_name = $2 AND c.created_day = d.day AND c.transaction = d.transaction::xid8;
+
+-- name: keep_newest_changes
+-- One entry a day says as much as all that another hand's jobs have left in a year.
+DELETE FROM ops.changed_days AS c
+ WHERE raw_schema = $1 AND table_name = $2
+   AND EXISTS (SELECT FROM ops.changed_days n
+                WHERE (n.raw_schema, n.table_name, n.created_day) = (c.raw_schema, c.table_name, c.created_day)
+                  AND n.transaction > c.transaction);

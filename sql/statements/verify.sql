@@ -68,18 +68,21 @@ SELECT id, ops.in_calendar(last_updated_utc) AS last_updated_utc, sync_token, op
 SELECT DISTINCT record_id FROM ops.quarantine WHERE realm_id = $1 AND entity = $2 AND resolved_at IS NULL;
 
 -- name: forget_versions
--- Before a repair: the next read of these Ids wins, whatever version raw pretends to have.
-UPDATE raw.{table} SET last_updated_utc = NULL, sync_token = 0, digest = NULL, created_utc = NULL, txn_date = NULL WHERE id = ANY ($1::text[]);
+-- Before a repair: the next read of these Ids wins, whatever version or time of deletion raw pretends to have.
+UPDATE raw.{table}
+   SET last_updated_utc = NULL, sync_token = 0, digest = NULL, created_utc = NULL, txn_date = NULL,
+       deleted_at_utc = CASE WHEN deleted_at_utc IS NOT NULL THEN 'epoch'::timestamptz END
+ WHERE id = ANY ($1::text[]);
 
 -- name: mark_deleted
 -- QuickBooks has these no more. The payload stays.
 UPDATE raw.{table} SET deleted_at_utc = clock_timestamp() WHERE id = ANY ($1::text[]) AND deleted_at_utc IS NULL;
 
 -- name: check_table_keys
--- The whole table: Ids that are empty, stand twice, or aren't the payload's own, and columns that contradict it.
+-- The whole table: Ids that stand twice, and of living rows those that are empty or aren't the payload's own.
 SELECT count(*) AS rows, count(*) - count(DISTINCT id) AS twice,
-       count(*) FILTER (WHERE id IS NULL OR id = '') AS empty,
-       count(*) FILTER (WHERE {key} IS DISTINCT FROM id) AS unlike_payload,
+       count(*) FILTER (WHERE deleted_at_utc IS NULL AND (id IS NULL OR id = '')) AS empty,
+       count(*) FILTER (WHERE deleted_at_utc IS NULL AND {key} IS DISTINCT FROM id) AS unlike_payload,
        count(*) FILTER (WHERE deleted_at_utc IS NOT NULL) AS deleted
   FROM raw.{table};
 

@@ -111,6 +111,16 @@ async def test_a_row_that_another_hand_brings_has_no_digest(warehouse: Warehouse
     assert "as it was read" in (await warehouse.raw())["1"][0]
 
 
+@pytest.mark.parametrize("created", ["infinity", "-infinity", "20000-01-01", "2020-01-01"])
+async def test_columns_that_another_hand_brings_without_a_digest(warehouse: Warehouse, created: str) -> None:
+    await warehouse.watcher.execute(
+        f"""INSERT INTO raw.qb_items (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,
+                                      page_size, request_payload, run_id, created_utc)
+            SELECT '7', '{{"Id":"7"}}', now(), now(), 1, 1, '{{"query":{{}}}}', 1, '{created}'"""
+    )
+    assert tuple(await digest(warehouse)) == (None, None, None)
+
+
 async def test_who_may_insert_and_not_update_can_bring_a_row(warehouse: Warehouse) -> None:
     await warehouse.watcher.execute(
         """CREATE ROLE only_inserts; GRANT USAGE ON SCHEMA raw TO only_inserts;

@@ -216,13 +216,25 @@ HANDS = {
     "CreateTime beyond the calendar": (
         """payload = jsonb_set(payload, '{MetaData,CreateTime}', '"20000-01-01T00:00:00Z"')"""
     ),
+    "CreateTime of a year of one digit": (
+        """payload = jsonb_set(payload, '{MetaData,CreateTime}', '"0002-01-01T00:00:00+14:00"')"""
+    ),
+    "no MetaData": "payload = payload - 'MetaData'",
+    "MetaData of another kind": """payload = payload || '{"MetaData": [1]}'""",
+    "nothing": "payload = '{}'",
+    "a window without ends": "extract_window_start_utc = '-infinity', extract_window_end_utc = 'infinity'",
+    "written at no time": "ingested_at_utc = 'infinity'",
+    "no run of ours": "run_id = 9223372036854775807",
+    "a newer version": 'sync_token = 9223372036854775807, payload = payload || \'{"Name": "forged"}\'',
+    "deleted in the future": "deleted_at_utc = '2099-01-01'",
+    "deleted at no time": "deleted_at_utc = 'infinity'",
 }
 
 
 @pytest.mark.parametrize("field", ["last_updated", "created"])
 @pytest.mark.parametrize("change", HANDS.values(), ids=HANDS)
-async def test_dates_that_another_hand_has_spoilt(database: Any, change: str, field: str) -> None:
-    """They are no dates, and what they stand in is named and mended like any other difference."""
+async def test_columns_that_another_hand_has_spoilt(database: Any, change: str, field: str) -> None:
+    """What can't be a date is none; what it stands in is named and mended like any other difference."""
     async with Simulator(SMALL) as simulator:
         secrets = secrets_for(simulator, database)
         await plant(simulator, item(1), item(2))

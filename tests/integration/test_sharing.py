@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from async_extractor.warehouse.schema import bring_up_to_date
+from async_extractor.warehouse.statements import statement
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import EVERYTHING, backfill, in_raw, secrets_for, simulate, truth
 from tests.support.databases import execute
@@ -139,3 +140,32 @@ async def test_nothing_is_cut_while_somebody_plans(database: Any) -> None:
         assert await take(idle, 6) is None
         await holder.execute(f"SELECT pg_advisory_unlock({key})")
         assert await take(idle, 6) is not None
+
+
+async def test_a_window_that_another_run_has_planned_in_the_range_is_waited_for_or_read(database: Any) -> None:
+    """A catch-up waits for all windows of its range; a run that only waited for its own gave up beside them."""
+    async with window_being_read(database) as (holder, idle):
+        await holder.execute(
+            "UPDATE ops.chunks SET status = 'done', done_at = now() WHERE chunk_id = 1; SELECT pg_advisory_unlock_all()"
+        )
+        for kind, status in (("catch_up", "planned"), ("window", "running")):
+            await holder.execute(
+                """INSERT INTO ops.chunks (realm_id, entity, filter_field, kind, window_start, window_end, range_start,
+                                           range_end, as_of, status)
+                   SELECT realm_id, entity, filter_field, $1, window_start, window_end - interval '1 day', range_start,
+                          range_end, as_of, $2 FROM ops.chunks WHERE chunk_id = 1""",
+                kind,
+                status,
+            )
+        await holder.execute("INSERT INTO ops.run_chunks VALUES (1, 2), (2, 3)")
+        other = "SELECT pg_advisory_lock(hashtext('ops.chunks'), 3)"
+        await holder.execute(other)
+        assert await idle.fetchrow("SELECT FROM ops.claim_chunk(1)") is None
+        left = statement("chunk_in_other_hands")
+        assert tuple(await idle.fetchrow(left, 1, [])) == (3, True)
+        await holder.execute("SELECT pg_advisory_unlock_all()")
+        assert tuple(await idle.fetchrow(left, 1, [])) == (3, False)
+        assert (await idle.fetchrow("SELECT * FROM ops.claim_chunk(1)"))["chunk_id"] == 3
+        await idle.execute("UPDATE ops.chunks SET status = 'done', done_at = now() WHERE chunk_id = 3")
+        assert tuple(await holder.fetchrow(left, 1, [])) == (2, False)
+        assert (await holder.fetchrow("SELECT * FROM ops.claim_chunk(1)"))["kind"] == "catch_up"

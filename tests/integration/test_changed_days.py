@@ -1,0 +1,128 @@
+"""What another hand has changed stays known, whatever runs write beside it, until QuickBooks has confirmed the day."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import asyncpg
+import pytest
+
+from qbo_simulator import Simulator
+from tests.support.backfilling import in_raw, secrets_for, simulate, truth
+from tests.support.databases import execute
+from tests.support.small_books import DAY, SMALL, check, item, plant, run, verify
+
+FORGED = """UPDATE raw.qb_items SET payload = payload || '{"Name": "forged"}' WHERE id = '1'"""
+EDITED = "2025-09-01T10:00:00-07:00"
+
+
+@pytest.mark.parametrize("field", ["last_updated", "created"])
+async def test_a_run_that_seals_the_day_hides_nothing(database: Any, field: str) -> None:
+    today = datetime.now(timezone.utc).date().isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        await run(secrets, filter_field=field)
+        execute(database, FORGED)
+        await simulate(simulator, "edit", {"entity": "Item", "edit": ["2"]})
+        result = await run(secrets, filter_field=field, end=today)
+        assert result.rows["updated"] == 1
+        told = check(result, "seals")
+        assert (told.severity, told.figures["changed_days"]) == ("notice", ["2025-06-01"])
+        assert "which no verification has compared yet: 2025-06-01" in told.message
+        assert (await verify(secrets, end=today, field=field)).status == "different"
+        assert (await verify(secrets, end=today, field=field, repair=True)).status == "repaired"
+        assert check(await verify(secrets, end=today, field=field), "seals").severity == "ok"
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+    assert execute(database, "SELECT count(*) FROM ops.changed_days") == [(0,)]
+
+
+async def test_a_repair_of_another_range_hides_nothing(database: Any) -> None:
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2, updated=EDITED))
+        await run(secrets)
+        execute(database, FORGED.replace("WHERE id = '1'", ""))
+        assert (await verify(secrets, start="2025-09-01", end="2025-09-30", repair=True)).status == "repaired"
+        assert (await verify(secrets)).status == "different"
+        assert (await verify(secrets, repair=True)).status == "repaired"
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+async def test_records_without_a_create_time(database: Any) -> None:
+    """No window of CreateTime holds them: all is compared."""
+    undated = {"payload": item(1)["payload"].replace(f'"CreateTime":"{DAY}",', "")}
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, undated, item(2))
+        await run(secrets)
+        execute(database, FORGED)
+        assert (await verify(secrets)).status == "different"
+        assert (await verify(secrets, repair=True)).status == "repaired"
+        assert check(await verify(secrets), "seals").severity == "ok"
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+async def test_what_is_deleted_in_quickbooks_cannot_be_confirmed(database: Any) -> None:
+    """The notice stays until the row is gone: nobody can say what it was."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        await run(secrets)
+        await plant(simulator, item(2))
+        await run(secrets)
+        execute(database, FORGED)
+        for deep in (False, True):
+            verified = await verify(secrets, deep=deep)
+            assert (verified.status, check(verified, "seals").severity) == ("equal", "notice")
+        execute(database, "DELETE FROM raw.qb_items WHERE id = '1'")
+        assert check(await verify(secrets, deep=True), "seals").severity == "ok"
+
+
+VERSIONS = {
+    "SyncToken": ("last_updated", "sync_token = 7"),
+    "LastUpdatedTime": ("created", "last_updated_utc = '2030-01-01'"),
+}
+
+
+@pytest.mark.parametrize(("field", "change"), VERSIONS.values(), ids=VERSIONS)
+async def test_a_version_that_quickbooks_never_had_is_no_newer_one(database: Any, field: str, change: str) -> None:
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        await run(secrets, filter_field=field)
+        execute(database, FORGED)
+        execute(database, f"UPDATE raw.qb_items SET {change} WHERE id = '1'")
+        result = await run(secrets, filter_field=field, mode="reprocess")
+        assert (result.rows["updated"], check(result, "reprocess").severity) == (1, "notice")
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+async def test_a_change_while_verify_looks_is_not_forgotten_with_what_it_found(database: Any) -> None:
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        await run(secrets)
+        execute(database, "UPDATE raw.qb_items SET page_number = 7 WHERE id = '1'")
+        other = await asyncpg.connect(database.dsn)
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute(FORGED)  # not to be seen yet
+        assert (await verify(secrets)).status == "equal"
+        await transaction.commit()
+        await other.close()
+        assert (await verify(secrets)).status == "different"
+
+
+async def test_one_entry_a_day_is_kept(database: Any) -> None:
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        await run(secrets)
+        for _ in range(3):
+            execute(database, FORGED)
+        assert execute(database, "SELECT count(*) FROM ops.changed_days") == [(3,)]
+        await run(secrets)
+        assert execute(database, "SELECT count(*) FROM ops.changed_days") == [(1,)]
+        assert (await verify(secrets)).status == "different"
