@@ -61,7 +61,7 @@ class Validator:
             await made("utc", self._utc(filter_field, written)),
             await made("pages", self._pages(run_id, written)),
             await made("chunk_counts", self._chunk_counts(run_id, run["chunks_worked_on"])),
-            await made("ledger", self.ledger(realm_id, filter_field, window)),
+            await made("ledger", self._ledger(realm_id, filter_field, window, run["as_of"])),
             await made("quarantine", self._quarantine(realm_id, run_id, run["rows_read"] + run["rows_quarantined"])),
         ]
         counted = await made("source_count", self._source_count(realm_id, filter_field, window, source, sound))
@@ -80,9 +80,9 @@ class Validator:
         values = [(run_id, c.name, c.severity, c.message, c.stored, c.advice) for c in checks]
         await self._connection.executemany(statement("insert_validation"), values)
 
-    async def ledger(self, realm_id: str, filter_field: str, window: Window) -> CheckResult:
+    async def _ledger(self, realm_id: str, filter_field: str, window: Window, as_of: datetime | None) -> CheckResult:
         """Whether the chunks that are marked done were read, and whether they cover the range without holes."""
-        covered = await coverage(self._connection, realm_id, self._entity.name, filter_field, window)
+        covered = await coverage(self._connection, realm_id, self._entity.name, filter_field, window, as_of)
         return ledger_result(covered, self._entity.name, window, filter_field)
 
     async def volume(
@@ -111,7 +111,7 @@ class Validator:
 
     async def _keys(self, run_id: int, written: Awaitable[list[Any]]) -> CheckResult:
         found = _sums(await written, "rows", "empty", "unlike_payload")
-        return keys_result({**found, "twice": found["rows"] - await self._value("distinct_ids", run_id)}, "keys.ok")
+        return keys_result({**found, "twice": await self._value("ids_twice", run_id)}, "keys.ok")
 
     async def _utc(self, filter_field: str, written: Awaitable[list[Any]]) -> CheckResult:
         found = _sums(await written, "rows", "without_date", "outside")

@@ -29,8 +29,15 @@ class Coverage:
     overlaps: Sequence[Window]
 
 
-async def coverage(connection: Connection, realm_id: str, entity: str, filter_field: str, window: Window) -> Coverage:
-    """The ledger over a range. What lies in the future can't be covered yet."""
+async def coverage(
+    connection: Connection,
+    realm_id: str,
+    entity: str,
+    filter_field: str,
+    window: Window,
+    as_of: datetime | None = None,
+) -> Coverage:
+    """The ledger over a range, as far as it can be covered by now: to the newest run's beginning, or to `as_of`."""
     series = (realm_id, entity, filter_field, window.start, window.end)
     hollow = [
         HollowChunk(row["chunk_id"], Window(row["window_start"], row["window_end"]))
@@ -44,7 +51,7 @@ async def coverage(connection: Connection, realm_id: str, entity: str, filter_fi
         # A run's windows end some minutes before its own beginning; later moments are the next run's. Where
         # only repairs have read, up to theirs.
         read = newest - SETTLING if newest else max((w.end for w in windows), default=datetime.now(UTC) - SETTLING)
-        end = min(end, read)
+        end = min(end, read, *([as_of - SETTLING] if as_of else []))
     holes = gaps(Window(window.start, end), windows) if window.start < end else []
     return Coverage(hollow, holes, sum(row["status"] != "done" for row in rows), _overlaps(windows))
 

@@ -11,9 +11,9 @@ SELECT extract_window_start_utc AS window_start, extract_window_end_utc AS windo
   FROM raw.{table} WHERE run_id = $1
  GROUP BY 1, 2, 3;
 
--- name: distinct_ids
+-- name: ids_twice
 -- In a query of its own: to count them Postgres sorts, and would carry the rows along.
-SELECT count(DISTINCT id) FROM raw.{table} WHERE run_id = $1;
+SELECT count(*) - count(DISTINCT id) FROM raw.{table} WHERE run_id = $1;
 
 -- name: chunks_short_of_plan
 -- Windows that gave fewer rows than COUNT(*) promised when they were planned.
