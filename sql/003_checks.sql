@@ -37,7 +37,7 @@ COMMENT ON COLUMN ops.seals.raw_schema   IS 'The schema, raw unless a profile na
 COMMENT ON COLUMN ops.seals.table_name   IS 'The table, qb_invoices for one.';
 COMMENT ON COLUMN ops.seals.created_day  IS 'The UTC day of MetaData.CreateTime; 1970-01-01 for records without one.';
 COMMENT ON COLUMN ops.seals.rows         IS 'How many rows there were of that day.';
-COMMENT ON COLUMN ops.seals.hash         IS 'The sum of hashtextextended over each row''s id, payload, version and time of deletion; order doesn''t matter.';
+COMMENT ON COLUMN ops.seals.hash         IS 'The sum of a 64-bit hash of each row: its id, digest (where it has none, payload), version, and whether it is marked deleted. Order doesn''t matter.';
 COMMENT ON COLUMN ops.seals.updated_from IS 'The earliest LastUpdatedTime among them.';
 COMMENT ON COLUMN ops.seals.updated_to   IS 'The latest one.';
 COMMENT ON COLUMN ops.seals.run_id       IS 'The run that sealed it.';

@@ -2,7 +2,8 @@
 
 A secret may be rotated by several processes at the same time. `locked` makes one of them wait for the other:
 in Postgres by the row's own lock, in SQLite by a lock file, because SQLite has no row locks and Mage's
-scheduler must not be kept from its database while a refresh waits for an answer.
+scheduler must not be kept from its database while a refresh waits for an answer. Through the two drivers and not
+SQLAlchemy, which Mage has: its import is 0.2 s of each command's start.
 """
 
 from __future__ import annotations

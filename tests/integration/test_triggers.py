@@ -156,7 +156,8 @@ def test_list_reads_mages_database_in_sqlite_and_in_postgres(mage: MageHome) -> 
     assert (ended.code, ended.stderr) == (0, "")
 
 
-def test_a_used_trigger_is_told_and_can_be_made_to_fire_again(command_line: CommandLine, triggers_file: Path) -> None:
+def with_a_run(command_line: CommandLine, status: str) -> Path:
+    """Mage's database, in which the trigger invoices_once has had a run."""
     database = Path(command_line.environ["MAGE_DATA_DIR"]) / "mage_project" / "mage-ai.db"
     with sqlite3.connect(database) as connection:
         connection.execute(
@@ -165,8 +166,14 @@ def test_a_used_trigger_is_told_and_can_be_made_to_fire_again(command_line: Comm
         )
         connection.execute(
             """INSERT INTO pipeline_run (id, pipeline_schedule_id, pipeline_uuid, status)
-               VALUES (1, 1, 'qb_invoices_backfill', 'COMPLETED')"""
+               VALUES (1, 1, 'qb_invoices_backfill', ?)""",
+            (status,),
         )
+    return database
+
+
+def test_a_used_trigger_is_told_and_can_be_made_to_fire_again(command_line: CommandLine, triggers_file: Path) -> None:
+    database = with_a_run(command_line, "COMPLETED")
     assert "triggers rearm NAME" in command_line.run("triggers", "list").stdout
     ended = command_line.run("triggers", "rearm", "invoices_once", "--at", "2026-12-05T01:00:00-05:00")
     assert (ended.code, ended.stderr) == (0, "")
@@ -181,16 +188,7 @@ def test_a_used_trigger_is_told_and_can_be_made_to_fire_again(command_line: Comm
 
 
 def test_a_trigger_whose_run_is_under_way_is_not_rearmed(command_line: CommandLine, triggers_file: Path) -> None:
-    database = Path(command_line.environ["MAGE_DATA_DIR"]) / "mage_project" / "mage-ai.db"
-    with sqlite3.connect(database) as connection:
-        connection.execute(
-            """INSERT INTO pipeline_schedule (id, name, pipeline_uuid, schedule_interval, schedule_type, status)
-               VALUES (1, 'invoices_once', 'qb_invoices_backfill', '@once', 'TIME', 'ACTIVE')"""
-        )
-        connection.execute(
-            """INSERT INTO pipeline_run (id, pipeline_schedule_id, pipeline_uuid, status)
-               VALUES (1, 1, 'qb_invoices_backfill', 'RUNNING')"""
-        )
+    with_a_run(command_line, "RUNNING")
     ended = command_line.run("triggers", "rearm", "invoices_once")
     assert (ended.code, ended.stderr.count("\n")) == (2, 1)
     assert "invoices_once has a run under way (running)" in ended.stderr
