@@ -207,6 +207,15 @@ BEGIN
        AND NOT EXISTS (SELECT FROM ops.run_chunks o JOIN ops.chunks x USING (chunk_id)
                         WHERE o.run_id = this_run AND x.kind = 'window' AND x.status IN ('planned', 'running'))
     ON CONFLICT DO NOTHING;
+    IF FOUND THEN  -- these may have been planned earlier, and what was edited since then is to be caught up with
+        UPDATE ops.chunks c
+           SET window_start = least(c.window_start, w.known - ops.settling_time())
+          FROM (SELECT min(coalesce(x.edits_known_until, x.as_of)) AS known
+                  FROM ops.run_chunks r JOIN ops.chunks x USING (chunk_id)
+                 WHERE r.run_id = this_run AND x.kind = 'window' AND x.status IN ('planned', 'running')) AS w,
+               ops.run_chunks r
+         WHERE r.run_id = this_run AND r.chunk_id = c.chunk_id AND c.kind = 'catch_up' AND c.status = 'planned';
+    END IF;
     FOR candidate IN
         SELECT c.chunk_id
           FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)

@@ -172,16 +172,21 @@ async def test_an_id_twice_in_a_page_keeps_the_newest_whatever_the_order(databas
 
 
 async def test_an_older_version_never_overwrites_a_newer_one(database: Any) -> None:
+    """That a run has read: what another hand calls newer is none."""
     async with Simulator(SimulatorConfig(seed=24, invoices=600, years=1, limits=False)) as simulator:
         secrets = secrets_for(simulator, database)
         await backfill(secrets, "invoices")
         connection = await asyncpg.connect(database.dsn)
         newer = "UPDATE raw.qb_invoices SET sync_token = sync_token + 1, payload = payload || '{\"Newer\": true}'"
-        await connection.execute(newer)
-        await connection.close()
+        await connection.execute(f"SET qbo_backfill.writes = on; {newer}")  # as the program's sessions do
         again = await backfill(secrets, "invoices", mode="reprocess")
         assert again.rows["updated"] == 0
         assert all(record["Newer"] for record in (await in_raw(database, "invoices")).values())
+        await connection.execute(f"SET qbo_backfill.writes = off; {newer}")
+        await connection.close()
+        again = await backfill(secrets, "invoices", mode="reprocess")
+        assert again.rows["updated"] == 600
+        assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
 
 
 async def test_deleted_invoices_are_marked_with_their_payload_kept(database: Any) -> None:

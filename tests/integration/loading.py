@@ -113,10 +113,11 @@ async def blocked(warehouse: Warehouse, loading: asyncio.Future[Loaded], *others
 
 
 async def insert_as_another(warehouse: Warehouse, record_id: str, sync_token: int) -> None:
-    """A record named "theirs", as another session brings it; in the watcher's own transaction where it has one."""
+    """A record named "theirs", as another worker brings it; in the watcher's own transaction where it has one."""
+    await warehouse.watcher.execute("SET qbo_backfill.writes = on")
     await warehouse.watcher.execute(
         """INSERT INTO raw.qb_items (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,
-                                     page_size, request_payload, last_updated_utc, sync_token, run_id)
-           VALUES ($1, '{"Name": "theirs"}', $2, $2, 1, 1, '{"query": ""}', $3, $4, 1)""",
+                                     page_size, request_payload, last_updated_utc, sync_token, run_id, digest)
+           VALUES ($1, '{"Name": "theirs"}', $2, $2, 1, 1, '{"query": ""}', $3, $4, 1, 'theirs')""",
         record_id, START, START + timedelta(days=1), sync_token,
     )  # fmt: skip

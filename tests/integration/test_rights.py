@@ -23,7 +23,7 @@ from tests.support.databases import execute
 
 PASSWORDS = {"qbo_owner": "owner-of-tables", "qbo_extractor": "only-what-it-needs", "qbo_reader": "looks-at-it"}
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
-ROWS_OF_THE_BUDGET = {"ops.turns", "ops.waiting"}
+FORGOTTEN = {"ops.turns", "ops.waiting", "ops.changed_days"}
 
 
 @pytest.fixture(scope="module")
@@ -358,4 +358,4 @@ def _rights(role: str, table: str) -> set[str]:
         return {"SELECT"} if role == "qbo_reader" else set()
     if role == "qbo_reader" or table == "ops.schema_versions":
         return {"SELECT"}
-    return {"SELECT", "INSERT", "UPDATE"} | ({"DELETE"} if table in ROWS_OF_THE_BUDGET else set())
+    return {"SELECT", "INSERT", "UPDATE"} | ({"DELETE"} if table in FORGOTTEN else set())
