@@ -68,7 +68,7 @@ class Seals:
 
     async def seal_run(self, run_id: int) -> int:
         """Seals the days that the run wrote to, with those of earlier runs that were cut off; how many."""
-        await self._connection.execute(statement("keep_newest_changes"), *self._names)
+        await self._connection.execute(statement("join_changes"), *self._names)
         if not await self.any():
             # The first run: every day is new, so there is no need to find out which.
             return await self._write(run_id, await self._figures(None))

@@ -85,7 +85,7 @@ def seals(broken: Sequence[BrokenSeal], *, sealed: bool) -> CheckResult:
             for seal in broken[:MOST_NAMED]
         ],
     }
-    if not sealed:
+    if not sealed and not broken:
         return CheckResult("seals", "notice", found, says=("seals.none",))
     return CheckResult("seals", "notice" if broken else "ok", found)
 

@@ -55,10 +55,14 @@ DELETE FROM ops.changed_days AS c
  USING unnest($3::date[], $4::text[]) AS d (day, transaction)
  WHERE c.raw_schema = $1 AND c.table_name = $2 AND c.created_day = d.day AND c.transaction = d.transaction::xid8;
 
--- name: keep_newest_changes
--- One entry a day says as much as all that another hand's jobs have left in a year.
-DELETE FROM ops.changed_days AS c
- WHERE raw_schema = $1 AND table_name = $2
-   AND EXISTS (SELECT FROM ops.changed_days n
-                WHERE (n.raw_schema, n.table_name, n.created_day) = (c.raw_schema, c.table_name, c.created_day)
-                  AND n.transaction > c.transaction);
+-- name: join_changes
+-- One entry a day says as much as all that another hand's jobs have left in a year. A new one, since a verification that is
+-- under way forgets those that it has seen, and may have looked before the last of these was committed.
+WITH joined AS (
+    DELETE FROM ops.changed_days
+     WHERE raw_schema = $1 AND table_name = $2
+       AND created_day IN (SELECT created_day FROM ops.changed_days WHERE raw_schema = $1 AND table_name = $2
+                            GROUP BY created_day HAVING count(*) > 1)
+    RETURNING created_day
+)
+INSERT INTO ops.changed_days (raw_schema, table_name, created_day) SELECT DISTINCT $1, $2, created_day FROM joined;

@@ -8,10 +8,14 @@ from typing import Any
 import asyncpg
 import pytest
 
+from async_extractor.backfill import Backfill
+from async_extractor.checks.day_checksums import Seals
+from async_extractor.entities import ENTITIES
+from async_extractor.request import BackfillRequest
 from qbo_simulator import Simulator
 from tests.support.backfilling import in_raw, secrets_for, simulate, truth
 from tests.support.databases import execute
-from tests.support.small_books import DAY, SMALL, check, item, plant, run, verify
+from tests.support.small_books import DAY, RANGE, SMALL, check, item, plant, run, verify
 
 FORGED = """UPDATE raw.qb_items SET payload = payload || '{"Name": "forged"}' WHERE id = '1'"""
 EDITED = "2025-09-01T10:00:00-07:00"
@@ -126,3 +130,39 @@ async def test_one_entry_a_day_is_kept(database: Any) -> None:
         await run(secrets)
         assert execute(database, "SELECT count(*) FROM ops.changed_days") == [(1,)]
         assert (await verify(secrets)).status == "different"
+
+
+async def test_joined_entries_are_not_forgotten_by_a_verification_that_began_before(database: Any) -> None:
+    """Of two changes the one that began first is committed last, after verify has looked."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        result = await run(secrets)
+        other, ours = await asyncpg.connect(database.dsn), await asyncpg.connect(database.dsn)
+        try:
+            transaction = other.transaction()
+            await transaction.start()
+            await other.execute(FORGED)
+            execute(database, "UPDATE raw.qb_items SET page_number = 7 WHERE id = '2'")
+            seals = Seals(ours, ENTITIES["items"], "raw")
+            seen = await seals.broken()
+            await transaction.commit()
+            await run(secrets)
+            await seals.confirm(result.run_id, seen)
+        finally:
+            await other.close()
+            await ours.close()
+        assert (await verify(secrets)).status == "different"
+
+
+async def test_what_another_hand_changes_before_the_first_seal(database: Any) -> None:
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        async with Backfill(BackfillRequest.parse("items", *RANGE), secrets, limits=False) as backfill:
+            await backfill.extract(await backfill.plan())
+        execute(database, FORGED)
+        verified = await verify(secrets)
+        assert (verified.status, check(verified, "seals").figures["broken_days"]) == ("different", ["2025-06-01"])
+        assert (await verify(secrets, repair=True)).status == "repaired"
+        assert await in_raw(database, "items") == await truth(simulator, "items")
