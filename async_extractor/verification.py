@@ -22,13 +22,14 @@ from async_extractor.checks.day_checksums import UNDATED, BrokenSeal, Seals, win
 from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.events import Listener
 from async_extractor.planning.chunking import cut_into_pieces
+from async_extractor.qbo.paging.reader import BEGINNING
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS
-from async_extractor.reconciliation import MOST_LOOKS, Task
+from async_extractor.reconciliation import MOST_LOOKS, Counts, Task
 from async_extractor.request import BackfillRequest
 from async_extractor.run import Run
 from async_extractor.settings import Secrets
 from async_extractor.warehouse.statements import statement
-from async_extractor.windows import SETTLING, Window
+from async_extractor.windows import DAY, SETTLING, Window, gaps
 
 
 @dataclass
@@ -141,13 +142,14 @@ class Verification:
         known = [seal for seal in await seals.broken() if sealed or seal.transactions]
         broken = [seal for seal in known if _concerns(seal, verified, field_name)]
         granularity = reconciliation.field.granularity
+        undated = [seal for seal in broken if seal.day <= UNDATED]
+        days = [Task(CREATED, window) for window in windows_to_read(broken, MOST_ROWS)]
         for _ in range(MOST_LOOKS):
             counts = await reconciliation.counts(verified)
             tasks = [*also, *await self._edited_since(as_of)]
-            whole = deep or any(seal.day <= UNDATED for seal in broken) or await reconciliation.counts_can_hide()
+            whole = deep or bool(undated) or await reconciliation.counts_can_hide()
             if not whole:
-                tasks += await reconciliation.differing(verified, counts)
-                tasks += [Task(CREATED, window) for window in windows_to_read(broken, MOST_ROWS)]
+                tasks += [*await reconciliation.differing(verified, counts), *days]
                 # So many places that reading all of it costs no more, or counts that say nothing.
                 whole = len(tasks) > max(10, math.ceil(counts.at_source / MOST_ROWS) + 2)
                 whole = whole or entity.leaves == "superseded"
@@ -156,6 +158,8 @@ class Verification:
                     [verified], None, reconciliation.count, request.concurrency, granularity
                 )
                 tasks = [Task(reconciliation.field, piece.window) for piece in pieces]
+                # Only the whole day, by CreateTime, says that none of its records is missing.
+                tasks += days if reconciliation.field != CREATED else []
             compared, clean = await reconciliation.compare(tasks, verified, as_of, lambda: run.stopped_for)
             counts = counts.without(len(compared.of("superseded")))
             left_over = await reconciliation.unexplained(verified, counts, compared)
@@ -164,11 +168,11 @@ class Verification:
         for finding in await reconciliation.gone_lately(as_of):
             compared.add(finding)
         # Days of which QuickBooks confirms every row are as they should be, whoever wrote them.
-        if not whole or compared.findings or compared.unreadable:
-            compared_days = [seal for seal in broken if any(window.contains(seal.window) for window in clean)]
-        else:
-            compared_days = broken
-        confirmed = await seals.confirmable(compared_days, verified, field_name)
+        equal = [seal for seal in broken if seal.day > UNDATED and not gaps(seal.window, clean)]
+        all_equal = whole and not compared.findings and not compared.unreadable
+        if undated and all_equal and await self._holds_all(counts, as_of):
+            equal += undated
+        confirmed = await seals.confirmable(equal, verified, field_name)
         await seals.confirm(run_id, confirmed)
         misplaced = await reconciliation.misplaced(verified, compared)
         repair = suggested_commands.verify(entity.name, request.window, field_name, repair=True)
@@ -194,6 +198,12 @@ class Verification:
             compared=compared,
             covered=covered,
         )
+
+    async def _holds_all(self, counts: Counts, as_of: datetime) -> bool:
+        """Whether the range holds all that QuickBooks has of the entity: records without a CreateTime are in no day."""
+        if self.request.filter_field != "last_updated":
+            return False
+        return await self._run.reconciliation.count(Window(BEGINNING, as_of + DAY)) == counts.at_source
 
     async def _edited_since(self, as_of: datetime) -> list[Task]:
         """What was edited since raw is known to have all edits: counts don't show it where it stays in the range."""

@@ -32,7 +32,8 @@ class DayFigure:
 class BrokenSeal:
     """A day that raw holds otherwise than when it was sealed, or that another hand has changed since.
 
-    Rows then and now, the span of their LastUpdatedTime, and the transactions of the other hand that are known.
+    Rows then and now, the span of their LastUpdatedTime, the transactions of the other hand that are known, and the
+    rows of the days between the broken one before and this one.
     """
 
     day: date
@@ -41,6 +42,7 @@ class BrokenSeal:
     updated_from: datetime
     updated_to: datetime
     transactions: tuple[str, ...] = ()
+    rows_between: int = 0
 
     @property
     def window(self) -> Window:
@@ -118,15 +120,20 @@ class Seals:
         rows = await self._connection.fetch(statement("seals_of"), *self._names)
         sealed = {row["day"]: DayFigure(**row) for row in rows}
         found: list[BrokenSeal] = []
+        between = 0
         for day in sorted(now.keys() | sealed.keys() | changed.keys()):
             nothing = _without_rows(day)
             then, figure = sealed.get(day, nothing), now.get(day, nothing)
             if day in changed:
-                found.append(BrokenSeal(day, then.rows, figure.rows, *_ANY_TIME, changed[day]))
+                span = _ANY_TIME
             elif (then.rows, then.hash) != (figure.rows, figure.hash):
                 spans = [one for one in (then, figure) if one.rows] or [figure]
-                begin, end = min(one.updated_from for one in spans), max(one.updated_to for one in spans)
-                found.append(BrokenSeal(day, then.rows, figure.rows, begin, end))
+                span = min(one.updated_from for one in spans), max(one.updated_to for one in spans)
+            else:
+                between += figure.rows
+                continue
+            found.append(BrokenSeal(day, then.rows, figure.rows, *span, changed.get(day, ()), between))
+            between = 0
         return found
 
     async def confirmable(self, broken: Sequence[BrokenSeal], verified: Window, filter_field: str) -> list[BrokenSeal]:
@@ -146,14 +153,14 @@ class Seals:
 
 
 def windows_to_read(broken: Sequence[BrokenSeal], page: int) -> list[Window]:
-    """Windows of CreateTime that hold the broken days, neighbours together while their rows fit one page."""
+    """Windows of CreateTime that hold the broken days, together with those between them while all fits one page."""
     windows: list[Window] = []
     rows = 0
     for seal in sorted((seal for seal in broken if seal.day > UNDATED), key=lambda seal: seal.day):
         most = max(seal.rows_sealed, seal.rows_now)
-        if windows and windows[-1].end == seal.window.start and rows + most < page:
+        if windows and rows + seal.rows_between + most < page:
             windows[-1] = Window(windows[-1].start, seal.window.end)
-            rows += most
+            rows += seal.rows_between + most
         else:
             windows.append(seal.window)
             rows = most

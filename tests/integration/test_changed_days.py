@@ -166,3 +166,22 @@ async def test_what_another_hand_changes_before_the_first_seal(database: Any) ->
         assert (verified.status, check(verified, "seals").figures["broken_days"]) == ("different", ["2025-06-01"])
         assert (await verify(secrets, repair=True)).status == "repaired"
         assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+@pytest.mark.parametrize("deep", [True, False])
+async def test_a_range_that_lacks_a_row_of_the_day_confirms_nothing_of_it(database: Any, deep: bool) -> None:
+    """Another hand deleted a row that was edited out of the range that is compared whole."""
+    others = [item(number, created=f"2025-0{number}-10T10:00:00-07:00") for number in range(1, 10)]
+    more = [item(number, created=f"2025-0{number - 9}-20T10:00:00-07:00") for number in range(10, 19)]
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(20, updated=EDITED), item(21), *others, *more)
+        await run(secrets)
+        execute(database, "DELETE FROM raw.qb_items WHERE id = '20'")
+        if not deep:  # so many days that all is compared
+            execute(database, "UPDATE raw.qb_items SET page_number = 7 WHERE id <> '21'")
+        assert (await verify(secrets, end="2025-08-31", deep=deep)).status == "equal"
+        assert ("2025-06-01",) in execute(database, "SELECT created_day::text FROM ops.changed_days")
+        assert (await verify(secrets, repair=True)).status == "repaired"
+        assert execute(database, "SELECT count(*) FROM ops.changed_days") == [(0,)]
+        assert await in_raw(database, "items") == await truth(simulator, "items")

@@ -162,6 +162,7 @@ async def test_deep_finds_what_keeps_the_counts_and_breaks_no_seal(database: Any
                    SELECT min(id) FROM raw.qb_invoices) RETURNING id""",
         )
         await plant(database, "DELETE FROM ops.seals RETURNING 1")
+        await plant(database, "DELETE FROM ops.changed_days RETURNING 1")
         assert (await verify(secrets)).status == "equal"
         deep = await verify(secrets, deep=True)
         assert [f.id for f in deep.found.of("altered")] == altered
