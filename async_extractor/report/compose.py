@@ -207,7 +207,9 @@ def _sum(months: Sequence[Mapping[str, Any]], name: str) -> Any:
 
 
 def _amount(value: Any, texts: Texts) -> str:
-    return "-" if value is None else texts.number(value, 2)
+    if value is None:
+        return "-"
+    return "?" if value.is_nan() else texts.number(value, 2)
 
 
 def _checks(figures: RunFigures, texts: Texts) -> Iterator[Block]:

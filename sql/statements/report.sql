@@ -9,10 +9,11 @@ SELECT happened_at, code, name, phase, level, message, fields ->> 'intuit_tid' A
   FROM ops.events WHERE run_id = $1 ORDER BY event_id LIMIT 1000;
 
 -- name: control_totals
--- Sums to hold against QuickBooks' own reports: the transactions of a run's range by the month of TxnDate and currency.
+-- Sums to hold against QuickBooks' own reports: the transactions of a run's range by the month of TxnDate and currency. NaN
+-- where an amount can't be one.
 SELECT left(ops.date_at(payload, 'TxnDate')::text, 7) AS month,
        coalesce(ops.text_at(payload, 'CurrencyRef', 'value'), '') AS currency, count(*) AS rows,
-       sum(ops.number_at(payload, 'TotalAmt')) AS total, sum(ops.number_at(payload, 'Balance')) AS balance,
+       sum(ops.amount_at(payload, 'TotalAmt')) AS total, sum(ops.amount_at(payload, 'Balance')) AS balance,
        min(ops.date_at(payload, 'TxnDate'))::text AS first_date, max(ops.date_at(payload, 'TxnDate'))::text AS last_date
   FROM raw.{table}
  WHERE deleted_at_utc IS NULL

@@ -16,6 +16,10 @@ UPDATE raw.qb_invoices
    SET payload = payload || '{"TotalAmt": "a lot", "TxnDate": "2024-02-31", "Balance": {}, "CurrencyRef": [1]}'
  WHERE id = (SELECT min(id) FROM raw.qb_invoices)
 """
+BEYOND = """
+UPDATE raw.qb_invoices SET payload = payload || '{"TotalAmt": 9e131071, "Balance": 1e-9999}'
+ WHERE id IN (SELECT id FROM raw.qb_invoices ORDER BY id LIMIT 2)
+"""
 
 
 def test_all_runs_on_a_page_and_a_report_in_the_browser(
@@ -50,6 +54,11 @@ def test_all_runs_on_a_page_and_a_report_in_the_browser(
     odd = shell.run("report", "1")
     assert odd.code == 0, odd.stderr
     assert "| - | - | 1 | - | - |" in odd.stdout  # nothing to add up, and said so
+
+    execute(database, BEYOND)
+    beyond = shell.run("report", "1")
+    assert beyond.code == 0, beyond.stderr
+    assert "| ? |" in beyond.stdout  # what can't be added up isn't
 
     ended = shell.run("report", "7", "--index")
     assert (ended.code, ended.stderr.count("\n")) == (2, 1)
