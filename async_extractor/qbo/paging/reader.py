@@ -150,8 +150,7 @@ class WindowReader:
             try:
                 answer = begun.answer if begun else await self._source.fetch(query, patience)
             except PageFault as fault:
-                part = _past(span, None if span.end else await self._source.clock(span))
-                pages = self._halve(part, fault) if part else None
+                part, pages = await self._servable(span, fault)
             else:
                 page, begun = answer.page, None
                 if page.rows == 0:
@@ -178,12 +177,27 @@ class WindowReader:
             if part is None or pages is None:
                 waited = await _present_second(span, waited)
                 continue
+            brought = False
             async for page_ in pages:
+                brought = True
                 yield page_
             left = span.beyond(part)
             if left is None:
                 return
-            span, waited = left, 0
+            # What is there is still to come: the present is followed for so long and no longer.
+            span, waited = left, 0 if brought else await _present_second(span, waited)
+
+    async def _servable(self, span: Span, fault: PageFault) -> tuple[Span | None, AsyncIterator[Page] | None]:
+        """The part of a span that is to be halved since it isn't served as a page, and its pages.
+
+        None while all of it is QuickBooks' present. Of a span without an end that COUNT(*) calls empty, all of it.
+        """
+        if span.end is None:
+            counted = await self._source.counted(span.query(self._source.entity))
+            part = _past(span, counted.server_time) if counted.rows else span
+        else:
+            part = span
+        return part, self._halve(part, fault) if part and part.end else _no_pages()
 
     async def _empty(self, span: Span, query: Query, answer: Answer, patience: Patience | None) -> Answer:
         """An empty page, once COUNT(*) of the very same span is 0; else the page that comes when it is asked again.
@@ -298,6 +312,12 @@ class WindowReader:
         raise TransientFault(
             f"{span}: the rows of this second change faster than they can be read ({MOST_PASSES} passes)"
         )
+
+
+async def _no_pages() -> AsyncIterator[Page]:
+    none: tuple[Page, ...] = ()
+    for page in none:
+        yield page
 
 
 async def _present_second(span: Span, waited: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from async_extractor.entities import Entity
 from async_extractor.qbo.client import Answer, Patience, QueryClient, Spent
-from async_extractor.qbo.counting import count
+from async_extractor.qbo.counting import Counted, count
 from async_extractor.qbo.faults import PageFault, TransientFault
 from async_extractor.qbo.paging.date_range import Span
 from async_extractor.qbo.paging.size import PageSize
@@ -65,11 +65,11 @@ class PageSource:
 
     async def count(self, query: Query) -> int:
         """COUNT(*) of a query's rows now."""
-        return (await count(self.client, query, self.spent)).rows
+        return (await self.counted(query)).rows
 
-    async def clock(self, span: Span) -> datetime | None:
-        """QuickBooks' clock now."""
-        return (await count(self.client, span.query(self.entity), self.spent)).server_time
+    async def counted(self, query: Query) -> Counted:
+        """The same, with QuickBooks' clock."""
+        return await count(self.client, query, self.spent)
 
     async def fetch(self, query: Query, patience: Patience | None = None) -> Answer:
         """The answer to a query; raises as `QueryClient.fetch` does."""

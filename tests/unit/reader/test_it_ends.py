@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from async_extractor.qbo.client import Answer
-from async_extractor.qbo.faults import TransientFault
+from async_extractor.qbo.faults import PageFault, TransientFault
 from async_extractor.qbo.query import CREATED, LAST_UPDATED
 from async_extractor.windows import SECOND
 from tests.unit.reader.company import Company, Row, at
@@ -92,3 +92,26 @@ async def test_ids_answered_in_part() -> None:
     company.rows[4].poisoned = True
     with pytest.raises(TransientFault, match="records asked for by Id QuickBooks sends"):
         await read(company, CREATED, at(3), at(3) + SECOND)
+
+
+class Unserved(Company):
+    """Serves no page of a catch-up, which has no end; counts are answered."""
+
+    async def fetch(self, query: Any, spent: Any, patience: Any = None) -> Answer:
+        if "LastUpdatedTime < " not in str(query) and "COUNT" not in str(query):
+            spent.requests += 1
+            raise PageFault("QuickBooks answered HTTP 400, code 10000")
+        return await super().fetch(query, spent, patience)
+
+
+async def test_a_catch_up_that_is_not_served_and_counted_empty() -> None:
+    company = Unserved(rows_at(range(5)))
+    reading = await read(company, LAST_UPDATED, at(60), None)
+    assert (reading.ids, reading.requests) == ([], 2)
+
+
+async def test_a_catch_up_that_is_not_served_and_never_comes_to_what_is_counted() -> None:
+    """A record that is dated years ahead."""
+    company = Unserved([*rows_at(range(5)), Row("9", at(0), at(900_000_000))])
+    with pytest.raises(TransientFault, match="is not past it after 60 s"):
+        await read(company, LAST_UPDATED, at(60), None)
