@@ -70,13 +70,13 @@ async def test_each_kind_of_fault_alone_is_survived(database: Any, kind: str) ->
 
 
 async def test_a_hung_socket_is_given_up_and_asked_again(database: Any) -> None:
-    impatient = Patience(first_pause=0.01, request_seconds=1.0)
+    impatient = Patience(first_pause=0.01, request_seconds=3.0)
     async with Simulator(SimulatorConfig(seed=5, invoices=1_500, years=1, limits=False)) as simulator:
         slow = {"faults": [{"kind": "slow-body", "body_seconds": 30, "after": 2, "times": 2}]}
         await simulate(simulator, "faults", {"switches": slow})
         result = await backfill(secrets_for(simulator, database), "invoices", patience=impatient)
         assert result.status == "done", result.error
-        assert result.requests["retried"] == 2
+        assert result.requests["retried"] >= 2  # a busy machine may be slow, too
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
 
 

@@ -68,7 +68,7 @@ async def test_repair_closes_no_window_of_the_present(database: Any, field: str)
         execute(database, "DELETE FROM raw.qb_items WHERE id = '2'")
         assert (await verify(secrets, end=end, field=field, repair=True)).status == "repaired"
         assert await in_raw(database, "items") == await truth(simulator, "items")
-    late = "kind = 'window' AND window_end > as_of - ops.settling_time() + interval '3 s'"
+    late = "kind = 'window' AND window_end > as_of - ops.settling_time() + interval '1 minute'"
     assert execute(database, f"SELECT count(*) FROM ops.chunks WHERE {late}") == [(0,)]
 
 
@@ -205,7 +205,7 @@ async def test_count_of_ids_that_cannot_be(database: Any) -> None:
         assert "no count can be relied on" in (result.error or "")
 
 
-HANDS = {
+DATES = {
     "no date": "last_updated_utc = NULL",
     "infinity": "last_updated_utc = 'infinity'",
     "minus infinity": "last_updated_utc = '-infinity'",
@@ -216,6 +216,8 @@ HANDS = {
     "CreateTime beyond the calendar": (
         """payload = jsonb_set(payload, '{MetaData,CreateTime}', '"20000-01-01T00:00:00Z"')"""
     ),
+}
+COLUMNS = {
     "CreateTime of a year of one digit": (
         """payload = jsonb_set(payload, '{MetaData,CreateTime}', '"0002-01-01T00:00:00+14:00"')"""
     ),
@@ -231,8 +233,11 @@ HANDS = {
 }
 
 
-@pytest.mark.parametrize("field", ["last_updated", "created"])
-@pytest.mark.parametrize("change", HANDS.values(), ids=HANDS)
+HANDS = [(change, field) for change in DATES for field in ("last_updated", "created")]
+HANDS += [(change, "last_updated") for change in COLUMNS]
+
+
+@pytest.mark.parametrize(("change", "field"), HANDS)
 async def test_columns_that_another_hand_has_spoilt(database: Any, change: str, field: str) -> None:
     """What can't be a date is none; what it stands in is named and mended like any other difference."""
     async with Simulator(SMALL) as simulator:
@@ -240,7 +245,7 @@ async def test_columns_that_another_hand_has_spoilt(database: Any, change: str, 
         await plant(simulator, item(1), item(2))
         assert (await run(secrets, filter_field=field)).status == "done"
         good = execute(database, "SELECT id, payload::text, last_updated_utc, created_utc, digest FROM raw.qb_items")
-        execute(database, f"UPDATE raw.qb_items SET {change}")
+        execute(database, f"UPDATE raw.qb_items SET {(DATES | COLUMNS)[change]}")
         assert (await verify(secrets, field=field, deep=True)).status == "different"
         assert (await verify(secrets, field=field, deep=True, repair=True)).status == "repaired"
         assert (await verify(secrets, field=field, deep=True)).status == "equal"
