@@ -61,8 +61,9 @@ DELETE FROM ops.changed_days AS c
 WITH joined AS (
     DELETE FROM ops.changed_days
      WHERE raw_schema = $1 AND table_name = $2
-       AND created_day IN (SELECT created_day FROM ops.changed_days WHERE raw_schema = $1 AND table_name = $2
-                            GROUP BY created_day HAVING count(*) > 1)
+       -- An array, which is made once whatever the planner believes of a table that was never analyzed.
+       AND created_day = ANY (ARRAY(SELECT created_day FROM ops.changed_days WHERE raw_schema = $1 AND table_name = $2
+                                     GROUP BY created_day HAVING count(*) > 1))
     RETURNING created_day
 )
 INSERT INTO ops.changed_days (raw_schema, table_name, created_day) SELECT DISTINCT $1, $2, created_day FROM joined;
