@@ -158,7 +158,7 @@ class Backfill:
             whole=False,
             repair=suggested_commands.verify(request.entity.name, request.window, request.filter_field, repair=True),
             # A change that moves no time is none that a backfill can know of (docs/decisions/10-completeness.md).
-            harmless={"unmoved", "altered", "unheld"},
+            harmless={"unmoved", "altered"},
         )
         sound = source.severity != "error"
         made = await validator.check(run_id, request.filter_field, request.window, reconciled, sound=sound)

@@ -22,6 +22,7 @@ from async_extractor.checks.day_checksums import UNDATED, BrokenSeal, Seals, win
 from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.events import Listener
 from async_extractor.planning.chunking import cut_into_pieces
+from async_extractor.qbo.client import Patience
 from async_extractor.qbo.paging.reader import BEGINNING
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS
 from async_extractor.reconciliation import MOST_LOOKS, Counts, Task
@@ -52,8 +53,9 @@ class Verification:
         *,
         limits: bool = True,
         profile: str = "",
+        patience: Patience | None = None,
     ) -> None:
-        self._run = Run(request, secrets, listeners, limits=limits, profile=profile)
+        self._run = Run(request, secrets, listeners, limits=limits, profile=profile, patience=patience)
         self.request = request
         self.settings = self._run.settings
 

@@ -302,7 +302,9 @@ CREATE TABLE ops.quarantine (
     last_seen_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     resolved_at   timestamptz
 );
-CREATE UNIQUE INDEX quarantine_record ON ops.quarantine (realm_id, entity, coalesce(record_id, ''), record_sha256)
+-- Records of which neither Id nor bytes are known are told apart by their chunks alone.
+CREATE UNIQUE INDEX quarantine_record ON ops.quarantine
+    (realm_id, entity, coalesce(record_id, ''), record_sha256, (CASE WHEN record_id IS NULL AND record IS NULL THEN chunk_id ELSE 0 END))
     WHERE resolved_at IS NULL;
 COMMENT ON TABLE  ops.quarantine IS 'Records that Postgres refuses (\u0000, a lone surrogate), that have no Id, or that Intuit can''t serve: kept whole with the reason; the rest of their page went on.';
 COMMENT ON COLUMN ops.quarantine.quarantine_id  IS 'The entry''s number.';
@@ -312,10 +314,10 @@ COMMENT ON COLUMN ops.quarantine.record_id      IS 'The record''s Id, where it h
 COMMENT ON COLUMN ops.quarantine.reason         IS 'Why it is here, in one line.';
 COMMENT ON COLUMN ops.quarantine.record         IS 'The record as Intuit sent it; null where Intuit could not send it.';
 COMMENT ON COLUMN ops.quarantine.record_sha256  IS 'So that reading it again does not add it again.';
-COMMENT ON COLUMN ops.quarantine.chunk_id       IS 'The chunk it came in.';
+COMMENT ON COLUMN ops.quarantine.chunk_id       IS 'The chunk that met it last.';
 COMMENT ON COLUMN ops.quarantine.run_id         IS 'The run that read it first.';
-COMMENT ON COLUMN ops.quarantine.page_number    IS 'The page of the chunk.';
-COMMENT ON COLUMN ops.quarantine.request_payload IS 'The request that brought it: method, path, minorversion, query, and include where it was sent. Never a token.';
+COMMENT ON COLUMN ops.quarantine.page_number    IS 'The page of that chunk.';
+COMMENT ON COLUMN ops.quarantine.request_payload IS 'The request that brought it last: method, path, minorversion, query, and include where it was sent. Never a token.';
 COMMENT ON COLUMN ops.quarantine.intuit_tid     IS 'Intuit''s transaction id of the answer, for their support.';
 COMMENT ON COLUMN ops.quarantine.quarantined_at IS 'When it was set aside (UTC).';
 COMMENT ON COLUMN ops.quarantine.last_seen_at   IS 'When it was met last (UTC): the whole window read again without it closes it.';

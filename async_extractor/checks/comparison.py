@@ -95,12 +95,16 @@ LookUp = Callable[[Sequence[str]], Awaitable[LookedUp]]
 
 @dataclass(frozen=True)
 class Finding:
-    """One Id that differs. `moment` is its date at QuickBooks by the filter field, where it has one there."""
+    """One Id that differs. `moment` is its date at QuickBooks by the filter field, where it has one there.
+
+    `place`: the window of the filter field in which it was met, where nothing tells its date.
+    """
 
     id: str
     kind: Kind
     moment: datetime | None = None
     reason: str = ""
+    place: Window | None = None
 
 
 @dataclass
@@ -166,6 +170,7 @@ class Comparison:
     async def window(self, field_name: str, window: Window, pages: AsyncIterable[SourcePage]) -> Compared:
         """The pages of a window of `field_name` against the rows of raw. Only what is in the verified range counts."""
         compared = Compared()
+        elsewhere = set[str]()
         await self._connection.execute(statement("create_staging"))
         await self._connection.execute(statement("create_seen"))
         await self._connection.execute(statement("forget_seen"))
@@ -173,8 +178,12 @@ class Comparison:
             for bad in (*page.unreadable, *page.poisoned):
                 if bad.id is None:
                     compared.unreadable += 1
+                elif bad.id in self._quarantined:
+                    compared.add(Finding(bad.id, "quarantined"))
+                elif field_name == self._filter_field:
+                    compared.add(Finding(bad.id, "unheld", place=window))
                 else:
-                    compared.add(Finding(bad.id, "quarantined" if bad.id in self._quarantined else "unheld"))
+                    elsewhere.add(bad.id)
             if page.records:
                 await self._page(page, compared)
         rows = await self._connection.fetch(
@@ -183,6 +192,12 @@ class Comparison:
         inside = [row for row in rows if self._is_verified(row["moment"])]
         compared.outside += len(rows) - len(inside)
         await self._explain(inside, compared)
+        if elsewhere:
+            # Met by another date than the range's, which may not hold them.
+            looked_up = await self._look_up(sorted(elsewhere))
+            found = {i for i, r in looked_up.records.items() if self._is_verified(moment_of(r, self._filter_field))}
+            for record_id in found | (looked_up.inside & elsewhere):
+                compared.add(Finding(record_id, "unheld", place=self._verified))
         return compared
 
     async def _page(self, page: SourcePage, compared: Compared) -> None:
@@ -266,13 +281,14 @@ def days_to_read(findings: Iterable[Finding], verified: Window) -> list[Window]:
     """The whole UTC days of the findings that a repair reads again, neighbours as one window.
 
     Of a day that the verified range cuts, its part inside. A finding whose date is outside the range
-    gets its day all the same: raw put it into the range.
+    gets its day all the same: raw put it into the range. One without a date gets the window in which it was met.
     """
+    findings = [finding for finding in findings if finding.kind in READ_AGAIN]
     days = sorted(
         {
             finding.moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
             for finding in findings
-            if finding.kind in READ_AGAIN and finding.moment is not None
+            if finding.moment is not None
         }
     )
     windows: list[Window] = []
@@ -282,7 +298,7 @@ def days_to_read(findings: Iterable[Finding], verified: Window) -> list[Window]:
         if windows and windows[-1].end == window.start:
             window = Window(windows.pop().start, window.end)
         windows.append(window)
-    return windows
+    return windows + [f.place for f in findings if f.moment is None and f.place is not None]
 
 
 def _meets(day: datetime, verified: Window) -> bool:

@@ -146,7 +146,8 @@ class Planner:
             held = [c for c in inside if c.held]
             return held, [c for c in inside if not c.held], gaps(window, (c.window for c in held))
         if self._request.mode == "retry":
-            return [c for c in inside if c.status == "failed"], [], []
+            # What no plan knew of, the time since the last run for one, is owed by the range as well.
+            return [c for c in inside if c.status == "failed"], [], gaps(window, (c.window for c in known))
         ours = {c.chunk_id for c in inside}
         covered = (c.window for c in known if c.status == "done" or c.chunk_id in ours)
         return inside, [], gaps(window, covered)

@@ -77,14 +77,14 @@ UPDATE ops.runs SET settings = jsonb_set(settings, '{altered}', to_jsonb(coalesc
  WHERE run_id = $1;
 
 -- name: quarantine_record
--- The same bytes for the same Id are kept once while they stand.
+-- The same bytes for the same Id are kept once while they stand, and stand for the window in which they were met last: an
+-- edit moves a record to another, and reading the old one again must not close the entry.
 INSERT INTO ops.quarantine (realm_id, entity, record_id, reason, record, chunk_id, run_id, page_number, request_payload, intuit_tid)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-ON CONFLICT (realm_id, entity, coalesce(record_id, ''), record_sha256) WHERE resolved_at IS NULL
-DO UPDATE SET last_seen_at = clock_timestamp(),
-              -- A superseded chunk is never read again.
-              chunk_id = CASE WHEN EXISTS (SELECT FROM ops.chunks c WHERE c.chunk_id = quarantine.chunk_id AND c.status = 'superseded')
-                              THEN excluded.chunk_id ELSE quarantine.chunk_id END;
+ON CONFLICT (realm_id, entity, coalesce(record_id, ''), record_sha256, (CASE WHEN record_id IS NULL AND record IS NULL THEN chunk_id ELSE 0 END))
+      WHERE resolved_at IS NULL
+DO UPDATE SET last_seen_at = clock_timestamp(), reason = excluded.reason, chunk_id = excluded.chunk_id,
+              page_number = excluded.page_number, request_payload = excluded.request_payload, intuit_tid = excluded.intuit_tid;
 
 -- name: mark_reported_deleted
 -- What QuickBooks says was deleted: marked, its last payload kept. How many were newly marked.

@@ -8,10 +8,12 @@ UPDATE ops.quarantine q SET resolved_at = clock_timestamp()
 
 -- name: resolve_not_met
 -- A chunk is done: what was set aside from a window inside it, and was not met when it was read again, is there no more.
+-- A catch-up reads by LastUpdatedTime, whatever its run is about.
 UPDATE ops.quarantine q SET resolved_at = clock_timestamp()
   FROM ops.chunks c JOIN ops.attempts a USING (chunk_id, attempt), ops.chunks old
- WHERE c.chunk_id = $1 AND c.kind = 'window' AND old.chunk_id = q.chunk_id AND old.kind = 'window'
-   AND (old.realm_id, old.entity, old.filter_field) = (c.realm_id, c.entity, c.filter_field)
+ WHERE c.chunk_id = $1 AND c.kind = 'window' AND old.chunk_id = q.chunk_id
+   AND (old.realm_id, old.entity) = (c.realm_id, c.entity)
+   AND CASE old.kind WHEN 'catch_up' THEN 'last_updated' ELSE old.filter_field END = c.filter_field
    AND old.window_start >= c.window_start AND old.window_end <= c.window_end
    AND q.resolved_at IS NULL AND q.last_seen_at < a.started_at;
 

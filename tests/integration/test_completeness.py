@@ -235,6 +235,20 @@ async def test_record_without_id(database: Any) -> None:
         assert (await verify(secrets, deep=True)).status == "different"
 
 
+async def test_retry_of_a_range_that_reaches_today(database: Any) -> None:
+    """What has become readable since the run that failed is in the range as well: read, and the retry is done."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    failed = "UPDATE ops.chunks SET status = 'failed', done_at = NULL, error = 'broken' WHERE kind = 'window'"
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await simulate(simulator, "clock", {"offset_seconds": -3600})
+        await run(secrets, "items", "2015-01-01", today)
+        await simulate(simulator, "clock", {"offset_seconds": 0})
+        execute(database, failed)
+        retried = await run(secrets, "items", "2015-01-01", today, mode="retry")
+        assert retried.status == "done", retried.error
+
+
 # E3: names inside references, which change without a version
 
 

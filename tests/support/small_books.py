@@ -6,6 +6,7 @@ from typing import Any
 
 from async_extractor.checks import CheckResult
 from async_extractor.checks.verification_result import VerificationResult
+from async_extractor.qbo.client import Patience
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
 from async_extractor.verification import Verification
@@ -45,9 +46,10 @@ async def verify(
     field: str = "last_updated",
     deep: bool = False,
     repair: bool = False,
+    patience: Patience | None = None,
 ) -> VerificationResult:
     request = BackfillRequest.parse("items", start, end, filter_field=field)
-    async with Verification(request, secrets, limits=False) as verification:
+    async with Verification(request, secrets, limits=False, patience=patience) as verification:
         return await verification.verify(deep=deep, repair=repair)
 
 

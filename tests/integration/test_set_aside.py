@@ -1,0 +1,83 @@
+"""Records that are set aside, and later edited, read again from elsewhere, or still not served: the entry stands."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from async_extractor.qbo.client import Patience
+from qbo_simulator import Simulator
+from tests.support.backfilling import secrets_for, simulate
+from tests.support.databases import execute
+from tests.support.small_books import SMALL, check, item, plant, run, verify
+
+SPRING, SUMMER = ("2025-03-01", "2025-03-31"), ("2025-07-01", "2025-07-31")
+MARCH, JULY = "2025-03-10T10:00:00-07:00", "2025-07-10T10:00:00-07:00"
+PATIENCE = Patience(first_pause=0.02, longest_pause=0.1)
+
+
+async def cannot_serve(simulator: Any, *ids: str) -> None:
+    switches = {"poison": {"ids": {"Item": list(ids)}, "code": "10000"}}
+    await simulate(simulator, "faults", {"scenario": "calm", "switches": switches})
+
+
+def standing(database: Any) -> list[tuple[Any, ...]]:
+    return execute(
+        database,
+        """SELECT q.record_id, (c.window_start AT TIME ZONE 'UTC')::date::text
+             FROM ops.quarantine q JOIN ops.chunks c USING (chunk_id) WHERE q.resolved_at IS NULL""",
+    )
+
+
+@pytest.mark.parametrize("served", [False, True], ids=["not-served", "refused"])
+async def test_entry_follows_its_record(database: Any, served: bool) -> None:
+    """An edit moves the record to another window; the first one read again doesn't close the entry."""
+    more = '"Note":"a\\u0000b",' if served else ""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        for moment, (start, end) in ((MARCH, SPRING), (JULY, SUMMER)):
+            await plant(simulator, item(1), item(2, moment, more=more))
+            if not served:
+                await cannot_serve(simulator, "2")
+            result = await run(secrets, start=start, end=end, patience=PATIENCE)
+            assert (result.status, check(result, "quarantine").severity) == ("done", "warning")
+        await run(secrets, start=SPRING[0], end=SPRING[1], mode="reprocess", patience=PATIENCE)
+        assert ("2", SUMMER[0]) in standing(database)
+        again = await run(secrets, start=SUMMER[0], end=SUMMER[1], patience=PATIENCE)
+        assert (again.status, check(again, "quarantine").severity) == ("done", "warning")
+
+
+async def test_not_served_and_not_set_aside(database: Any) -> None:
+    """QuickBooks counts it, can't serve it, and no entry stands: the run isn't done, and a repair sets it aside."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2, JULY))
+        await cannot_serve(simulator, "2")
+        assert (await run(secrets, patience=PATIENCE)).status == "done"
+        execute(database, "UPDATE ops.quarantine SET resolved_at = now()")
+        result = await run(secrets, patience=PATIENCE)
+        assert (result.status, check(result, "source_rows").severity) == ("incomplete", "error")
+        assert (await verify(secrets, patience=PATIENCE)).status == "different"
+        repaired = await verify(secrets, repair=True, patience=PATIENCE)
+        assert (repaired.status, check(repaired, "source_rows").severity) == ("repaired", "warning")
+        assert [record_id for record_id, _ in standing(database)] == ["2"]
+
+
+async def test_entry_of_a_catch_up(database: Any) -> None:
+    """Its window read again by LastUpdatedTime without the record closes the entry; read by CreateTime it doesn't."""
+    now = datetime.now(timezone.utc)
+    moment = (now - timedelta(minutes=61)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    nameless = f'{{"Name":"\\u0000","MetaData":{{"CreateTime":"{moment}","LastUpdatedTime":"{moment}"}}}}'
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), {"payload": nameless})
+        await simulate(simulator, "clock", {"offset_seconds": -3600})
+        await run(secrets, end=now.date().isoformat())
+        assert len(standing(database)) == 1
+        await simulate(simulator, "clock", {"offset_seconds": 0})
+        await plant(simulator, item(1))
+        for field, left in (("created", 1), ("last_updated", 0)):
+            result = await run(secrets, end=now.date().isoformat(), filter_field=field, mode="reprocess")
+            assert (result.status, len(standing(database))) == ("done", left)
