@@ -9,11 +9,16 @@ BackfillError                 every error of this package that a person can act 
 
 from __future__ import annotations
 
+from async_extractor.profile_option import with_profile
+
 
 class BackfillError(Exception):
     """One line a person can act on; `exit_code` is what the command line ends with."""
 
     exit_code = 1
+
+    def __init__(self, told: object) -> None:
+        super().__init__(with_profile(str(told)))
 
 
 class RequestError(BackfillError):

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal, TextIO
 
 from async_extractor.codes import code_of
+from async_extractor.profile_option import with_profile
 
 Phase = Literal["auth", "plan", "extract", "load", "validate", "report"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -42,7 +43,7 @@ class Events:
         self._listeners = list(listeners)
 
     def emit(self, name: str, phase: Phase, message: str, *, level: Level = "info", **fields: Any) -> None:
-        event = Event(name, phase, level, message, fields)
+        event = Event(name, phase, level, with_profile(message), fields)
         for listener in [*self._listeners]:
             try:
                 listener(event)

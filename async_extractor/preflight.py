@@ -29,6 +29,7 @@ from async_extractor.mage.triggers import known_triggers
 from async_extractor.planning.planner import clock_of
 from async_extractor.probe.answers import ProbingClient
 from async_extractor.probe.questions import Finding, Probe
+from async_extractor.profile_option import with_profile
 from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, REFRESH_TOKEN
 from async_extractor.qbo.auth.lifetimes import look, sentences
 from async_extractor.qbo.client import PLANNING, QueryClient, Spent
@@ -100,7 +101,8 @@ class Preflight:
     def _add(
         self, area: Area, name: str, severity: Literal["ok", "notice", "error"], message: str, advice: str = ""
     ) -> None:
-        self.lines.append(Line(area, name, severity, message, advice))
+        told, to_do = (with_profile(text, self._profile) for text in (message, advice))
+        self.lines.append(Line(area, name, severity, told, to_do))
         self._tell(self.lines[-1])
 
     @contextlib.contextmanager

@@ -16,6 +16,7 @@ from async_extractor.events import Diary, Events, Listener
 from async_extractor.extraction.workers import Extraction
 from async_extractor.limits import no_limits, shared_limits
 from async_extractor.planning.planner import Planner
+from async_extractor.profile_option import work_for
 from async_extractor.qbo.client import Patience, QueryClient, Spent, unless_stopped
 from async_extractor.qbo.faults import StoppedFault
 from async_extractor.reconciliation import Reconciled, Reconciliation
@@ -54,6 +55,7 @@ class Run:
         workers: int = 1,
     ) -> None:
         """`workers` is how many processes work on the run; it matters where they can't share the budget."""
+        work_for(profile)
         self.request = request
         self.settings = Settings.read(secrets, profile)
         if not limits and self.settings.environment != "simulator":

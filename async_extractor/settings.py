@@ -76,6 +76,11 @@ def raw_schema_of(profile: str) -> str:
     return f"raw_{profile}" if profile else "raw"
 
 
+def profile_of(raw_schema: str) -> str:
+    """The profile whose company fills a schema."""
+    return raw_schema.partition("_")[2]
+
+
 def warehouse_address(secrets: Secrets) -> Address:
     """Where the warehouse is, from the POSTGRES_* secrets; ConfigurationError names what is missing or wrong.
 

@@ -26,8 +26,6 @@ from async_extractor.windows import DAY, UTC, Window
 # longer the records that are at fault.
 HANDFUL = 10
 
-_LOOK_AT_QUARANTINE = "qbo-backfill quarantine list"
-
 
 class Source(Protocol):
     """QuickBooks' count of a range, and raw's."""
@@ -146,7 +144,9 @@ class Validator:
         standing = int(await self._value("count_quarantine", realm_id, self._entity.name))
         of_run = int(await self._value("count_quarantine_of_run", run_id))
         found = {"standing": standing, "of_this_run": of_run, "read": read}
-        return CheckResult("quarantine", quarantine_severity(**found), found, _LOOK_AT_QUARANTINE if standing else "")
+        return CheckResult(
+            "quarantine", quarantine_severity(**found), found, suggested_commands.quarantine() if standing else ""
+        )
 
     async def _source_count(
         self, realm_id: str, filter_field: str, window: Window, source: Source, sound: bool
@@ -223,7 +223,9 @@ def source_count_result(*, source: int, raw: int, quarantined: int, repair: str)
         )
     found["missing"] = missing
     if missing <= quarantined:
-        return CheckResult("source_count", "notice", found, _LOOK_AT_QUARANTINE, says=("source_count.explained",))
+        return CheckResult(
+            "source_count", "notice", found, suggested_commands.quarantine(), says=("source_count.explained",)
+        )
     return CheckResult("source_count", "error", found, repair)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from typing import Any
 
+from async_extractor.checks import suggested_commands
 from async_extractor.checks.after_run import keys_result
 from async_extractor.checks.comparison import KINDS, WRONG, Compared, Finding
 from async_extractor.checks.day_checksums import BrokenSeal
@@ -57,7 +58,7 @@ def source_rows(
     if wrong or unexplained:
         severity = "error"
     says = ("whole" if whole else "counted", *(differing or ["equal"]), *(["days"] if days else []))
-    advice = repair if wrong or unexplained else "qbo-backfill quarantine list" if by_kind["quarantined"] else ""
+    advice = repair if wrong or unexplained else suggested_commands.quarantine() if by_kind["quarantined"] else ""
     return CheckResult("source_rows", severity, found, advice, tuple(f"source_rows.{part}" for part in says))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from async_extractor.profile_option import with_profile
 from async_extractor.windows import DAY, Window, iso
 
 
@@ -17,10 +18,16 @@ def range_options(window: Window, filter_field: str = "last_updated") -> str:
 
 def verify(entity: str, window: Window, filter_field: str = "last_updated", *, repair: bool = False) -> str:
     """The command that compares a window with QuickBooks, and mends it."""
-    return f"qbo-backfill verify {entity} {range_options(window, filter_field)}{' --repair' if repair else ''}"
+    options = f"{range_options(window, filter_field)}{' --repair' if repair else ''}"
+    return with_profile(f"qbo-backfill verify {entity} {options}")
 
 
 def run(entity: str, window: Window, filter_field: str = "last_updated", mode: str = "resume") -> str:
     """The command that backfills a window."""
     chosen = "" if mode == "resume" else f" --mode {mode}"
-    return f"qbo-backfill run {entity} {range_options(window, filter_field)}{chosen}"
+    return with_profile(f"qbo-backfill run {entity} {range_options(window, filter_field)}{chosen}")
+
+
+def quarantine() -> str:
+    """The command that lists what was set aside."""
+    return with_profile("qbo-backfill quarantine list")

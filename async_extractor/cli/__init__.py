@@ -16,6 +16,7 @@ import typer.main
 from async_extractor.cli import output
 from async_extractor.errors import BackfillError, ConfigurationError
 from async_extractor.mage import core_dumps
+from async_extractor.profile_option import with_profile
 
 NAME = "qbo-backfill"
 
@@ -180,7 +181,7 @@ def _called() -> int:
     except BackfillError as error:
         told = str(error)
         if isinstance(error, ConfigurationError):
-            told = f"{told.rstrip('.')}; `qbo-backfill check` looks at all that a run needs"
+            told = f"{told.rstrip('.')}; {with_profile('`qbo-backfill check`')} looks at all that a run needs"
         print(f"qbo-backfill: {told}", file=sys.stderr)
         return error.exit_code
     except typer.Abort:

@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 import typer
 from aiohttp import web
 
+from async_extractor.cli.options import company
 from async_extractor.errors import BackfillError, ConfigurationError, RequestError
 from async_extractor.mage.secrets import MageSecrets
+from async_extractor.profile_option import with_profile
 from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, REFRESH_TOKEN, StoredTokens
 from async_extractor.qbo.auth.consent import ConsentRequest, Granted, StrangeAnswerError
 from async_extractor.qbo.auth.lifetimes import look, sentences
@@ -34,7 +36,9 @@ app = typer.Typer(no_args_is_help=True)
 REALM_ID = "QBO_REALM_ID"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-Profile = typer.Option("", "--profile", help="The company, when there are several: its names are prefixed.")
+Profile = typer.Option(
+    "", "--profile", callback=company, help="The company, when there are several: its names are prefixed."
+)
 Port = typer.Option(8910, "--port", min=0, max=65535, help="Of the loopback address that Intuit sends the browser to.")
 RedirectUri = typer.Option(
     "", "--redirect-uri", help="One that isn't on this machine: then paste here where the browser ended up."
@@ -76,7 +80,7 @@ def status(profile: str = Profile, as_json: bool = AsJson) -> int:
         typer.echo(json.dumps({"profile": profile, **found}))
     else:
         for line in sentences(found):
-            typer.echo(line)
+            typer.echo(with_profile(line))
     return 0 if found["connected"] else ConfigurationError.exit_code
 
 

@@ -5,6 +5,16 @@ from __future__ import annotations
 import typer
 
 from async_extractor.cli.many import CONNECTIONS as AT_MOST
+from async_extractor.mage.secrets import MEANINGS
+from async_extractor.profile_option import work_for
+
+
+def company(profile: str) -> str:
+    """Notes the one company that a command is about, so that what it suggests is about it, too."""
+    if profile.isidentifier() and profile not in MEANINGS:
+        work_for(profile)
+    return profile
+
 
 ENTITY = typer.Argument(..., help="invoices, or several: invoices,payments; or all. docs/entities.md has their names")
 FECHA_INICIO = typer.Option(..., "--fecha-inicio", help="First day (2024-01-01), or a timestamp with an offset or Z")
@@ -17,8 +27,15 @@ FILTER_FIELD = typer.Option("last_updated", help="last_updated, created or txn_d
 MODE = typer.Option("resume", help="resume: what is not done; reprocess: all again; retry: only what failed")
 AS_JSON = typer.Option(False, "--json", help="The last line of stdout is one JSON object")
 NO_LIMITS = typer.Option(False, "--no-limits", help="No budget of requests; in the simulator's environment only")
-PROFILE = typer.Option("", help="Which company's secrets: acme reads ACME_QBO_REALM_ID and fills schema raw_acme")
-PROFILES = typer.Option("", "--profile", help="Which company's secrets, or several: acme,globex; or all that there are")
+PROFILE = typer.Option(
+    "", callback=company, help="Which company's secrets: acme reads ACME_QBO_REALM_ID and fills schema raw_acme"
+)
+PROFILES = typer.Option(
+    "",
+    "--profile",
+    callback=company,
+    help="Which company's secrets, or several: acme,globex; or all that there are",
+)
 CONNECTIONS = typer.Option(
     AT_MOST, "--connections", min=1, help="To Postgres, at most, for several entities or companies at once"
 )

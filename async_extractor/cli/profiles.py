@@ -17,8 +17,9 @@ from async_extractor.cli.screen import Column, moment, print_fitted, screen
 from async_extractor.errors import BackfillError, ConfigurationError
 from async_extractor.mage.profiles import profiles_held, profiles_named, shown
 from async_extractor.mage.secrets import REFRESH_TOKEN, MageSecrets
+from async_extractor.profile_option import with_profile
 from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN
-from async_extractor.qbo.auth.lifetimes import look, span
+from async_extractor.qbo.auth.lifetimes import look, sentences, span
 from async_extractor.settings import raw_schema_of, warehouse_address
 from async_extractor.warehouse.connection import Address, connect_first, told
 from async_extractor.warehouse.statements import statement
@@ -61,12 +62,16 @@ def profiles(profile: str = PROFILES, json_lines: bool = AS_JSON) -> int:
     companies = [_company(name) for name in names]
     runs, unread = asyncio.run(_last_runs([one for one in companies if one.address is not None]))
     rows = [_plain(one, runs, unread) for one in companies]
+    table = [_row(row) for row in rows]
+    for row, one in zip(rows, companies, strict=True):
+        if one.connection is not None and not row["connected"] and not row["error"]:
+            row["error"] = with_profile(sentences(dict(one.connection))[-1], one.profile)
     if json_lines:
         for row in rows:
             print(as_json(row))
     else:
         console = screen()
-        print_fitted(console, "Companies in Mage Secrets (times in UTC)", COLUMNS, [_row(row) for row in rows])
+        print_fitted(console, "Companies in Mage Secrets (times in UTC)", COLUMNS, table)
         for row in rows:
             if row["error"]:
                 console.print(f"{row['profile']}: {row['error']}", markup=False, highlight=False)

@@ -19,6 +19,7 @@ from async_extractor.cli.run import run_requests
 from async_extractor.cli.screen import screen
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
+from async_extractor.profile_option import with_profile
 from async_extractor.request import BackfillRequest
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
@@ -71,9 +72,8 @@ def list_entries(
             entry["reason"],
         )
     screen().print(table, markup=False, highlight=False)
-    print(
-        "Look at one with `qbo-backfill quarantine show NUMBER`; read them again with `qbo-backfill quarantine retry`."
-    )
+    again = "read them again with `qbo-backfill quarantine retry`"
+    print(with_profile(f"Look at one with `qbo-backfill quarantine show NUMBER`; {again}."))
 
 
 @app.command()

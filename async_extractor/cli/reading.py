@@ -13,6 +13,7 @@ import asyncpg
 
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.mage.secrets import MageSecrets
+from async_extractor.profile_option import work_for
 from async_extractor.request import EARLIEST
 from async_extractor.settings import raw_schema_of, warehouse_address
 from async_extractor.warehouse.connection import Connection, connect_first, told
@@ -32,6 +33,7 @@ def read(work: Callable[[Connection, str], Awaitable[T]], profile: str = "") -> 
     """
 
     async def main() -> T:
+        work_for(profile)
         secrets = MageSecrets.locate(profile=profile)
         realm_id = secrets.require("QBO_REALM_ID").strip()
         connection = await connect_first(warehouse_address(secrets))

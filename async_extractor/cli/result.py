@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from async_extractor.cli.screen import Column, moment, print_fitted
+from async_extractor.profile_option import with_profile
 from async_extractor.result import BackfillResult
 
 # More chunks than a screen has lines are summed by how they stand.
@@ -56,7 +57,8 @@ def verdict(result: BackfillResult) -> str:
         return f"Not complete: {counted}, {read}."
     wrong = [check.name for check in result.validations if check.severity == "warning"]
     if wrong:
-        return f"Complete, with something to look at ({', '.join(wrong)}): qbo-backfill report {result.run_id}"
+        report = with_profile(f"qbo-backfill report {result.run_id}")
+        return f"Complete, with something to look at ({', '.join(wrong)}): {report}"
     # Without a check nothing is known to have passed one.
     return f"Complete: {counted}, {read}{', every check passed' if result.validations else ''}."
 

@@ -12,7 +12,8 @@ from async_extractor.cli.options import CONNECTIONS, EVENTS, NO_LIMITS, ON_END, 
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.cli.run import run_request, run_side_by_side
 from async_extractor.errors import ConfigurationError, IncompleteError, RequestError
-from async_extractor.mage.profiles import profiles_named, shown
+from async_extractor.mage.profiles import profiles_named, require_own, shown
+from async_extractor.profile_option import with_profile
 from async_extractor.request import BackfillRequest
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
@@ -48,6 +49,7 @@ def resume(
     under_way: list[str] = []
     for one in profiles:
         try:
+            require_own(one)
             runs = read(lambda connection, realm_id: _unfinished(connection, realm_id, run), one)
         except ConfigurationError as error:
             if len(profiles) == 1:
@@ -96,7 +98,7 @@ def _say(left: dict[str, Any], company: str, *, dry_run: bool, as_lines: bool) -
 
 def _told_as_under_way(runs: list[str]) -> int:
     for run in runs:
-        print(f"qbo-backfill: {run}; `qbo-backfill status` shows it", file=sys.stderr, flush=True)
+        print(with_profile(f"qbo-backfill: {run}; `qbo-backfill status` shows it"), file=sys.stderr, flush=True)
     return IncompleteError.exit_code if runs else 0
 
 

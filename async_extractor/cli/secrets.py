@@ -12,8 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from async_extractor.cli.options import company
 from async_extractor.errors import BackfillError, ConfigurationError, RequestError
 from async_extractor.mage.secrets import KNOWN_SECRETS, PASSWORDS, MageSecrets, clean, removed
+from async_extractor.profile_option import with_profile
 from async_extractor.settings import LONGEST_SECRET, checked_host, checked_webhook
 
 app = typer.Typer(no_args_is_help=True)
@@ -30,9 +32,13 @@ FromUrl = typer.Option(
 )
 ROTATED = ("POSTGRES_PASSWORD", "QBO_CLIENT_SECRET", "QBO_REFRESH_TOKEN")
 RotatedName = typer.Argument(..., metavar="NAME", help=", ".join(ROTATED))
-OneProfile = typer.Option("", "--profile", help="The company whose refresh token it is, when there are several.")
+OneProfile = typer.Option(
+    "", "--profile", callback=company, help="The company whose refresh token it is, when there are several."
+)
 Any_ = typer.Option(False, "--any", help="Take a name that this project doesn't know.")
-Profile = typer.Option("", "--profile", help="The company, when there are several: its names are prefixed.")
+Profile = typer.Option(
+    "", "--profile", callback=company, help="The company, when there are several: its names are prefixed."
+)
 IfMissing = typer.Option(False, "--if-missing", help="Leave a value that is stored already as it is.")
 AsJson = typer.Option(False, "--json", help="One JSON object on stdout.")
 
@@ -92,7 +98,9 @@ def _ask_for_missing(secrets: MageSecrets) -> None:
     if left:
         typer.echo(f"Still missing: {', '.join(left)}.")
     else:
-        typer.echo("Nothing is missing" + ("" if asked else " that is required") + "; next: qbo-backfill check")
+        typer.echo(
+            "Nothing is missing" + ("" if asked else " that is required") + with_profile("; next: qbo-backfill check")
+        )
 
 
 def _store(secrets: MageSecrets, name: str, given: str) -> None:

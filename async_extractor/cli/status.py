@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
 import typer
 
+from async_extractor.cli.options import company
 from async_extractor.cli.reading import as_json as as_json_line
 from async_extractor.cli.screen import Column, print_fitted, screen
 from async_extractor.entity_names import entities_named
-from async_extractor.mage.profiles import profiles_named
+from async_extractor.errors import ConfigurationError
+from async_extractor.mage.profiles import profiles_named, require_own, shown
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.planning.estimate import MONTHLY_ALLOWANCE
-from async_extractor.settings import raw_schema_of, warehouse_address
+from async_extractor.profile_option import with_profile
+from async_extractor.settings import profile_of, raw_schema_of, warehouse_address
 from async_extractor.warehouse.connection import Address, connect_first
 from async_extractor.warehouse.ledger import GONE
 from async_extractor.warehouse.statements import statement
@@ -23,7 +27,7 @@ from async_extractor.warehouse.statements import statement
 ENTITY = typer.Argument("", metavar="[ENTITY]", help="Only these: invoices, or invoices,payments")
 # As many as there are entities, so that `run all` is seen whole.
 LIMIT = typer.Option(40, "--limit", min=1, max=1000, help="How many runs")
-PROFILE = typer.Option("", help="Only these companies: acme,globex; all that there are without it")
+PROFILE = typer.Option("", callback=company, help="Only these companies: acme,globex; all that there are without it")
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line, newest first")
 
 COLUMNS = (
@@ -43,16 +47,27 @@ COLUMNS = (
 
 
 def status(entity: str = ENTITY, limit: int = LIMIT, as_json: bool = AS_JSON, profile: str = PROFILE) -> int:
-    """The newest runs: their windows, chunks done and left, rows, and why one stopped."""
+    """The newest runs: their windows, chunks done and left, rows, and why one stopped.
+
+    Ends with 4 where a company that was named lacks a secret of its own.
+    """
     names = [one.name for one in entities_named(entity)] if entity else None
+    code = 0
+    for one in profiles_named(profile) if profile else ():
+        try:
+            require_own(one)
+        except ConfigurationError as error:
+            code = error.exit_code
+            print(f"{shown(one)}: {error}", file=sys.stderr, flush=True)
     runs = asyncio.run(_recent(limit, names, profile))
     if as_json:
         for run in runs:
             print(as_json_line(run))
-        return 0
+        return code
     if not runs:
-        print("No run yet. Begin with: qbo-backfill run invoices --fecha-inicio 2024-01-01 --fecha-fin 2024-12-31")
-        return 0
+        begin = "qbo-backfill run invoices --fecha-inicio 2024-01-01 --fecha-fin 2024-12-31"
+        print(with_profile(f"No run yet. Begin with: {begin}"))
+        return code
     console = screen()
     print_fitted(console, "Runs, newest first (UTC)", COLUMNS, [_row(run) for run in runs])
     for realm_id, (schema, spent) in sorted(
@@ -66,11 +81,11 @@ def status(entity: str = ENTITY, limit: int = LIMIT, as_json: bool = AS_JSON, pr
         )
     for run in runs:
         if run["is_gone"]:
-            run["error"] = GONE
+            run["error"] = with_profile(GONE, profile_of(run["raw_schema"]))
         if run["error"]:
             told = "what it had left was done by a later run" if run["caught_up"] else run["error"]
             console.print(f"run {run['run_id']}: {told}", highlight=False, markup=False)
-    return 0
+    return code
 
 
 def _row(run: dict[str, Any]) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from async_extractor.entity_names import entities_named
 from async_extractor.errors import BackfillError, IncompleteError
 from async_extractor.mage.profiles import profiles_named
 from async_extractor.mage.secrets import MageSecrets
+from async_extractor.profile_option import with_profile
 from async_extractor.request import BackfillRequest
 from async_extractor.verification import Verification
 
@@ -103,7 +104,7 @@ def _what_now(result: VerificationResult, *, repaired: bool) -> str:
     wrong = [check for check in result.checks if check.severity == "error"]
     what = f"{result.entity}: {', '.join(check.name for check in wrong)} found wrong"
     if repaired:
-        return f"{what}, also after the repair; see the table, and `qbo-backfill report {result.run_id}`"
+        return with_profile(f"{what}, also after the repair; see the table, and `qbo-backfill report {result.run_id}`")
     advice = next((check.advice for check in wrong if check.advice), "")
     return f"{what}; repair it with: {advice}" if advice else what
 

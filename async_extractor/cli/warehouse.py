@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import typer
 
+from async_extractor.cli.options import company
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.settings import LONGEST_SECRET, checked_host, raw_schema_of
@@ -29,7 +30,9 @@ PasswordFile = typer.Option(..., "--password-file", metavar="FILE", help="That r
 SslMode = typer.Option("prefer", "--sslmode", envvar="PGSSLMODE", help="As POSTGRES_SSLMODE.")
 SslRootCert = typer.Option("", "--sslrootcert", envvar="PGSSLROOTCERT", metavar="FILE", help="As POSTGRES_SSLROOTCERT.")
 PRUNED = {"events": "prune_events", "failed tries": "prune_attempts", "daily volumes": "prune_daily_volume"}
-Profile = typer.Option("", "--profile", help="The company, when there are several: acme has schema raw_acme.")
+Profile = typer.Option(
+    "", "--profile", callback=company, help="The company, when there are several: acme has schema raw_acme."
+)
 
 
 @app.command()

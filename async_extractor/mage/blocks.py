@@ -30,6 +30,7 @@ from async_extractor.errors import BackfillError, ConfigurationError, Incomplete
 from async_extractor.events import Event, Listener, LogListener, Phase
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.monitoring.progress import ProgressLines
+from async_extractor.profile_option import work_for
 from async_extractor.report.figures import gather
 from async_extractor.report.texts import Texts
 from async_extractor.report.verdict import verdict
@@ -209,6 +210,7 @@ class Asked:
 
 def asked_of(variables: Variables) -> Asked:
     """The parameters, checked all at once: RequestError names each that is wrong."""
+    work_for(_text(variables, "profile"))
     found: dict[str, Any] = {}
     wrong = misspelt(variables)
     parts: dict[str, Callable[[], Any]] = {
@@ -242,6 +244,7 @@ class _Stored:
 async def _stored(run_id: int, variables: Variables) -> _Stored:
     """The run's request as ops.runs has it, whatever Mage's variables say by now."""
     profile = _text(variables, "profile")
+    work_for(profile)
     secrets = MageSecrets.locate(profile=profile)
     settings = Settings.read(secrets, profile)
     async with _warehouse(settings) as connection:

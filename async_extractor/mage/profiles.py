@@ -51,6 +51,14 @@ def profiles_named(text: str, environ: Mapping[str, str] = os.environ) -> list[s
     return ["" if name == DEFAULT else name for name in names]
 
 
+def require_own(profile: str, environ: Mapping[str, str] = os.environ) -> None:
+    """ConfigurationError with the secret of its own that a company lacks, so that no run of it can be."""
+    secrets = MageSecrets.locate(environ, profile=profile)
+    for known in KNOWN_SECRETS.values():
+        if known.per_company and known.required:
+            secrets.require(known.name)
+
+
 def _wrong(name: str, known: list[str]) -> str:
     if name == ALL:
         return f"{name!r} stands alone"

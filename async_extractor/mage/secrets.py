@@ -25,6 +25,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.mage import database
 from async_extractor.mage.location import MageData
+from async_extractor.profile_option import with_profile
 
 REFRESH_TOKEN = "QBO_REFRESH_TOKEN"  # noqa: S105 - a name, not a value
 # Words of `--profile`, so that no company's own name: every profile, and the company whose secrets have no prefix.
@@ -178,7 +179,7 @@ class MageSecrets:
             full = self._prefix + name if self._is_own(name) else name
             raise ConfigurationError(
                 f"The Mage secret {full} is {'missing' if value is None else 'empty'}; "
-                f"set it with: qbo-backfill secrets set {full}"
+                f"set it with: {self._setting(full)}"
             )
         return value
 
@@ -261,9 +262,15 @@ class MageSecrets:
             raise ConfigurationError(
                 f"The Mage secret {full} was encrypted with another key than the one in "
                 f"{self._data.secrets_dir}: restore that key, or store it again with: "
-                f"qbo-backfill secrets set {full}"
+                f"{self._setting(full)}"
             ) from None
         return clean(full, value)
+
+    def _setting(self, full: str) -> str:
+        """The command that stores a secret, of the company or of all."""
+        own = self._prefix and full.startswith(self._prefix)
+        name, profile = (full[len(self._prefix) :], self._prefix[:-1].lower()) if own else (full, "")
+        return with_profile(f"qbo-backfill secrets set {name}", profile)
 
     def _migrate(self) -> None:
         if importlib.util.find_spec("mage_ai") is None:

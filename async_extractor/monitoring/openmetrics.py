@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from async_extractor.settings import profile_of
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 
@@ -158,7 +159,7 @@ def _family(metric: _Metric, rows: Sequence[Mapping[str, Any]], schemas: Mapping
     family: Metric = kind(f"qbo_backfill_{metric.name}", metric.help, labels=names, unit=metric.unit)
     for row in rows:
         # raw_acme is the profile acme, raw the one without a name.
-        profile = schemas.get(row["realm_id"], "").removeprefix("raw").removeprefix("_")
+        profile = profile_of(schemas.get(row["realm_id"], ""))
         labels = [row["realm_id"], profile, *(row[name] for name in metric.labels)]
         for column in (metric.of,) if isinstance(metric.of, str) else metric.of:
             if row[column] is not None:

@@ -11,6 +11,7 @@ from typing import Any
 from async_extractor.checks import CheckResult, latest, worst
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
+from async_extractor.settings import profile_of
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import Window
@@ -46,6 +47,11 @@ class RunFigures:
     def window(self) -> Window:
         """The range that was asked for."""
         return Window(self.run["range_start"], self.run["range_end"])
+
+    @property
+    def profile(self) -> str:
+        """Whose company it is: '' where it has no name of its own."""
+        return profile_of(self.run["raw_schema"] or "")
 
     @property
     def resume_at(self) -> Mapping[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from async_extractor.checks import CheckResult
 from async_extractor.checks.messages import check_name
+from async_extractor.profile_option import with_profile
 from async_extractor.report.document import Block, Command, Paragraph, Tone
 from async_extractor.report.figures import RunFigures
 from async_extractor.report.texts import Texts
@@ -27,7 +28,7 @@ def verdict(figures: RunFigures, texts: Texts) -> Verdict:
     chunks, done = run["chunks_planned"], run["chunks_done"]
     if run["status"] in ("planning", "running") and run["finished_at"] is None:
         why = texts("running_why", done=done, chunks=chunks)
-        what_to_do: list[Block] = [Paragraph(texts("resume_with")), Command("qbo-backfill resume")]
+        what_to_do: list[Block] = [Paragraph(texts("resume_with")), _resume(figures, "")]
         return Verdict("note", texts("running"), why, what_to_do)
     if run["status"] == "failed":
         return Verdict("bad", texts("failed"), texts("failed_why"), _ended(figures, texts))
@@ -43,7 +44,11 @@ def _ended(figures: RunFigures, texts: Texts) -> list[Block]:
     blocks: list[Block] = []
     if figures.run["error"]:
         blocks.append(Paragraph(texts("reason", error=figures.run["error"])))
-    return [*blocks, Paragraph(texts("resume_with")), Command(f"qbo-backfill resume {figures.run['run_id']}")]
+    return [*blocks, Paragraph(texts("resume_with")), _resume(figures, f" {figures.run['run_id']}")]
+
+
+def _resume(figures: RunFigures, number: str) -> Command:
+    return Command(with_profile(f"qbo-backfill resume{number}", figures.profile))
 
 
 def _of_checks(figures: RunFigures, texts: Texts) -> Verdict:

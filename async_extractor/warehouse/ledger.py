@@ -12,6 +12,7 @@ from typing import Any, Literal
 import asyncpg
 
 from async_extractor.errors import IncompleteError
+from async_extractor.profile_option import with_profile
 from async_extractor.warehouse.connection import Connection, holders
 from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
@@ -250,7 +251,7 @@ class Ledger:
 
     async def close_gone_runs(self, realm_id: str) -> list[int]:
         """Closes the company's runs whose process is gone; their numbers."""
-        rows = await self._rows("close_gone_runs", realm_id, GONE)
+        rows = await self._rows("close_gone_runs", realm_id, with_profile(GONE))
         return [row["run_id"] for row in rows]
 
     async def deletions_owed(self, run_id: int) -> tuple[datetime, datetime, datetime, datetime]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 import asyncpg
 
 from qbo_simulator import Simulator, SimulatorConfig, run_in_thread
-from tests.support.backfilling import EVERYTHING, exactly, secrets_for, truth
+from tests.support.backfilling import EVERYTHING, exactly, secrets_for, simulate, truth
 from tests.support.commands import CommandLine, store
+from tests.support.databases import execute
 
 DATES = ("--fecha-inicio", EVERYTHING[0], "--fecha-fin", EVERYTHING[1])
 OWN = ("QBO_REALM_ID", "QBO_REFRESH_TOKEN", "QBO_CLIENT_SECRET", "QBO_SIMULATOR_URL")
@@ -96,10 +98,54 @@ def test_a_dead_token_and_an_outage_hold_up_no_other_company(command_line: Comma
         assert rows.keys() == simulators.keys()
         assert (rows["well"]["last_run"]["status"], rows["well"]["last_run"]["entities_not_done"]) == ("done", 0)
         assert rows["dead"]["last_run"] is None
+        assert listed.code == 4
+        assert rows["dead"]["connected"] is False
+        assert "Intuit refused its refresh token" in rows["dead"]["error"]
+        for text in (rows["dead"]["error"], *(one["error"] for one in told["dead"]["entities"])):
+            assert text.count("qbo-backfill ") == text.count(" --profile dead") > 0, text
         table = command_line.run("run", "customers,items", *DATES, "--profile", "well,dead")
         assert table.code == 4
         assert "2 of 2" in table.stdout
         assert "0 of 2" in table.stdout
+
+
+def test_company_without_a_refresh_token_is_told(command_line: CommandLine, database: Any) -> None:
+    """By every command that several companies can be named to; and what they say to do is about that company."""
+    with companies(command_line, database, well=config(1), half=config(2)):
+        command_line.secrets.delete("HALF_QBO_REFRESH_TOKEN")
+        asked = ("run", "items", *DATES, "--profile")
+        assert command_line.run(*asked, "well").code == 0
+        to_do = "qbo-backfill secrets set --profile half QBO_REFRESH_TOKEN"
+        for command in (("resume",), ("status",), ("run", "items", *DATES)):
+            ended = command_line.run(*command, "--profile", "all")
+            assert ended.code == 4
+            assert to_do in ended.stdout + ended.stderr, command
+        listed = command_line.run("profiles", "--json")
+        (row,) = (row for row in map(json.loads, listed.stdout.splitlines()) if row["profile"] == "half")
+        assert (listed.code, row["connected"]) == (4, False)
+        assert "qbo-backfill auth login --profile half" in row["error"]
+        assert command_line.run(*to_do.split()[1:], text="RT1-a-token").code == 0
+        assert command_line.run("status", "--profile", "all").code == 0
+
+
+def test_what_a_run_suggests_is_for_its_company(command_line: CommandLine, database: Any) -> None:
+    """Of a record that is set aside and a row that another hand changed, in texts, the report and stored advice."""
+    with companies(command_line, database, acme=config(1)) as simulators:
+        bad = {"payload": '{"Id":"777","SyncToken":"0","Name":"\\u0000","MetaData":{"CreateTime":'
+               '"2024-03-01T10:00:00Z","LastUpdatedTime":"2024-03-01T10:00:00Z"}}'}  # fmt: skip
+        asyncio.run(simulate(simulators["acme"], "load", {"entity": "Item", "records": [bad]}))
+        ended = command_line.run("run", "items", *DATES, "--profile", "acme")
+        assert ended.code == 0
+        execute(database, "DELETE FROM raw_acme.qb_items WHERE id <> '777'")
+        verified = command_line.run("verify", "items", *DATES, "--profile", "acme", "--json")
+        shown = command_line.run("report", str(verified.result["run_id"]), "--profile", "acme")
+        listed = command_line.run("quarantine", "list", "--profile", "acme")
+        stored = execute(database, "SELECT string_agg(advice, E'\\n') FROM ops.validations")[0][0]
+        texts = [ended.stdout, verified.stdout, shown.stdout, listed.stdout, stored]
+    for text in texts:
+        commands = re.findall(r"qbo-backfill\s+(?:verify|quarantine\s+\w+|report)\b(\s+--profile\s+acme)?", text)
+        assert commands, text
+        assert all(commands), text
 
 
 def test_a_company_that_quickbooks_keeps_waiting_lets_others_go_first_and_is_complete_in_the_end(

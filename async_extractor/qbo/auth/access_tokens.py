@@ -67,6 +67,7 @@ class StoredTokens(msgspec.Struct, kw_only=True):
 
     `refresh` tells which refresh token it belongs to (a hash, not the token), `refresh_since` since when that has been
     the company's; `refresh_ends_at` is its end unless it is used before, `consent_ends_at` that of the consent.
+    `refused_at`: when Intuit refused that refresh token for good.
     """
 
     token: str
@@ -77,6 +78,15 @@ class StoredTokens(msgspec.Struct, kw_only=True):
     refresh_since: float | None = None
     refresh_ends_at: float | None = None
     consent_ends_at: float | None = None
+    refused_at: float | None = None
+
+    @classmethod
+    def refused(cls, refresh_token: str, before: StoredTokens | None) -> StoredTokens:
+        """What is to be stored when Intuit has refused the refresh token; `before` is what was stored until then."""
+        mark, now = mark_of(refresh_token), time.time()
+        if before is not None and before.refresh == mark:
+            return msgspec.structs.replace(before, token="", refused_at=now)
+        return cls(token="", expires_at=now, early=0.0, refresh=mark, refused_at=now)
 
     @classmethod
     def of(cls, answer: TokenAnswer, refresh_token: str, before: StoredTokens | None) -> StoredTokens:
@@ -185,7 +195,14 @@ class AccessTokens:
                 raise self._refused[1]
             client = await self._client_now(held)
             asked = time.perf_counter()
-            answer = await self._ask(refresh, client)
+            try:
+                answer = await self._ask(refresh, client)
+            except AuthorizationFault as fault:
+                if fault.code == "invalid_grant":
+                    self._refused = (mark_of(refresh), fault)
+                    with contextlib.suppress(ConfigurationError):  # the refusal is what the caller must hear
+                        await held.put({ACCESS_TOKEN: StoredTokens.refused(refresh, stored).json()})
+                raise
             answered = time.perf_counter()
             renewed = answer.refresh_token or refresh
             fresh = StoredTokens.of(answer, renewed, stored)
@@ -267,12 +284,7 @@ class AccessTokens:
             before_sleep=tell,
             reraise=True,
         )
-        try:
-            return await retrying(self._endpoint.refresh, refresh, client)
-        except AuthorizationFault as fault:
-            if fault.code == "invalid_grant":
-                self._refused = (mark_of(refresh), fault)
-            raise
+        return await retrying(self._endpoint.refresh, refresh, client)
 
 
 class _Thread:

@@ -26,7 +26,10 @@ def look(refresh_token: str | None, access_token: str | None, now: float) -> dic
     ends = [] if current is None else [current.refresh_ends_at, current.consent_ends_at]
     return {
         "refresh_token_stored": bool(refresh_token),
-        "connected": bool(refresh_token) and all(end is None or end > now for end in ends),
+        "connected": bool(refresh_token)
+        and all(end is None or end > now for end in ends)
+        and (current is None or current.refused_at is None),
+        "refused_seconds_ago": age(current.refused_at) if current else None,
         "access_token_seconds_left": left(current.expires_at) if current and current.token else None,
         "refreshed_seconds_ago": age(current.refreshed_at) if current else None,
         "refresh_token_age_seconds": age(current.refresh_since) if current else None,
@@ -39,8 +42,10 @@ def sentences(found: dict[str, Any]) -> list[str]:
     """The same for people."""
     if not found["refresh_token_stored"]:
         return ["No refresh token is stored: qbo-backfill auth login"]
-    access = found["access_token_seconds_left"]
-    if access is None:
+    access, refused = found["access_token_seconds_left"], found["refused_seconds_ago"]
+    if refused is not None:
+        first = f"access token: Intuit refused the refresh token {span(refused)} ago"
+    elif access is None:
         first = "access token: none yet; the next run gets one"
     elif access <= 0:
         first = f"access token: ended {span(-access)} ago; the next run renews it"
@@ -54,7 +59,10 @@ def sentences(found: dict[str, Any]) -> list[str]:
         + _end(found["refresh_token_seconds_left"], "unless it is used before", "100 days after its last use"),
         "consent: " + _end(found["consent_seconds_left"], "whatever is used", "five years after it was given"),
     ]
-    return lines if found["connected"] else [*lines, "The company must be reauthorised: qbo-backfill auth login"]
+    if found["connected"]:
+        return lines
+    why = f"Intuit refused its refresh token {span(refused)} ago" if refused is not None else "its token has ended"
+    return [*lines, f"The company must be reauthorised, {why}: qbo-backfill auth login"]
 
 
 def _end(left: float | None, condition: str, rule: str) -> str:
