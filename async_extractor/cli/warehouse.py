@@ -77,7 +77,8 @@ def prune(
 ) -> None:
     """Count or remove what old runs left in ops that nothing rests on: events, failed tries, daily volumes.
 
-    Runs, chunks, checks and quarantine stay. The reports of these runs can still be made, without their events.
+    Runs, chunks, checks and quarantine stay. The reports of these runs can still be made: without their events, and
+    without what failed tries came to, which metrics count no more either.
     """
     if not re.fullmatch(r"P[1-9]\d{0,3}[DWMY]", keep):
         raise RequestError(f"--keep {keep!r}: a duration such as P90D, P12W, P6M or P2Y")
