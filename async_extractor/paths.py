@@ -24,5 +24,9 @@ def write_whole(path: Path, text: str) -> None:
         target.write_text(text, encoding="utf-8")
         return
     unfinished = target.with_name(f"{target.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(target)
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise

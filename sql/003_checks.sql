@@ -86,11 +86,10 @@ RETURN CASE jsonb_typeof(record #> path) WHEN 'number' THEN (record #> path)::nu
 COMMENT ON FUNCTION ops.number_at(jsonb, text[]) IS 'The number at that path of a record, with its scale; null when there is none.';
 
 -- A sum of numbers that no company has would fail, or have thousands of digits.
-CREATE FUNCTION ops.amount_at(record jsonb, VARIADIC path text[]) RETURNS numeric
+CREATE FUNCTION ops.amount(number numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN abs(ops.number_at(record, VARIADIC path)) >= 1e18 OR scale(ops.number_at(record, VARIADIC path)) > 9 THEN 'NaN'
-            ELSE ops.number_at(record, VARIADIC path) END;
-COMMENT ON FUNCTION ops.amount_at(jsonb, text[]) IS 'The number at that path of a record, to be summed; NaN from a million million millions on and beyond nine decimals, null when there is none.';
+RETURN CASE WHEN abs(number) >= 1e18 OR scale(number) > 9 THEN 'NaN' ELSE number END;
+COMMENT ON FUNCTION ops.amount(numeric) IS 'The number, to be summed; NaN from a million million millions on and beyond nine decimals.';
 
 CREATE FUNCTION ops.boolean_at(record jsonb, VARIADIC path text[]) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -79,6 +79,8 @@ class Seals:
 
     async def confirm(self, run_id: int, confirmed: Sequence[BrokenSeal]) -> None:
         """Seals days of which QuickBooks has confirmed each row, whoever wrote them."""
+        if not confirmed:
+            return
         changes = [(seal.day, transaction) for seal in confirmed for transaction in seal.transactions]
         await self._connection.execute(
             statement("forget_changed_days"),
@@ -138,6 +140,8 @@ class Seals:
 
     async def confirmable(self, broken: Sequence[BrokenSeal], verified: Window, filter_field: str) -> list[BrokenSeal]:
         """Those of the days of which every row can be held against QuickBooks in a range of the filter field."""
+        if not broken:
+            return []
         query, days = statement("days_beyond", **self._table), [seal.day for seal in broken]
         rows = await self._connection.fetch(query, days, verified.start, verified.end, filter_field)
         beyond = {row["day"] for row in rows}

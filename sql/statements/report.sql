@@ -10,14 +10,19 @@ SELECT happened_at, code, name, phase, level, message, fields ->> 'intuit_tid' A
 
 -- name: control_totals
 -- Sums to hold against QuickBooks' own reports: the transactions of a run's range by the month of TxnDate and currency. NaN
--- where an amount can't be one.
-SELECT left(ops.date_at(payload, 'TxnDate')::text, 7) AS month,
-       coalesce(ops.text_at(payload, 'CurrencyRef', 'value'), '') AS currency, count(*) AS rows,
-       sum(ops.amount_at(payload, 'TotalAmt')) AS total, sum(ops.amount_at(payload, 'Balance')) AS balance,
-       min(ops.date_at(payload, 'TxnDate'))::text AS first_date, max(ops.date_at(payload, 'TxnDate'))::text AS last_date
-  FROM raw.{table}
- WHERE deleted_at_utc IS NULL
-   AND {moment $3} >= $1 AND {moment $3} < $2
+-- where an amount can't be one. Each payload is opened once, and what is taken out of it looked at as often as need be.
+SELECT left(date::text, 7) AS month, currency, count(*) AS rows, sum(ops.amount(total)) AS total,
+       sum(ops.amount(balance)) AS balance, min(date)::text AS first_date, max(date)::text AS last_date
+  FROM (SELECT ops.date_at(taken, 'TxnDate') AS date, coalesce(ops.text_at(taken, 'CurrencyRef', 'value'), '') AS currency,
+               ops.number_at(taken, 'TotalAmt') AS total, ops.number_at(taken, 'Balance') AS balance
+          FROM (SELECT CASE jsonb_typeof(payload) WHEN 'object' THEN
+                       (SELECT to_jsonb(r) FROM jsonb_to_record(payload)
+                            AS r ("TxnDate" jsonb, "CurrencyRef" jsonb, "TotalAmt" jsonb, "Balance" jsonb)) END AS taken
+                  FROM raw.{table}
+                 WHERE deleted_at_utc IS NULL
+                   AND {moment $3} >= $1 AND {moment $3} < $2
+                OFFSET 0) AS opened
+        OFFSET 0) AS rows
  GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- name: newest_runs

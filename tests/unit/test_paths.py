@@ -44,3 +44,12 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         write_whole(tmp_path, "text")
+
+
+def test_what_cannot_be_written_leaves_nothing_beside(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.write_text("before")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(there, "\ud800")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert there.read_text() == "before"
