@@ -17,6 +17,7 @@ from async_extractor.cli import output
 from async_extractor.errors import BackfillError, ConfigurationError
 from async_extractor.mage import core_dumps
 from async_extractor.profile_option import with_profile
+from async_extractor.spoken import checked_environment, say
 
 NAME = "qbo-backfill"
 
@@ -170,22 +171,23 @@ def main() -> None:
     output.guard()
     code = _called()
     for line in output.not_written():
-        print(f"{NAME}: {line}", file=sys.stderr)
+        print(f"{NAME}: {say(line)}", file=sys.stderr)
         code = max(code, ConfigurationError.exit_code)
     sys.exit(code)
 
 
 def _called() -> int:
     try:
+        checked_environment()
         code = command()(prog_name=NAME, standalone_mode=False)
     except BackfillError as error:
         told = str(error)
         if isinstance(error, ConfigurationError):
             told = f"{told.rstrip('.')}; {with_profile('`qbo-backfill check`')} looks at all that a run needs"
-        print(f"qbo-backfill: {told}", file=sys.stderr)
+        print(f"qbo-backfill: {say(told)}", file=sys.stderr)
         return error.exit_code
     except typer.Abort:
-        print("qbo-backfill: stopped", file=sys.stderr)
+        print(say("qbo-backfill: stopped"), file=sys.stderr)
         return 130
     except ClickException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # which has the help as its message

@@ -30,6 +30,7 @@ from async_extractor.qbo.auth.token_endpoint import Client, TokenEndpoint
 from async_extractor.qbo.endpoints import Endpoints
 from async_extractor.qbo.faults import QboFault
 from async_extractor.qbo.network import checked_proxy, http_session
+from async_extractor.spoken import say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -68,7 +69,7 @@ def login(
         realm_id = asyncio.run(_login(secrets, port, redirect_uri, not no_browser, timeout))
     except QboFault as fault:
         raise ConfigurationError(str(fault)) from None
-    typer.echo(f"Company {realm_id} is connected; its new refresh token is stored ({secrets.where}).")
+    typer.echo(say(f"Company {realm_id} is connected; its new refresh token is stored ({secrets.where})."))
 
 
 @app.command()
@@ -80,7 +81,7 @@ def status(profile: str = Profile, as_json: bool = AsJson) -> int:
         typer.echo(json.dumps({"profile": profile, **found}))
     else:
         for line in sentences(found):
-            typer.echo(with_profile(line))
+            typer.echo(say(with_profile(line)))
     return 0 if found["connected"] else ConfigurationError.exit_code
 
 

@@ -20,6 +20,7 @@ from async_extractor.mage.secrets import MageSecrets
 from async_extractor.paths import from_home
 from async_extractor.preflight import Line, Preflight
 from async_extractor.probe.questions import MOST_REQUESTS, Finding
+from async_extractor.spoken import say
 
 AS_JSON = typer.Option(False, "--json", help="One JSON object on stdout")
 PROBE = typer.Option(
@@ -56,8 +57,8 @@ def check(as_json: bool = AS_JSON, profile: str = PROFILE, probe: bool = PROBE, 
         print(json.dumps({"ready": preflight.ready, "profile": profile, "exit_code": code, "lines": told, **more}))
         return code
     if failed:
-        print(f"The probe: {failed}")
-    print(verdict(preflight.lines))
+        print(say(f"The probe: {failed}"))
+    print(say(verdict(preflight.lines)))
     return code
 
 
@@ -118,15 +119,15 @@ class Lines:
     def __call__(self, line: Line) -> None:
         if line.area != self._area:
             self._area = line.area
-            self._console.print(HEADINGS[line.area], style="bold", markup=False, highlight=False)
+            self._console.print(say(HEADINGS[line.area]), style="bold", markup=False, highlight=False)
         table = Table.grid(padding=(0, 1))
         table.add_column(width=6)
         table.add_column(width=min(24, self._console.width // 3), overflow="fold")
         table.add_column(overflow="fold")
-        text = Text(line.message)
+        text = Text(say(line.message))
         if line.advice:
-            text.append(f"\nto do: {line.advice}")
-        table.add_row(Text(MARKS[line.severity], STYLES[line.severity]), Text(line.name), text)
+            text.append("\n" + say(f"to do: {line.advice}"))
+        table.add_row(Text(say(MARKS[line.severity]), STYLES[line.severity]), Text(line.name), text)
         self._console.print(table, highlight=False)
 
 

@@ -12,6 +12,7 @@ from async_extractor.cli.reading import read
 from async_extractor.errors import BackfillError, NotOfferedError
 from async_extractor.mage.profiles import shown
 from async_extractor.report import EntityEnd, compose_company, gather, reports_folder, write_pages
+from async_extractor.spoken import say
 from async_extractor.warehouse.connection import Connection
 from async_extractor.windows import Window
 
@@ -32,7 +33,7 @@ def company_report(profile: str, outcomes: Sequence[Outcome]) -> Path | None:
         page, _ = write_pages(report, reports_folder(), f"company-{realm_id}")
     except (BackfillError, OSError, asyncio.TimeoutError) as error:
         told = f"the report of company {shown(profile)} could not be written ({error})"
-        print(f"report   {told}", file=sys.stderr, flush=True)
+        print(say(f"report   {told}"), file=sys.stderr, flush=True)
         return None
     return page
 

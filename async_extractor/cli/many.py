@@ -16,6 +16,7 @@ from async_extractor.errors import BackfillError, IncompleteError, NotOfferedErr
 from async_extractor.events import Event, Listener
 from async_extractor.mage.profiles import shown
 from async_extractor.request import BackfillRequest
+from async_extractor.spoken import say
 
 # Entities of one company at once: as many as the course has pipelines.
 AT_ONCE = 3
@@ -208,20 +209,21 @@ def tell(outcomes: Sequence[Outcome], title: str, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_plain(by_company, code)), flush=True)
         return code
-    table = Table(title=title, title_justify="left")
+    table = Table(title=say(title), title_justify="left")
     several = len(by_company) > 1
     for name in ("company", "status", "entities") if several else ("entity", "status", "run"):
-        table.add_column(name, overflow="fold")
+        table.add_column(say(name), overflow="fold")
     for name in ("rows read", "inserted", "updated", "requests", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold")
+        table.add_column(say(name), justify="right", no_wrap=True)
+    table.add_column(say("why"), overflow="fold")
     if several:
         for profile, group in by_company.items():
             table.add_row(*_company_row(profile, group))
     else:
         for outcome in outcomes:
             run_id = outcome.as_dict().get("run_id")
-            table.add_row(outcome.entity, outcome.status, str(run_id or ""), *_figures([outcome]), outcome.why)
+            status, why = say(outcome.status), say(outcome.why)
+            table.add_row(outcome.entity, status, str(run_id or ""), *_figures([outcome]), why)
     screen().print(table, markup=False, highlight=False)
     return code
 
@@ -245,11 +247,11 @@ def _company_row(profile: str, group: Sequence[Outcome]) -> tuple[str, ...]:
         if outcome.exit_code:
             reasons.setdefault(outcome.why or outcome.status, []).append(outcome.entity)
     why = "; ".join(
-        f"{', '.join(names) if len(names) < len(group) else 'all'}: {one}" for one, names in reasons.items()
+        f"{', '.join(names) if len(names) < len(group) else say('all')}: {say(one)}" for one, names in reasons.items()
     )
     well = sum(outcome.exit_code == 0 for outcome in group)
     status = group[0].good[0] if gravest.exit_code == 0 else gravest.status
-    return (shown(profile), status, f"{well} of {len(group)}", *_figures(group), why)
+    return (shown(profile), say(status), say(f"{well} of {len(group)}"), *_figures(group), why)
 
 
 def _figures(group: Sequence[Outcome]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from async_extractor.errors import BackfillError
 from async_extractor.mage.profiles import shown
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.settings import checked_webhook
+from async_extractor.spoken import say
 
 # The run has ended, and whoever waits for it waits so long more at the most.
 COMMAND_SECONDS, WEBHOOK_SECONDS = 60, 10
@@ -95,7 +96,7 @@ def _line(profile: str, outcomes: Sequence[Outcome]) -> str:
 
 
 def _failed(why: str) -> None:
-    print(f"on end   {why}; the exit code stays the run's", file=sys.stderr, flush=True)
+    print(say(f"on end   {why}; the exit code stays the run's"), file=sys.stderr, flush=True)
 
 
 async def _run(command: str, told: dict[str, Any]) -> str:

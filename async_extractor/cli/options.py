@@ -7,6 +7,7 @@ import typer
 from async_extractor.cli.many import CONNECTIONS as AT_MOST
 from async_extractor.mage.secrets import MEANINGS
 from async_extractor.profile_option import work_for
+from async_extractor.spoken import VARIABLE, speak
 
 
 def company(profile: str) -> str:
@@ -14,6 +15,12 @@ def company(profile: str) -> str:
     if profile.isidentifier() and profile not in MEANINGS:
         work_for(profile)
     return profile
+
+
+def language(lang: str) -> str:
+    """Notes the language that a command's texts are in."""
+    speak(lang)
+    return lang
 
 
 ENTITY = typer.Argument(..., help="invoices, or several: invoices,payments; or all. docs/entities.md has their names")
@@ -39,7 +46,9 @@ PROFILES = typer.Option(
 CONNECTIONS = typer.Option(
     AT_MOST, "--connections", min=1, help="To Postgres, at most, for several entities or companies at once"
 )
-LANG = typer.Option("en", "--lang", help="The report's language: en or es")
+LANG = typer.Option(
+    "en", "--lang", envvar=VARIABLE, callback=language, help="The language of what is said, and of the report: en or es"
+)
 INCLUDE = typer.Option(
     "",
     help="enhancedAllCustomFields: custom fields beyond the first three, too; none: no longer. As before unless given",

@@ -29,6 +29,7 @@ from async_extractor.mage.profiles import profiles_named
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.planning.estimate import Cost
 from async_extractor.request import BackfillRequest
+from async_extractor.spoken import say
 
 AS_JSON = typer.Option(False, "--json", help="One JSON object on stdout")
 
@@ -64,7 +65,7 @@ def plan(
     else:
         rows = "all of it is done" if cost.rows is None else f"{cost.rows:,} rows at QuickBooks"
         chunks = "1 chunk" if cost.chunks == 1 else f"{cost.chunks:,} chunks"
-        print(f"{entity} in {request.window}: {rows}, {chunks}; {cost}.")
+        print(say(f"{entity} in {request.window}: {rows}, {chunks}; {cost}."))
     return 0
 
 
@@ -80,12 +81,12 @@ def _plan_many(jobs: Sequence[Job], *, as_json: bool) -> int:
     several = len({job.profile for job in jobs}) > 1
     for outcome in outcomes:
         name = name_of(outcome.job.profile, outcome.entity, several_companies=several)
-        print(f"{name}: {outcome.result or outcome.error}")
+        print(f"{name}: {say(str(outcome.result or outcome.error))}")
     priced = [(outcome.job.profile, outcome.result) for outcome in outcomes if isinstance(outcome.result, Cost)]
     # Companies run side by side, each on a quota of its own.
     longest = max((sum(cost.minutes for one, cost in priced if one == job.profile) for job in jobs), default=0.0)
     total = sum(cost.requests for _, cost in priced)
-    print(f"together: about {total:,} requests, {longest:.1f} minutes at Intuit's quota")
+    print(say(f"together: about {total:,} requests, {longest:.1f} minutes at Intuit's quota"))
     return max(outcome.exit_code for outcome in outcomes)
 
 
@@ -97,4 +98,4 @@ async def _preview(job: Job) -> Cost:
 
 def _warnings(event: Event) -> None:
     if event.level in ("warning", "error"):
-        print(f"{event.phase:8} {event.message}", file=sys.stderr, flush=True)
+        print(f"{say(event.phase):8} {say(event.message)}", file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from async_extractor.profile_option import with_profile
 from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN
 from async_extractor.qbo.auth.lifetimes import look, sentences, span
 from async_extractor.settings import raw_schema_of, warehouse_address
+from async_extractor.spoken import say
 from async_extractor.warehouse.connection import Address, connect_first, told
 from async_extractor.warehouse.statements import statement
 
@@ -57,7 +58,7 @@ def profiles(profile: str = PROFILES, json_lines: bool = AS_JSON) -> int:
     """
     names = profiles_named(profile) if profile else profiles_held()
     if not names:
-        print("No company yet. Begin with: qbo-backfill secrets set")
+        print(say("No company yet. Begin with: qbo-backfill secrets set"))
         return 0
     companies = [_company(name) for name in names]
     runs, unread = asyncio.run(_last_runs([one for one in companies if one.address is not None]))
@@ -74,7 +75,7 @@ def profiles(profile: str = PROFILES, json_lines: bool = AS_JSON) -> int:
         print_fitted(console, "Companies in Mage Secrets (times in UTC)", COLUMNS, table)
         for row in rows:
             if row["error"]:
-                console.print(f"{row['profile']}: {row['error']}", markup=False, highlight=False)
+                console.print(f"{row['profile']}: {say(row['error'])}", markup=False, highlight=False)
     well = all(row["connected"] and not row["error"] for row in rows)
     return 0 if well else ConfigurationError.exit_code
 
@@ -141,10 +142,10 @@ def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
         row["profile"],
         row["realm_id"] or "-",
         row["raw_schema"],
-        "yes" if row["connected"] else "NO",
-        "not known" if age is None else span(age),
-        "not known" if refreshed is None else f"{span(refreshed)} ago",
-        f"{run['run_id']} {run['entity']}: {run['status']}" if run else never,
+        say("yes" if row["connected"] else "NO"),
+        say("not known" if age is None else span(age)),
+        say("not known" if refreshed is None else f"{span(refreshed)} ago"),
+        f"{run['run_id']} {run['entity']}: {say(run['status'])}" if run else say(never),
         moment(run["finished_at"] or run["started_at"]) if run else "",
         f"{run['entities_not_done']:,}" if run else "",
     )

@@ -22,6 +22,7 @@ from async_extractor.cli.many import Outcome
 from async_extractor.events import Event, Listener
 from async_extractor.mage.profiles import shown
 from async_extractor.monitoring.progress import ProgressLines
+from async_extractor.spoken import say
 
 
 def progress(runs: int = 1) -> ProgressBars | PlainLines:
@@ -41,7 +42,7 @@ class PlainLines:
 
     def __call__(self, event: Event) -> None:
         if event.level != "debug":
-            print(f"{event.phase:8} {event.message}", file=sys.stderr, flush=True)
+            print(f"{say(event.phase):8} {say(event.message)}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def of(self, name: str) -> Iterator[list[Listener]]:
@@ -72,7 +73,7 @@ class ProgressBars:
         )
         self._all: TaskID | None = None
         if runs > 1:
-            self._all = self._progress.add_task("all", total=runs, what="entities")
+            self._all = self._progress.add_task(say("all"), total=runs, what=say("entities"))
 
     @property
     def renderable(self) -> RenderableType:
@@ -108,17 +109,17 @@ class ProgressBars:
 class _Bar:
     def __init__(self, bars: Progress, name: str) -> None:
         self._progress, self._name, self._rows = bars, name, 0
-        self._task = bars.add_task(name or "planning", total=None, what=self._what())
+        self._task = bars.add_task(name or say("planning"), total=None, what=self._what())
 
     def remove(self) -> None:
         self._progress.remove_task(self._task)
 
     def _what(self) -> str:
-        return f"chunks, {self._rows:,} rows"
+        return say(f"chunks, {self._rows:,} rows")
 
     def __call__(self, event: Event) -> None:
         if event.name == "planned":
-            self._progress.update(self._task, description=self._name or "loading", total=event.fields["chunks"])
+            self._progress.update(self._task, description=self._name or say("loading"), total=event.fields["chunks"])
         elif event.name == "extract_begun":
             left = event.fields["chunks"]
             self._progress.update(self._task, total=left or 1, completed=0 if left else 1)
@@ -130,7 +131,7 @@ class _Bar:
         told = ("run_finished",) if self._name else ("planned", "run_finished", "validated")
         if event.name in told or event.level in ("warning", "error"):
             event = _named(self._name, event) if self._name else event
-            self._progress.console.print(f"{event.phase:8} {event.message}", highlight=False, markup=False)
+            self._progress.console.print(f"{say(event.phase):8} {say(event.message)}", highlight=False, markup=False)
 
 
 def name_of(profile: str, entity: str, *, several_companies: bool) -> str:
@@ -141,8 +142,8 @@ def name_of(profile: str, entity: str, *, several_companies: bool) -> str:
 def ending(outcome: Outcome, *, several_companies: bool) -> str:
     """How a run ended that says so by an error."""
     name = name_of(outcome.job.profile, outcome.entity, several_companies=several_companies)
-    return f"{name}: {outcome.status}: {outcome.why}"
+    return f"{name}: {say(outcome.status)}: {say(outcome.why)}"
 
 
 def _named(name: str, event: Event) -> Event:
-    return replace(event, message=f"{name}: {event.message}")
+    return replace(event, message=f"{name}: {say(event.message)}")

@@ -21,6 +21,7 @@ from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
 from async_extractor.profile_option import with_profile
 from async_extractor.request import BackfillRequest
+from async_extractor.spoken import say
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import UTC, Window
@@ -56,24 +57,24 @@ def list_entries(
             print(as_json(entry))
         return
     if not entries:
-        print("Nothing is in quarantine.")
+        print(say("Nothing is in quarantine."))
         return
-    table = Table(title="Quarantine (UTC)", title_justify="left")
+    table = Table(title=say("Quarantine (UTC)"), title_justify="left")
     for name in ("number", "entity", "Id", "bytes", "since", "state", "why"):
-        table.add_column(name, overflow="fold")
+        table.add_column(say(name), overflow="fold")
     for entry in entries:
         table.add_row(
             str(entry["quarantine_id"]),
             entry["entity"],
-            entry["record_id"] or "none",
-            "not served" if entry["bytes"] is None else f"{entry['bytes']:,}",
+            entry["record_id"] or say("none"),
+            say("not served") if entry["bytes"] is None else f"{entry['bytes']:,}",
             f"{entry['quarantined_at'].astimezone(UTC):%Y-%m-%d %H:%M}",
-            "arrived since" if entry["resolved_at"] else "stands",
-            entry["reason"],
+            say("arrived since" if entry["resolved_at"] else "stands"),
+            say(entry["reason"]),
         )
     screen().print(table, markup=False, highlight=False)
     again = "read them again with `qbo-backfill quarantine retry`"
-    print(with_profile(f"Look at one with `qbo-backfill quarantine show NUMBER`; {again}."))
+    print(say(with_profile(f"Look at one with `qbo-backfill quarantine show NUMBER`; {again}.")))
 
 
 @app.command()
@@ -94,7 +95,7 @@ def show(number: int = NUMBER, json_lines: bool = AS_JSON, profile: str = PROFIL
     record = entry.pop("record")
     for name, value in entry.items():
         print(f"{name:16} {as_json(value) if isinstance(value, dict) else value}")
-    print("record, as Intuit sent it:" if record is not None else "record: Intuit could not send it")
+    print(say("record, as Intuit sent it:" if record is not None else "record: Intuit could not send it"))
     if record is not None:
         sys.stdout.flush()
         sys.stdout.buffer.write(record + b"\n")
@@ -132,7 +133,7 @@ def retry(
         for entry in entries
     }
     if not chunks:
-        print(as_json({"retried": 0}) if json_lines else "Nothing to retry: nothing is in quarantine.", flush=True)
+        print(as_json({"retried": 0}) if json_lines else say("Nothing to retry: nothing is in quarantine."), flush=True)
         return 0
 
     def requests() -> Iterator[BackfillRequest]:
@@ -142,11 +143,11 @@ def retry(
             what = f"{len(ids)} entries: {chunk['entity']} by {chunk['filter_field']} in {window}"
             if dry_run:
                 told = {"entries": ids, "window": str(window), "dry_run": True}
-                print(as_json(told) if json_lines else f"Would read {what}.")
+                print(as_json(told) if json_lines else say(f"Would read {what}."))
                 continue
             if not json_lines:
                 again = suggested_commands.run(chunk["entity"], window, chunk["filter_field"], "reprocess")
-                print(f"Reading again for {what} ({again}).")
+                print(say(f"Reading again for {what} ({again})."))
             yield request_for(chunk)
 
     return run_requests(requests(), as_json=json_lines, limits=not no_limits, profile=profile)

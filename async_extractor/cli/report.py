@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from async_extractor.cli.options import PROFILE
+from async_extractor.cli.options import LANG, PROFILE
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.errors import RequestError
 from async_extractor.language import LANGUAGES
@@ -26,11 +26,11 @@ from async_extractor.report import (
     write_pages,
     write_report,
 )
+from async_extractor.spoken import say
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 
 RUN = typer.Argument(None, metavar="[RUN]", min=1, max=MOST_NUMBER, help="The run's number; the newest without it")
-LANG = typer.Option("en", "--lang", help="en or es")
 HTML = typer.Option("", "--html", metavar="FILE", help="Write the page there instead of printing the text")
 MARKDOWN = typer.Option("", "--markdown", metavar="FILE", help="Write the text there instead of printing it")
 INDEX = typer.Option(False, "--index", help="A page of all runs instead, beside their reports: index.html")
@@ -89,14 +89,14 @@ def _keep(write: Callable[[Path], tuple[Path, Path]], *, show: bool) -> None:
         raise RequestError(
             f"{folder} can't be written ({error.strerror}); QBO_BACKFILL_REPORTS names another"
         ) from None
-    print(f"Written: {page}", file=sys.stderr)
+    print(say(f"Written: {page}"), file=sys.stderr)
     if show:
         _open(page)
 
 
 def _open(page: Path) -> None:
     if not webbrowser.open(page.resolve().as_uri()):
-        print(f"There is no browser here; the page is {page}", file=sys.stderr)
+        print(say(f"There is no browser here; the page is {page}"), file=sys.stderr)
 
 
 def _write(name: str, target: str, text: str) -> None:
@@ -104,7 +104,7 @@ def _write(name: str, target: str, text: str) -> None:
         from_home(target).write_text(text, encoding="utf-8")
     except OSError as error:
         raise RequestError(f"{name}: {target} can't be written ({error.strerror})") from None
-    print(f"Written: {target}", file=sys.stderr)
+    print(say(f"Written: {target}"), file=sys.stderr)
 
 
 def _plain(figures: RunFigures, verdict: str) -> dict[str, object]:

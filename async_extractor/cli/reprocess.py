@@ -18,6 +18,7 @@ from async_extractor.cli.options import (
 from async_extractor.cli.resume import DRY_RUN
 from async_extractor.cli.run import run_request
 from async_extractor.request import BackfillRequest
+from async_extractor.spoken import say
 
 
 def reprocess(
@@ -42,8 +43,9 @@ def reprocess(
         entity, fecha_inicio, fecha_fin, chunk, concurrency, filter_field, "reprocess", lang
     )
     if dry_run:
-        print(f"Would read {request.entity.name} by {filter_field} in {request.window} again, whatever is done.")
+        print(say(f"Would read {request.entity.name} by {filter_field} in {request.window} again, whatever is done."))
         return 0
     if not as_json:
-        print(f"Reading {request.entity.name} by {filter_field} in {request.window} again. Equal rows are not written.")
+        told = f"Reading {request.entity.name} by {filter_field} in {request.window} again. Equal rows are not written."
+        print(say(told))
     return run_request(request, as_json=as_json, limits=not no_limits, profile=profile, events=events)

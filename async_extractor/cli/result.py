@@ -10,6 +10,7 @@ from rich.console import Console
 from async_extractor.cli.screen import Column, moment, print_fitted
 from async_extractor.profile_option import with_profile
 from async_extractor.result import BackfillResult
+from async_extractor.spoken import say
 
 # More chunks than a screen has lines are summed by how they stand.
 MOST_LISTED = 20
@@ -35,7 +36,7 @@ def print_result(result: BackfillResult, console: Console, *, chunks: bool = Fal
     listed = chunks or len(result.chunk_table) <= MOST_LISTED
     rows = [_row(_window([row]), row["status"], [row]) for row in result.chunk_table] if listed else _by_status(result)
     total = (
-        "total",
+        say("total"),
         f"{result.chunks['done']}/{result.chunks['planned']}",
         f"{sum(row['pages'] for row in result.chunk_table):,}",
         f"{result.requests['sent']:,}",
@@ -44,8 +45,8 @@ def print_result(result: BackfillResult, console: Console, *, chunks: bool = Fal
     )
     print_fitted(console, title, COLUMNS, rows, total)
     if not listed:
-        console.print("`--chunks` lists each chunk.", markup=False, highlight=False)
-    console.print(verdict(result), markup=False, highlight=False)
+        console.print(say("`--chunks` lists each chunk."), markup=False, highlight=False)
+    console.print(say(verdict(result)), markup=False, highlight=False)
 
 
 def verdict(result: BackfillResult) -> str:
@@ -75,7 +76,7 @@ def _by_status(result: BackfillResult) -> list[tuple[str, ...]]:
 
 def _row(name: str, status: str, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     counts = (f"{sum(row[one] for row in rows):,}" for one in SUMMED)
-    return (name, status, *counts, f"{sum(row['seconds'] for row in rows):.1f}")
+    return (say(name), say(status), *counts, f"{sum(row['seconds'] for row in rows):.1f}")
 
 
 def _window(rows: Sequence[dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from async_extractor.errors import ConfigurationError, IncompleteError, RequestE
 from async_extractor.mage.profiles import profiles_named, require_own, shown
 from async_extractor.profile_option import with_profile
 from async_extractor.request import BackfillRequest
+from async_extractor.spoken import say
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import Window, iso
@@ -55,7 +56,7 @@ def resume(
             if len(profiles) == 1:
                 raise
             worst = error.exit_code
-            print(f"{shown(one)}: {error}", file=sys.stderr, flush=True)
+            print(f"{shown(one)}: {say(str(error))}", file=sys.stderr, flush=True)
             continue
         for left in runs:
             company = f"company {shown(one)}, " if len(profiles) > 1 else ""
@@ -68,7 +69,7 @@ def resume(
     if not jobs and json_lines:
         print(as_json({"resumed": 0, "under_way": len(under_way)}), flush=True)
     elif not jobs and not worst:
-        print("Nothing to resume: every chunk that a run set out to do is done.", flush=True)
+        print(say("Nothing to resume: every chunk that a run set out to do is done."), flush=True)
     if dry_run or not jobs:
         return worst
     if len(jobs) == 1:
@@ -91,14 +92,15 @@ def resume(
 def _say(left: dict[str, Any], company: str, *, dry_run: bool, as_lines: bool) -> None:
     what = f"{company}{_which(left)}: {left['left']} of {left['planned']} chunks are left"
     if dry_run:
-        print(as_json({**left, "dry_run": True}) if as_lines else f"Would resume {what}.", flush=True)
+        print(as_json({**left, "dry_run": True}) if as_lines else say(f"Would resume {what}."), flush=True)
     elif not as_lines:
-        print(f"Resuming {what}. What is done is not asked again.", flush=True)
+        print(say(f"Resuming {what}. What is done is not asked again."), flush=True)
 
 
 def _told_as_under_way(runs: list[str]) -> int:
     for run in runs:
-        print(with_profile(f"qbo-backfill: {run}; `qbo-backfill status` shows it"), file=sys.stderr, flush=True)
+        told = say(with_profile(f"{run}; `qbo-backfill status` shows it"))
+        print(f"qbo-backfill: {told}", file=sys.stderr, flush=True)
     return IncompleteError.exit_code if runs else 0
 
 

@@ -14,6 +14,7 @@ from async_extractor.cli.run import run_requests
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
 from async_extractor.request import FILTER_FIELDS, BackfillRequest
+from async_extractor.spoken import say
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import Window, iso
@@ -45,7 +46,7 @@ def retry(
         raise RequestError(f"filter_field: {filter_field!r} is not one of {', '.join(FILTER_FIELDS)}")
     requests = _of_date(entity, chunk, filter_field, profile) if chunk else _of_failures(entity, profile)
     if not requests:
-        print(as_json({"retried": 0}) if json_lines else "Nothing to retry: no chunk has failed.", flush=True)
+        print(as_json({"retried": 0}) if json_lines else say("Nothing to retry: no chunk has failed."), flush=True)
         return 0
 
     def chosen() -> Iterator[BackfillRequest]:
@@ -57,10 +58,10 @@ def retry(
                     "mode": request.mode,
                     "dry_run": True,
                 }
-                print(as_json(told) if json_lines else f"Would read {what}.", flush=True)
+                print(as_json(told) if json_lines else say(f"Would read {what}."), flush=True)
                 continue
             if not json_lines:
-                print(f"Reading {what}.", flush=True)
+                print(say(f"Reading {what}."), flush=True)
             yield request
 
     return run_requests(chosen(), as_json=json_lines, limits=not no_limits, profile=profile, events=events)

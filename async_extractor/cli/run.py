@@ -46,6 +46,7 @@ from async_extractor.mage.profiles import profiles_named, shown
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult
+from async_extractor.spoken import say
 from async_extractor.verification import Verification
 
 T = TypeVar("T")
@@ -134,7 +135,7 @@ def run_side_by_side(
         ends.extend(outcomes)
         for profile in profiles:
             if path := company_report(profile, [one for one in outcomes if one.job.profile == profile]):
-                print(f"report   {path}", file=sys.stderr, flush=True)
+                print(say(f"report   {path}"), file=sys.stderr, flush=True)
     return tell(outcomes, "All companies" if several else "All entities", as_json=as_json)
 
 

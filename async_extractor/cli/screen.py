@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rich.console import Console
 from rich.table import Table
+
+from async_extractor.spoken import say
 
 # Wide enough for a table of chunks; a log has no edge to break it at.
 PIPE_WIDTH = 150
@@ -22,7 +24,7 @@ def screen() -> Console:
 def moment(value: datetime | None) -> str:
     """A UTC time as short as it can be: the day alone at midnight; `now` for an open end."""
     if value is None:
-        return "now"
+        return say("now")
     return f"{value:%Y-%m-%d}" if (value.hour, value.minute, value.second) == (0, 0, 0) else f"{value:%Y-%m-%d %H:%M}"
 
 
@@ -38,7 +40,11 @@ class Column:
 def print_fitted(
     console: Console, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Sequence[str] = ()
 ) -> None:
-    """A table whose numbers are never cut: columns give way, those that stay fold, and a line names the missing."""
+    """A table whose numbers are never cut: columns give way, those that stay fold, and a line names the missing.
+
+    Its headings are put into the language that is spoken.
+    """
+    columns = [replace(column, name=say(column.name)) for column in columns]
     lines = [*rows, *([total] if total else [])]
     widths = [
         max(len(text) for text in (column.name, *(line[i] for line in lines))) for i, column in enumerate(columns)
@@ -49,7 +55,7 @@ def print_fitted(
         if columns[soonest].gives_way == 0:
             break
         kept.remove(soonest)
-    table = Table(title=title, title_justify="left")
+    table = Table(title=say(title), title_justify="left")
     for i in kept:
         if columns[i].number:
             table.add_column(columns[i].name, justify="right", no_wrap=True, min_width=widths[i])
@@ -62,4 +68,4 @@ def print_fitted(
         table.add_row(*(total[i] for i in kept))
     console.print(table, markup=False, highlight=False)
     if missing := [column.name for i, column in enumerate(columns) if i not in kept]:
-        console.print(f"In a wider terminal, too: {', '.join(missing)}.", markup=False, highlight=False)
+        console.print(say(f"In a wider terminal, too: {', '.join(missing)}."), markup=False, highlight=False)

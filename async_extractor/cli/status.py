@@ -20,6 +20,7 @@ from async_extractor.mage.secrets import MageSecrets
 from async_extractor.planning.estimate import MONTHLY_ALLOWANCE
 from async_extractor.profile_option import with_profile
 from async_extractor.settings import profile_of, raw_schema_of, warehouse_address
+from async_extractor.spoken import say
 from async_extractor.warehouse.connection import Address, connect_first
 from async_extractor.warehouse.ledger import GONE
 from async_extractor.warehouse.statements import statement
@@ -58,7 +59,7 @@ def status(entity: str = ENTITY, limit: int = LIMIT, as_json: bool = AS_JSON, pr
             require_own(one)
         except ConfigurationError as error:
             code = error.exit_code
-            print(f"{shown(one)}: {error}", file=sys.stderr, flush=True)
+            print(f"{shown(one)}: {say(str(error))}", file=sys.stderr, flush=True)
     runs = asyncio.run(_recent(limit, names, profile))
     if as_json:
         for run in runs:
@@ -66,7 +67,7 @@ def status(entity: str = ENTITY, limit: int = LIMIT, as_json: bool = AS_JSON, pr
         return code
     if not runs:
         begin = "qbo-backfill run invoices --fecha-inicio 2024-01-01 --fecha-fin 2024-12-31"
-        print(with_profile(f"No run yet. Begin with: {begin}"))
+        print(say(with_profile(f"No run yet. Begin with: {begin}")))
         return code
     console = screen()
     print_fitted(console, "Runs, newest first (UTC)", COLUMNS, [_row(run) for run in runs])
@@ -74,8 +75,10 @@ def status(entity: str = ENTITY, limit: int = LIMIT, as_json: bool = AS_JSON, pr
         {run["realm_id"]: (run["raw_schema"], run["requests_this_month"]) for run in runs}.items()
     ):
         console.print(
-            f"company {realm_id} ({schema}): {spent:,} requests this month, {spent / MONTHLY_ALLOWANCE:.2%} of "
-            f"{MONTHLY_ALLOWANCE:,}",
+            say(
+                f"company {realm_id} ({schema}): {spent:,} requests this month, {spent / MONTHLY_ALLOWANCE:.2%} of "
+                f"{MONTHLY_ALLOWANCE:,}"
+            ),
             highlight=False,
             markup=False,
         )
@@ -84,7 +87,7 @@ def status(entity: str = ENTITY, limit: int = LIMIT, as_json: bool = AS_JSON, pr
             run["error"] = with_profile(GONE, profile_of(run["raw_schema"]))
         if run["error"]:
             told = "what it had left was done by a later run" if run["caught_up"] else run["error"]
-            console.print(f"run {run['run_id']}: {told}", highlight=False, markup=False)
+            console.print(say(f"run {run['run_id']}: {told}"), highlight=False, markup=False)
     return code
 
 
@@ -95,7 +98,7 @@ def _row(run: dict[str, Any]) -> tuple[str, ...]:
         run["entity"],
         f"{run['range_start']:%Y-%m-%d} - {run['range_end']:%Y-%m-%d}",
         run["mode"],
-        "stopped" if run["is_gone"] else run["status"],
+        say("stopped" if run["is_gone"] else run["status"]),
         f"{run['done']:,}",
         f"{run['failed']:,}",
         f"{run['chunks'] - run['done'] - run['failed']:,}",

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from async_extractor.checks import CheckResult
+from async_extractor.checks.messages import check_name
 from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.cli.many import Job, Turn, each, tell
 from async_extractor.cli.options import (
@@ -33,6 +34,7 @@ from async_extractor.mage.profiles import profiles_named
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.profile_option import with_profile
 from async_extractor.request import BackfillRequest
+from async_extractor.spoken import say, spoken
 from async_extractor.verification import Verification
 
 REPAIR = typer.Option(False, "--repair", help="Read what differs again, and mark deleted what QuickBooks has no more")
@@ -111,9 +113,10 @@ def _what_now(result: VerificationResult, *, repaired: bool) -> str:
 
 def print_checks(checks: Sequence[CheckResult], console: Console, title: str) -> None:
     """A table of checks: how grave, which, what was found, what to do."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=say(title), title_justify="left")
     for name in ("", "check", "what was found", "what to do"):
-        table.add_column(name, overflow="fold")
+        table.add_column(say(name), overflow="fold")
     for check in checks:
-        table.add_row(MARKS[check.severity], check.name, check.message, check.advice)
+        name, found = check_name(check.name, spoken()), check.words(spoken())
+        table.add_row(say(MARKS[check.severity]), name, found, check.advice)
     console.print(table, markup=False, highlight=False)

@@ -36,6 +36,7 @@ from async_extractor.report.texts import Texts
 from async_extractor.report.verdict import verdict
 from async_extractor.request import BackfillRequest, misspelt, whole_number
 from async_extractor.settings import Settings
+from async_extractor.spoken import say, speak, spoken
 from async_extractor.warehouse.connection import Connection, connect_first, told
 from async_extractor.warehouse.statements import statement
 
@@ -117,7 +118,7 @@ def validate(extracted: Mapping[str, Any] | Sequence[Mapping[str, Any]], variabl
             if why is not None:
                 await backfill.report(stored.run_id)
                 raise IncompleteError(f"run {stored.run_id}: {why}")
-        return tables.of_checks(checks, stored.run_id)
+        return tables.of_checks(checks, stored.run_id, stored.request.lang)
 
     return in_a_block(variables, "validate", stage)
 
@@ -326,15 +327,23 @@ def _backfill(
 
 
 def in_a_block(variables: Variables, phase: Phase, stage: Callable[[list[Listener]], Awaitable[Result]]) -> Result:
-    """One stage with an event loop of its own. What a person can act on is one line of Mage's log, and is raised."""
-    listener = _listener(variables)
+    """One stage with an event loop of its own. What a person can act on is one line of Mage's log, and is raised.
+
+    Both in the language that the variable `lang` names.
+    """
+    speak(_text(variables, "lang"))
+    lang, mages = spoken(), _listener(variables)
+
+    def listener(event: Event) -> None:
+        mages(replace(event, message=say(event.message, lang)))
+
     try:
         return _in_a_loop(lambda: stage([listener, ProgressLines(listener)]))
     except BackfillError as error:
-        failure = type(error)(str(error))
+        failure = type(error)(say(str(error), lang))
         name = type(error).__name__
         listener(Event(name, phase, "error", f"{code_of(name)} {error}"))
-        _tell_mage(variables, str(error))
+        _tell_mage(variables, str(failure))
     # Raised out here, it carries no frames of the event loop into Mage's log and database.
     raise failure
 

@@ -17,20 +17,20 @@ _COLUMNS = ("what", "window_start", "window_end", *_ROWS, "seconds", "status", "
 _MORE_COLUMNS = ("attempts", "pages", "requests", "retries", "error")
 
 
-def of_checks(checks: Sequence[CheckResult], run_id: int) -> pd.DataFrame:
-    """A row a check, the gravest first, each with the run's number."""
-    return pd.DataFrame([_check_row(check, run_id) for check in sorted(checks, key=_gravest_first)])
+def of_checks(checks: Sequence[CheckResult], run_id: int, lang: str = "en") -> pd.DataFrame:
+    """A row a check, the gravest first, each with the run's number; `what_was_found` in that language."""
+    return pd.DataFrame([_check_row(check, run_id, lang) for check in sorted(checks, key=_gravest_first)])
 
 
 def _gravest_first(check: CheckResult) -> int:
     return ("error", "warning", "notice", "ok").index(check.severity)
 
 
-def _check_row(check: CheckResult, run_id: int) -> dict[str, Any]:
+def _check_row(check: CheckResult, run_id: int, lang: str) -> dict[str, Any]:
     return {
         "check": check.name,
         "result": check.severity,
-        "what_was_found": check.message,
+        "what_was_found": check.words(lang),
         "what_to_do": check.advice,
         "code": check.code,
         "run": run_id,

@@ -1,0 +1,148 @@
+"""What people read in a run, in the language that they have chosen: the code speaks English, `say` translates.
+
+`ops`, JSON and `--events` keep the English words: they are for programs, and for whoever searches the web for them.
+Texts are translated where they are shown, by one table (`sentences.py`, and the checks' own words). A sentence is
+recognised by its form, and what stands in its places is translated likewise; what the table doesn't know stays as it
+is.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import os
+import re
+import string
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from async_extractor.errors import RequestError
+from async_extractor.language import LANGUAGES, Phrase
+from async_extractor.spoken.sentences import SENTENCES
+
+VARIABLE = "QBO_BACKFILL_LANG"
+_NUMBER = r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?|-?\d+(?:\.\d+)?%?"
+_chosen: contextvars.ContextVar[str] = contextvars.ContextVar("language", default="")
+
+
+def speak(lang: str) -> None:
+    """From here on, in this task, texts are in this language."""
+    _chosen.set(lang)
+
+
+def spoken(environ: Mapping[str, str] = os.environ) -> str:
+    """The language that texts are in: as `speak` was told, else QBO_BACKFILL_LANG, else English."""
+    lang = _chosen.get() or environ.get(VARIABLE, "").strip() or "en"
+    return lang if lang in LANGUAGES else "en"
+
+
+def checked_environment(environ: Mapping[str, str] = os.environ) -> None:
+    """RequestError where QBO_BACKFILL_LANG names no language."""
+    if (lang := environ.get(VARIABLE, "").strip()) not in ("", *LANGUAGES):
+        raise RequestError(f"{VARIABLE}: {lang!r} is not one of {', '.join(LANGUAGES)}")
+
+
+def say(text: str, lang: str = "") -> str:
+    """The text in the language that is spoken."""
+    return text if (lang or spoken()) == "en" else _translated(text)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A sentence's form: what it looks like in English, and what it is in Spanish.
+
+    `literal` are words that all texts of this form have, so that few patterns are tried; `weight` is how many letters
+    it has of its own.
+    """
+
+    pattern: re.Pattern[str]
+    spanish: str
+    literal: str
+    weight: int
+    begins_with_words: bool
+
+    def said(self, text: str) -> str | None:
+        """The text in Spanish; None where it hasn't this form."""
+        if self.literal not in text or (match := self.pattern.fullmatch(text)) is None:
+            return None
+        values, chosen = dict[str, str](), dict[str, int]()
+        for group, found in match.groupdict().items():
+            if found is not None:
+                name, _, form = group.partition("__")
+                values.setdefault(name, found)
+                if form:
+                    chosen[name] = int(form)
+                else:
+                    values[name] = found
+        return "".join(_parts(self.spanish, values, chosen))
+
+
+def _parts(template: str, values: Mapping[str, str], chosen: Mapping[str, int]) -> Iterator[str]:
+    """A template's parts; a plural's form by its number, or where the English has none, by how many it means."""
+    for literal, field, spec, _ in string.Formatter().parse(template):
+        yield literal
+        if field is None:
+            continue
+        name = _group(field)
+        if not spec or "|" not in spec:
+            yield _value(values[name])
+            continue
+        forms = spec.split("|")
+        number = found.group() if (found := re.search(_NUMBER, values[name])) else str(chosen.get(name, ""))
+        form = 0 if number == "0" and len(forms) == 3 else len(forms) - (2 if number == "1" else 1)
+        yield forms[form].replace("#", _value(number))
+
+
+def _value(found: str) -> str:
+    if re.fullmatch(_NUMBER, found):
+        return found.translate(str.maketrans(",.", ".,"))
+    return _translated(found)
+
+
+def _group(field: str) -> str:
+    """A field as a group's name, which holds no brackets."""
+    return re.sub(r"(\w+)\[(\w+)\]", r"\2_of_\1", field)
+
+
+def _form(phrase: Phrase) -> _Form:
+    english, spanish = phrase
+    pattern, literals, weight = "", [""], 0
+    for literal, field, spec, _ in string.Formatter().parse(english):
+        pattern += re.escape(literal)
+        literals.append(literal)
+        if field is None:
+            continue
+        name = _group(field)
+        if spec and "|" in spec:
+            forms = spec.split("|")
+            weight += max(map(len, forms))
+            numbered = [re.escape(form).replace(re.escape("#"), f"(?:{_NUMBER})") for form in forms]
+            if f"(?P<{name}__" not in pattern:
+                # How many each form means: 0, 1, or more.
+                many = range(3 - len(forms), 3)
+                numbered = [f"(?P<{name}__{n}>{form})" for n, form in zip(many, numbered, strict=True)]
+            pattern += f"(?:{'|'.join(numbered)})"
+        else:
+            pattern += f"(?P={name})" if f"(?P<{name}>" in pattern else f"(?P<{name}>.*?)"
+    weight += sum(map(len, literals))
+    begins = not english.startswith("{")
+    return _Form(re.compile(pattern, re.DOTALL), spanish, max(literals, key=len), weight, begins)
+
+
+@functools.cache
+def _forms() -> list[_Form]:
+    """All of them: first those that begin with words of their own, then those that say most in words of their own.
+
+    A sentence in a sentence is so left to the one that it stands in.
+    """
+    from async_extractor.checks.messages import MESSAGES, NAMES  # noqa: PLC0415 - brings much along, and in Spanish only
+
+    phrases = [*SENTENCES, *MESSAGES.values(), *NAMES.values()]
+    return sorted(map(_form, phrases), key=lambda form: (not form.begins_with_words, -form.weight))
+
+
+@functools.lru_cache(maxsize=1000)
+def _translated(text: str) -> str:
+    if not re.search("[A-Za-z]{2}", text):
+        return text
+    return next((said for form in _forms() if (said := form.said(text)) is not None), text)

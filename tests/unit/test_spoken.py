@@ -1,0 +1,114 @@
+"""What people read can be Spanish: every sentence of an error or an event has its Spanish one, its values in place."""
+
+from __future__ import annotations
+
+import ast
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from async_extractor.checks.messages import MESSAGES
+from async_extractor.errors import RequestError
+from async_extractor.language import fill
+from async_extractor.spoken import checked_environment, say, speak, spoken
+from async_extractor.spoken.sentences import SENTENCES
+
+ROOT = Path(__file__).parents[2] / "async_extractor"
+# Errors whose text is for programmers.
+INNER = ("ValueError", "RuntimeError", "AttributeError", "TypeError", "KeyError")
+# Words that Spanish hasn't.
+ENGLISH = re.compile(
+    r"\b(the|is|are|was|were|of|and|with|not|can't|which|that|for|this|has|from|again|than)\b", re.IGNORECASE
+)
+
+
+def template(node: ast.expr | None) -> str | None:
+    """A text of the source, `{}` where a value stands; None where it isn't one."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return None
+
+
+def said() -> Iterator[tuple[str, str]]:
+    """Each sentence that is raised or emitted, and where."""
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = None
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                raised = ast.unparse(node.exc.func).rpartition(".")[2]
+                text = template(node.exc.args[0]) if node.exc.args and raised not in INNER else None
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".emit") and len(node.args) > 2:
+                text = template(node.args[2])
+            if text and re.search(r"[a-z]{3} [a-z]", text):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", text
+
+
+SAID = dict(said())
+
+
+@pytest.mark.parametrize("where", SAID)
+def test_sentence(where: str) -> None:
+    """Its values are numbers here, which neither language changes."""
+    text = SAID[where].replace("{}", "7")
+    spanish = say(text, "es")
+    assert spanish != text
+    assert spanish.count("7") == text.count("7")
+    left = ENGLISH.findall(re.sub(r"`[^`]*`|qbo-backfill [\w -]+|'[^']*'|--[\w-]+", "", spanish))
+    assert not left, spanish
+
+
+@pytest.mark.parametrize("phrase", SENTENCES, ids=[str(number) for number in range(len(SENTENCES))])
+def test_both_have_the_same_places(phrase: tuple[str, str]) -> None:
+    places = [{name for _, name, _, _ in string.Formatter().parse(text) if name} for text in phrase]
+    assert places[0] == places[1]
+
+
+@pytest.mark.parametrize("key", MESSAGES)
+def test_what_a_check_says_is_recognised(key: str) -> None:
+    """Stored in English, in a run's reason for one; plurals as they are chosen by the number."""
+    fields = {name for _, name, _, _ in string.Formatter().parse(MESSAGES[key][0]) if name}
+    for number in (0, 1, 1234):
+        values: dict[str, object] = {}
+        for name in fields:
+            base, _, part = name.rstrip("]").partition("[")
+            if part:
+                values.setdefault(base, {})[part] = number  # type: ignore[index]
+            else:
+                values[base] = number
+        assert say(fill(MESSAGES[key], "en", values), "es") == fill(MESSAGES[key], "es", values)
+
+
+def test_a_sentence_in_a_sentence() -> None:
+    window = "[2024-01-01T00:00:00Z, 2025-01-01T00:00:00Z)"
+    english = (
+        f"run 5: 3 chunks of invoices in {window}, 1,234 rows at QuickBooks; about 12 requests (1 of them spent on "
+        "counting), 0.1 minutes at Intuit's quota, 0.00% of a month's 500,000 calls; 31 spent this month"
+    )
+    assert say(english, "es") == (
+        f"ejecución 5: 3 tramos de invoices en {window}, 1.234 filas en QuickBooks; unas 12 solicitudes (1 de ellas ya "
+        "usadas en contar), 0,1 minutos con la cuota de Intuit, 0,00% de las 500.000 llamadas del mes; "
+        "31 usadas este mes"
+    )
+
+
+def test_what_is_not_known_stays() -> None:
+    for text in ("", "7", "Item 3", "qb_invoices_backfill", "something that nobody has foreseen"):
+        assert say(text, "es") == text
+        assert say(text, "en") == text
+
+
+def test_which_language() -> None:
+    assert spoken({}) == "en"
+    assert spoken({"QBO_BACKFILL_LANG": "es"}) == "es"
+    with pytest.raises(RequestError, match="QBO_BACKFILL_LANG: 'fr' is not one of en, es"):
+        checked_environment({"QBO_BACKFILL_LANG": "fr"})
+    try:
+        speak("es")
+        assert spoken({}) == "es"
+    finally:
+        speak("")
