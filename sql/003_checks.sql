@@ -141,6 +141,14 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN moment >= '0001-01-02T00:00Z' AND moment < '9999-12-31T00:00Z' THEN moment END;
 COMMENT ON FUNCTION ops.in_calendar(timestamptz) IS 'The moment; null where a program can''t hold it, which is before the year 1 and after the year 9999.';
 
+-- QuickBooks dates an edit by the clock of whichever server takes it, and a SyncToken only rises: a higher one is newer
+-- whatever the time says. A change of balance moves the time alone.
+CREATE FUNCTION ops.is_newer(last_updated timestamptz, sync_token bigint, than_updated timestamptz, than_token bigint) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN sync_token > than_token AND last_updated IS NOT NULL
+    OR (coalesce(last_updated, '-infinity'), sync_token) > (coalesce(than_updated, '-infinity'), than_token);
+COMMENT ON FUNCTION ops.is_newer(timestamptz, bigint, timestamptz, bigint) IS 'Whether a version of a record is newer than another: by SyncToken, and by LastUpdatedTime.';
+
 -- A reference is {"value": ..., "name": ...}, which jsonb prints with the name first.
 CREATE FUNCTION ops.without_reference_names(payload jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -29,7 +29,7 @@ COMMENT ON COLUMN raw.{table}.page_number              IS 'The page of the chunk
 COMMENT ON COLUMN raw.{table}.page_size                IS 'MAXRESULTS of the request that brought it (Intuit''s cap is 1000).';
 COMMENT ON COLUMN raw.{table}.request_payload          IS 'The request that brought it: method, path, minorversion, query, and include where it was sent. Never a token.';
 COMMENT ON COLUMN raw.{table}.last_updated_utc         IS 'MetaData.LastUpdatedTime as an instant: the merge keeps the newest version.';
-COMMENT ON COLUMN raw.{table}.sync_token               IS 'SyncToken as a number: it decides between versions of one second.';
+COMMENT ON COLUMN raw.{table}.sync_token               IS 'SyncToken as a number: it tells which of two versions is newer, and LastUpdatedTime where it stayed.';
 COMMENT ON COLUMN raw.{table}.run_id                   IS 'The run in ops.runs that wrote this version.';
 COMMENT ON COLUMN raw.{table}.deleted_at_utc           IS 'When the record was found deleted in QuickBooks (UTC); its last payload is kept. Null while it lives.';
 COMMENT ON COLUMN raw.{table}.created_utc              IS 'MetaData.CreateTime as an instant, so that no check opens the payload. Null: the payload has none, or digest is null.';

@@ -260,9 +260,7 @@ class Comparison:
                 compared.add(Finding(row["id"], kind, row["moment"]))
             elif record is None:
                 compared.add(Finding(row["id"], "surplus", row["moment"]))
-            elif _version(record.last_updated, record.sync_token) <= _version(
-                row["last_updated_utc"], row["sync_token"]
-            ):
+            elif not _is_newer(record, row["last_updated_utc"], row["sync_token"]):
                 compared.add(Finding(row["id"], "altered", moment_of(record, self._filter_field)))
             elif self._is_verified(moment_of(record, self._filter_field)):
                 compared.add(self._finding(record, "outdated"))
@@ -273,8 +271,11 @@ class Comparison:
         return moment is not None and self._verified.start <= moment < self._verified.end
 
 
-def _version(last_updated: datetime | None, sync_token: int) -> tuple[datetime, int]:
-    return last_updated or datetime.min.replace(tzinfo=UTC), sync_token
+def _is_newer(record: SourceRecord, last_updated: datetime | None, sync_token: int) -> bool:
+    """As `ops.is_newer` says."""
+    never = datetime.min.replace(tzinfo=UTC)
+    risen = record.sync_token > sync_token and record.last_updated is not None
+    return risen or (record.last_updated or never, record.sync_token) > (last_updated or never, sync_token)
 
 
 def days_to_read(findings: Iterable[Finding], verified: Window) -> list[Window]:

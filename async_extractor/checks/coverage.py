@@ -21,7 +21,11 @@ class HollowChunk:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The ledger over a range. `holes` were planned by nobody, `open` counts chunks that are not done."""
+    """The ledger over a range.
+
+    `holes` were planned by nobody; `open` counts chunks that are not done, and whose part in the range no others have
+    read.
+    """
 
     hollow: Sequence[HollowChunk]
     holes: Sequence[Window]
@@ -52,8 +56,14 @@ async def coverage(
         # only repairs have read, up to theirs.
         read = newest - SETTLING if newest else max((w.end for w in windows), default=datetime.now(UTC) - SETTLING)
         end = min(end, read, *([as_of - SETTLING] if as_of else []))
-    holes = gaps(Window(window.start, end), windows) if window.start < end else []
-    return Coverage(hollow, holes, sum(row["status"] != "done" for row in rows), _overlaps(windows))
+    if window.start >= end:
+        return Coverage(hollow, [], 0, _overlaps(windows))
+    due = Window(window.start, end)
+    # What reaches into the range, and was planned for another one, is nothing to wait for where others have read it.
+    unread = gaps(due, (w for w, row in zip(windows, rows, strict=True) if row["status"] == "done"))
+    opened = [w for w, row in zip(windows, rows, strict=True) if row["status"] != "done"]
+    open_chunks = sum(any(w.start < gap.end and gap.start < w.end for gap in unread) for w in opened)
+    return Coverage(hollow, gaps(due, windows), open_chunks, _overlaps(windows))
 
 
 def _overlaps(windows: Sequence[Window]) -> list[Window]:

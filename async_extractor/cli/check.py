@@ -127,7 +127,7 @@ class Lines:
         text = Text(say(line.message))
         if line.advice:
             text.append("\n" + say(f"to do: {line.advice}"))
-        table.add_row(Text(say(MARKS[line.severity]), STYLES[line.severity]), Text(line.name), text)
+        table.add_row(Text(say(MARKS[line.severity]), STYLES[line.severity]), Text(say(line.name)), text)
         self._console.print(table, highlight=False)
 
 

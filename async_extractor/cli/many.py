@@ -264,9 +264,9 @@ def _figures(group: Sequence[Outcome]) -> tuple[str, ...]:
         if "requests" in one
     ]
     return (
-        *(f"{sum(one[name] for one in rows):,}" if rows else "" for name in ("read", "inserted", "updated")),
-        f"{sum(sent):,}" if sent else "",
-        f"{max(one['seconds'] for one in told if 'seconds' in one):,.1f}"
+        *(say(f"{sum(one[name] for one in rows):,}") if rows else "" for name in ("read", "inserted", "updated")),
+        say(f"{sum(sent):,}") if sent else "",
+        say(f"{max(one['seconds'] for one in told if 'seconds' in one):,.1f}")
         if any("seconds" in one for one in told)
         else "",
     )

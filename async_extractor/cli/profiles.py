@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
 import typer
 
 from async_extractor.cli.options import PROFILES
-from async_extractor.cli.reading import as_json
+from async_extractor.cli.reading import as_json, of_all_companies
 from async_extractor.cli.screen import Column, moment, print_fitted, screen
 from async_extractor.errors import BackfillError, ConfigurationError
 from async_extractor.mage.profiles import profiles_held, profiles_named, shown
@@ -22,8 +21,7 @@ from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN
 from async_extractor.qbo.auth.lifetimes import look, sentences, span
 from async_extractor.settings import raw_schema_of, warehouse_address
 from async_extractor.spoken import say
-from async_extractor.warehouse.connection import Address, connect_first, told
-from async_extractor.warehouse.statements import statement
+from async_extractor.warehouse.connection import Address, connect_first
 
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line for each company")
 
@@ -110,14 +108,12 @@ async def _last_runs(companies: Sequence[Company]) -> tuple[dict[tuple[Address, 
             unread[address] = str(error)
             continue
         try:
-            rows = await connection.fetch(statement("last_runs"), ids)
-            found |= {(address, row["realm_id"]): dict(row) for row in rows}
-        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-            pass  # a warehouse that nobody has filled yet
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            unread[address] = told(error)
+            rows = await of_all_companies(connection, "last_runs", ids)
+            found |= {(address, row["realm_id"]): row for row in rows}
+        except ConfigurationError as error:
+            unread[address] = str(error)
         finally:
-            await connection.close()
+            await connection.close(timeout=5)
     return found, unread
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from async_extractor.checks import suggested_commands
 from async_extractor.cli.options import NO_LIMITS, PROFILE
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.cli.resume import DRY_RUN
@@ -24,7 +23,7 @@ from async_extractor.request import BackfillRequest
 from async_extractor.spoken import say
 from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.statements import statement
-from async_extractor.windows import UTC, Window
+from async_extractor.windows import UTC
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -138,7 +137,8 @@ def retry(
 
     def requests() -> Iterator[BackfillRequest]:
         for chunk in chunks.values():
-            window = Window(chunk["window_start"], chunk["window_end"])
+            request = request_for(chunk)
+            window = request.window
             ids = [entry["quarantine_id"] for entry in entries if entry["chunk_id"] == chunk["chunk_id"]]
             what = f"{len(ids)} entries: {chunk['entity']} by {chunk['filter_field']} in {window}"
             if dry_run:
@@ -146,8 +146,7 @@ def retry(
                 print(as_json(told) if json_lines else say(f"Would read {what}."))
                 continue
             if not json_lines:
-                again = suggested_commands.run(chunk["entity"], window, chunk["filter_field"], "reprocess")
-                print(say(f"Reading again for {what} ({again})."))
-            yield request_for(chunk)
+                print(say(f"Reading again for {what}."))
+            yield request
 
     return run_requests(requests(), as_json=json_lines, limits=not no_limits, profile=profile)

@@ -18,9 +18,11 @@ from async_extractor.request import EARLIEST
 from async_extractor.settings import raw_schema_of, warehouse_address
 from async_extractor.warehouse.connection import Connection, connect_first, told
 from async_extractor.warehouse.schema import bring_up_to_date
+from async_extractor.warehouse.statements import statement
 from async_extractor.windows import DAY, SECOND, UTC, iso
 
 T = TypeVar("T")
+_NOT_THERE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 # What a bigint holds: the numbers of runs and of quarantine entries.
 MOST_NUMBER = 2**63 - 1
@@ -46,6 +48,27 @@ def read(work: Callable[[Connection, str], Awaitable[T]], profile: str = "") -> 
             await connection.close(timeout=5)
 
     return asyncio.run(main())
+
+
+async def of_all_companies(connection: Connection, name: str, *values: object) -> list[dict[str, Any]]:
+    """A statement's rows; none where nobody has filled the warehouse yet. An older version's is brought up to date.
+
+    ConfigurationError where Postgres refuses.
+    """
+    query = statement(name)
+    try:
+        try:
+            return [dict(row) for row in await connection.fetch(query, *values)]
+        except asyncpg.UndefinedColumnError:
+            # Whoever else has a schema of that name is left alone.
+            if not await connection.fetchval("SELECT to_regclass('ops.schema_versions') IS NOT NULL"):
+                raise
+            await bring_up_to_date(connection)
+            return [dict(row) for row in await connection.fetch(query, *values)]
+    except _NOT_THERE:
+        return []
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise ConfigurationError(told(error)) from None
 
 
 def as_json(value: object) -> str:

@@ -72,8 +72,9 @@ def request_for(chunk: dict[str, Any]) -> BackfillRequest:
     window = Window(chunk["window_start"], chunk["window_end"])
     whole = f"PT{int((window.end - window.start).total_seconds())}S"
     mode = "reprocess" if chunk["status"] == "done" else "resume"
-    return BackfillRequest.parse(
-        chunk["entity"], iso(window.start), iso(window.end), whole, 1, chunk["filter_field"], mode
+    # As the ledger has it: QuickBooks' clock, or a record's date, may be ahead of this machine's clock.
+    return BackfillRequest.of(
+        chunk["entity"], window, chunk=whole, concurrency=1, filter_field=chunk["filter_field"], mode=mode
     )
 
 

@@ -45,6 +45,7 @@ def print_fitted(
     Its headings are put into the language that is spoken.
     """
     columns = [replace(column, name=say(column.name)) for column in columns]
+    rows, total = [_numbers(columns, row) for row in rows], _numbers(columns, total)
     lines = [*rows, *([total] if total else [])]
     widths = [
         max(len(text) for text in (column.name, *(line[i] for line in lines))) for i, column in enumerate(columns)
@@ -69,3 +70,7 @@ def print_fitted(
     console.print(table, markup=False, highlight=False)
     if missing := [column.name for i, column in enumerate(columns) if i not in kept]:
         console.print(say(f"In a wider terminal, too: {', '.join(missing)}."), markup=False, highlight=False)
+
+
+def _numbers(columns: Sequence[Column], row: Sequence[str]) -> list[str]:
+    return [say(cell) if column.number else cell for column, cell in zip(columns, row, strict=bool(row))]

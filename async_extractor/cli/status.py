@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import typer
 
 from async_extractor.cli.options import company
 from async_extractor.cli.reading import as_json as as_json_line
+from async_extractor.cli.reading import of_all_companies
 from async_extractor.cli.screen import Column, print_fitted, screen
 from async_extractor.entity_names import entities_named
 from async_extractor.errors import ConfigurationError
@@ -23,7 +23,6 @@ from async_extractor.settings import profile_of, raw_schema_of, warehouse_addres
 from async_extractor.spoken import say
 from async_extractor.warehouse.connection import Address, connect_first
 from async_extractor.warehouse.ledger import GONE
-from async_extractor.warehouse.statements import statement
 
 ENTITY = typer.Argument("", metavar="[ENTITY]", help="Only these: invoices, or invoices,payments")
 # As many as there are entities, so that `run all` is seen whole.
@@ -125,9 +124,6 @@ async def _recent_in(
 ) -> list[dict[str, Any]]:
     connection = await connect_first(address)
     try:
-        rows = await connection.fetch(statement("recent_runs"), limit, entities, schemas)
-        return [dict(row) for row in rows]
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        return []
+        return await of_all_companies(connection, "recent_runs", limit, entities, schemas)
     finally:
-        await connection.close()
+        await connection.close(timeout=5)

@@ -178,7 +178,9 @@ async def plan_run(variables: Variables, listeners: list[Listener]) -> dict[str,
         async with _backfill(asked.secrets, request, variables, listeners, asked.workers) as backfill:
             return {"run_id": 0, **planned, "plan": f"{await backfill.preview()}; qb_extract will write and read it"}
     before = await _before(settings, request, variables)
-    if before is not None and before["finished_at"] is None:
+    # What is read with another `include` isn't what is asked for by now: a run of its own, or told why it can't be.
+    same = before is not None and (not request.include or before["include"] == request.include)
+    if before is not None and same and before["finished_at"] is None:
         return {"run_id": before["run_id"], **planned}
     if before is not None and before["status"] != "done":
         request = replace(request, mode="resume")
@@ -215,7 +217,7 @@ def asked_of(variables: Variables) -> Asked:
     found: dict[str, Any] = {}
     wrong = misspelt(variables)
     parts: dict[str, Callable[[], Any]] = {
-        "request": lambda: BackfillRequest.of_variables(variables),
+        "request": lambda: BackfillRequest.of_variables({"lang": spoken(), **variables}),
         "workers": lambda: whole_number("workers", _text(variables, "workers") or 1, MOST_WORKERS),
         "secrets": lambda: MageSecrets.locate(profile=_text(variables, "profile")),
     }

@@ -21,7 +21,9 @@ from async_extractor.language import LANGUAGES, Phrase
 from async_extractor.spoken.sentences import SENTENCES
 
 VARIABLE = "QBO_BACKFILL_LANG"
-_NUMBER = r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?|-?\d+(?:\.\d+)?%?"
+_NUMBER = r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?|[-+]?\d+(?:\.\d+)?%?"
+# Values that look like numbers and are none.
+_NO_NUMBERS = ("version", "oldest", "value")
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("language", default="")
 
 
@@ -43,7 +45,7 @@ def checked_environment(environ: Mapping[str, str] = os.environ) -> None:
 
 
 def say(text: str, lang: str = "") -> str:
-    """The text in the language that is spoken."""
+    """The text, or the number, in the language that is spoken."""
     return text if (lang or spoken()) == "en" else _translated(text)
 
 
@@ -85,18 +87,12 @@ def _parts(template: str, values: Mapping[str, str], chosen: Mapping[str, int]) 
             continue
         name = _group(field)
         if not spec or "|" not in spec:
-            yield _value(values[name])
+            yield values[name] if name in _NO_NUMBERS else _translated(values[name])
             continue
         forms = spec.split("|")
         number = found.group() if (found := re.search(_NUMBER, values[name])) else str(chosen.get(name, ""))
         form = 0 if number == "0" and len(forms) == 3 else len(forms) - (2 if number == "1" else 1)
-        yield forms[form].replace("#", _value(number))
-
-
-def _value(found: str) -> str:
-    if re.fullmatch(_NUMBER, found):
-        return found.translate(str.maketrans(",.", ".,"))
-    return _translated(found)
+        yield forms[form].replace("#", _translated(number))
 
 
 def _group(field: str) -> str:
@@ -137,12 +133,18 @@ def _forms() -> list[_Form]:
     """
     from async_extractor.checks.messages import MESSAGES, NAMES  # noqa: PLC0415 - brings much along, and in Spanish only
 
-    phrases = [*SENTENCES, *MESSAGES.values(), *NAMES.values()]
+    checks = [(f"{name}: {{found}}", f"{spanish}: {{found}}") for name, (_, spanish) in NAMES.items()]
+    to_do = [
+        (f"{english}; what to do: {{command}}", f"{spanish}; qué hacer: {{command}}") for english, spanish in checks
+    ]
+    phrases = [*SENTENCES, *MESSAGES.values(), *NAMES.values(), *checks, *to_do]
     return sorted(map(_form, phrases), key=lambda form: (not form.begins_with_words, -form.weight))
 
 
 @functools.lru_cache(maxsize=1000)
 def _translated(text: str) -> str:
+    if re.fullmatch(_NUMBER, text):
+        return text.translate(str.maketrans(",.", ".,"))
     if not re.search("[A-Za-z]{2}", text):
         return text
     return next((said for form in _forms() if (said := form.said(text)) is not None), text)

@@ -222,7 +222,9 @@ class WorkerSession:
                     printable(page.tid, 100) or None,
                 )
                 quarantined += int(tag.rpartition(" ")[2])
-            arrived = [row[0] for row in page.rows]
+            # Of an Id that came in two versions, one of them refused, nobody knows which one counts: the entry stands.
+            aside = {refused.record_id for refused in page.refused}
+            arrived = [row[0] for row in page.rows if row[0] not in aside]
             ours = (chunk.chunk_id, chunk.attempt)
             await connection.execute(statement("resolve_arrived"), self.realm_id, self.entity, arrived, *ours)
             loaded = replace(merged, quarantined=len(page.refused))

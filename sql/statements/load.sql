@@ -23,7 +23,7 @@ SELECT id, CASE WHEN deleted_at_utc IS NULL THEN digest END AS digest,
   FROM raw.{table} WHERE id = ANY ($1::text[]);
 
 -- name: merge_page
--- The page in staging becomes rows of raw. Newest wins: by LastUpdatedTime, then SyncToken; of equal
+-- The page in staging becomes rows of raw. Newest wins (ops.is_newer); of equal
 -- versions with another payload the one just read. Payloads are compared as stored, byte by byte: number scale
 -- counts (jsonb's own <> takes 639.00 for 639.0), and neither has to be made text. A row that raw already has is left out before the
 -- INSERT, because ON CONFLICT would lock it, and a lock writes WAL. In order of id, so that two
@@ -33,14 +33,14 @@ SELECT id, CASE WHEN deleted_at_utc IS NULL THEN digest END AS digest,
 WITH newest AS (
     SELECT DISTINCT ON (id) id, payload, last_updated_utc, sync_token, created_utc, txn_date, digest
       FROM pg_temp.staging
-     ORDER BY id, last_updated_utc DESC NULLS LAST, sync_token DESC, line DESC
+     ORDER BY id, last_updated_utc IS NULL, sync_token DESC, last_updated_utc DESC, line DESC
 ), changed AS (
     SELECT n.*, (n.last_updated_utc, n.sync_token) IS NOT DISTINCT FROM (t.last_updated_utc, t.sync_token) AND t.id IS NOT NULL
                 AND ops.without_reference_names(n.payload{stable}) <> ops.without_reference_names(t.payload{stable}) AS altered
       FROM newest n LEFT JOIN raw.{table} t USING (id)
      WHERE t.id IS NULL
         OR t.deleted_at_utc < $7
-        OR (coalesce(n.last_updated_utc, '-infinity'), n.sync_token) > (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
+        OR ops.is_newer(n.last_updated_utc, n.sync_token, t.last_updated_utc, t.sync_token)
         OR (t.digest IS NULL AND (n.last_updated_utc, n.sync_token) IS DISTINCT FROM (t.last_updated_utc, t.sync_token))
         OR ((coalesce(n.last_updated_utc, '-infinity'), n.sync_token) = (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
             AND record_image_ne(ROW(n.payload{stable}), ROW(t.payload{stable})))
@@ -61,7 +61,8 @@ WITH newest AS (
            deleted_at_utc = CASE WHEN t.deleted_at_utc < $7 THEN NULL ELSE t.deleted_at_utc END
      WHERE t.deleted_at_utc < $7
         OR t.digest IS NULL
-        OR (coalesce(excluded.last_updated_utc, '-infinity'), excluded.sync_token) >= (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
+        OR (excluded.last_updated_utc, excluded.sync_token) IS NOT DISTINCT FROM (t.last_updated_utc, t.sync_token)
+        OR ops.is_newer(excluded.last_updated_utc, excluded.sync_token, t.last_updated_utc, t.sync_token)
     RETURNING (xmax = 0) AS inserted
 )
 SELECT (SELECT count(*) FROM newest) AS read,

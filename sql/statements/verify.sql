@@ -35,13 +35,12 @@ INSERT INTO pg_temp.seen SELECT DISTINCT id FROM pg_temp.staging ON CONFLICT DO 
 WITH newest AS (
     SELECT DISTINCT ON (id) id, payload, last_updated_utc, sync_token
       FROM pg_temp.staging
-     ORDER BY id, last_updated_utc DESC NULLS LAST, sync_token DESC, line DESC
+     ORDER BY id, last_updated_utc IS NULL, sync_token DESC, last_updated_utc DESC, line DESC
 )
 SELECT n.id,
        CASE WHEN t.id IS NULL THEN 'missing'
             WHEN t.deleted_at_utc IS NOT NULL THEN 'undeleted'
-            WHEN (coalesce(n.last_updated_utc, '-infinity'), n.sync_token)
-               > (coalesce(t.last_updated_utc, '-infinity'), t.sync_token)
+            WHEN ops.is_newer(n.last_updated_utc, n.sync_token, t.last_updated_utc, t.sync_token)
             THEN CASE WHEN n.last_updated_utc = t.last_updated_utc THEN 'unmoved' ELSE 'outdated' END
             WHEN (n.last_updated_utc, n.sync_token) = (t.last_updated_utc, t.sync_token)
              AND ops.without_reference_names(n.payload{stable}) = ops.without_reference_names(t.payload{stable}) THEN 'renamed'

@@ -249,6 +249,41 @@ async def test_retry_of_a_range_that_reaches_today(database: Any) -> None:
         assert retried.status == "done", retried.error
 
 
+@pytest.mark.parametrize("field", ["last_updated", "created"])
+async def test_edit_by_a_server_whose_clock_is_behind(database: Any, field: str) -> None:
+    """The newer version has the earlier LastUpdatedTime: its SyncToken says that it is newer, and raw gets it."""
+    now = datetime.now(timezone.utc)
+    first, second = ((now - timedelta(minutes=ago)).isoformat() for ago in (60, 70))
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2, first))
+        await simulate(simulator, "clock", {"offset_seconds": -3000})
+        assert (await run(secrets, "items", "2015-01-01", now.date().isoformat(), filter_field=field)).status == "done"
+        await plant(simulator, item(1), item(2, second, "1", more='"UnitPrice":7,'))
+        await simulate(simulator, "clock", {"offset_seconds": 0})
+        verified = await verify(secrets, start="2015-01-01", end=now.date().isoformat(), field=field, deep=True)
+        assert [finding.id for finding in verified.found.of("outdated")] == ["2"]
+        result = await run(secrets, "items", "2015-01-01", now.date().isoformat(), filter_field=field, mode="reprocess")
+        assert result.status == "done", result.error
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+async def test_another_plans_chunk_that_reaches_into_the_range(database: Any) -> None:
+    """It is open, and what of the range it holds has been read by the range's own chunks: nothing to wait for."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2, "2025-06-20T10:00:00-07:00"))
+        planned = BackfillRequest.parse("items", "2025-06-01", "2025-06-30", "P1M")
+        async with Backfill(planned, secrets, limits=False) as backfill:
+            await backfill.plan()
+        result = await run(secrets, "items", "2025-06-15", "2025-06-30")
+        assert result.status == "done", result.error
+        assert check(result, "ledger").severity == "ok"
+        assert execute(database, "SELECT id FROM raw.qb_items") == [("2",)]
+        assert (await run(secrets, "items", "2025-06-01", "2025-06-30")).status == "done"
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
 # E3: names inside references, which change without a version
 
 

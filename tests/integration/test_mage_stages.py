@@ -111,6 +111,22 @@ def test_retry_run_goes_on_with_what_a_killed_reprocess_left(database: Any) -> N
     assert mage.plan({**fired, "execution_partition": "1/20261202T020000"})["run_id"] > again["run_id"]
 
 
+def test_another_include_is_never_gone_on_without(database: Any) -> None:
+    """The variable was changed between two tries: what the first one planned isn't what is asked for now."""
+    variables = {**VARIABLES, "entity": "invoices", "execution_partition": "1/20261201T020000"}
+    planned = mage.plan(variables)
+    changed = {**variables, "include": "enhancedAllCustomFields"}
+    with pytest.raises(IncompleteError, match="include: run 1 reads invoices with none now"):
+        mage.plan(changed)
+    assert mage.extract(planned, variables)["run_id"] == planned["run_id"]
+    mage.report(mage.validate(planned, variables), variables)
+    again = mage.plan(changed)
+    assert again["run_id"] != planned["run_id"]
+    mage.report(mage.validate(mage.extract(again, changed), changed), changed)
+    included = execute(database, "SELECT settings ->> 'include', status FROM ops.runs ORDER BY run_id")
+    assert included == [("none", "done"), ("enhancedAllCustomFields", "done")]
+
+
 def test_a_killed_verify_run_is_never_gone_on_with(database: Any) -> None:
     planned = mage.plan(VARIABLES)
     execute(database, "UPDATE ops.runs SET status = 'incomplete', finished_at = now()")

@@ -48,7 +48,8 @@ async def name_in_raw(warehouse: Warehouse, record_id: str = "1") -> str:
 
 
 NEWEST_OF_A_PAGE = {
-    "a later date, whatever the SyncToken": (named("new", day=2, sync_token=1), named("old", day=1, sync_token=9)),
+    "a higher SyncToken, whatever the date": (named("new", day=1, sync_token=9), named("old", day=2, sync_token=1)),
+    "of one SyncToken the later date": (named("new", day=2), named("old", day=1, line=7)),
     "one with a date before one without": (named("new", sync_token=1), undated(named("old", sync_token=9))),
     "of one date the higher SyncToken": (named("new", sync_token=2), named("old", sync_token=1, line=7)),
     "of equal versions the later in the page": (named("new", line=2), named("old", line=1)),
@@ -87,9 +88,9 @@ async def test_a_new_record_without_a_date_arrives_by_staging_too(warehouse: War
     assert await name_in_raw(warehouse) == "no date"
 
 
-async def test_an_older_date_never_takes_the_place_of_raws_whatever_the_sync_token(warehouse: Warehouse) -> None:
+async def test_an_older_version_never_takes_the_place_of_raws(warehouse: Warehouse) -> None:
     await warehouse.workers[0].load(page(named("newest", day=9, sync_token=1)), Cost())
-    for older in (named("old", day=8, sync_token=5), undated(named("old", sync_token=5))):
+    for older in (named("old", day=8, sync_token=1), named("old", day=9), undated(named("old", sync_token=5))):
         assert (await warehouse.workers[0].load(page(older), Cost())).unchanged == 1
     assert await name_in_raw(warehouse) == "newest"
 
@@ -216,7 +217,7 @@ async def test_the_same_refused_bytes_stand_once_in_quarantine_and_count_each_ti
     for number in (1, 2):
         loaded = await warehouse.workers[0].load(replace(refused, number=number), Cost())
         assert loaded.quarantined == 1
-    assert await warehouse.watcher.fetch("SELECT reason, page_number FROM ops.quarantine") == [("no good", 1)]
+    assert await warehouse.watcher.fetch("SELECT reason, page_number FROM ops.quarantine") == [("no good", 2)]
 
 
 async def test_older_page_closes_no_newer_entry(warehouse: Warehouse) -> None:

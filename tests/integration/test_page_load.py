@@ -148,6 +148,27 @@ async def test_a_new_record_that_postgres_refuses_is_set_aside_and_the_others_ar
     assert await warehouse.watcher.fetchval("SELECT record_id FROM ops.quarantine") == "3"
 
 
+async def test_an_older_version_on_the_same_page_closes_no_entry(warehouse: Warehouse) -> None:
+    """Of an Id that came in two versions, one of them refused, nobody knows which one counts; a later page does."""
+    standing = "SELECT count(*) FROM ops.quarantine WHERE resolved_at IS NULL"
+    refused = row("1", day=2, sync_token=1, payload=rb'{"Id":"1","Name":"\u0000"}', line=1)
+    await warehouse.workers[0].load(page(row("1"), refused), Cost())
+    assert await warehouse.watcher.fetchval(standing) == 1
+    await warehouse.workers[0].load(page(row("1", day=3, sync_token=2), number=2), Cost())
+    assert await warehouse.watcher.fetchval(standing) == 0
+
+
+async def test_a_higher_sync_token_is_newer_whatever_the_date_says(warehouse: Warehouse) -> None:
+    """QuickBooks' servers date by clocks of their own; of one page, and against raw."""
+    older = row("1", day=3, sync_token=1, payload=b'{"Id":"1","Name":"older"}')
+    newer = row("1", day=2, sync_token=2, payload=b'{"Id":"1","Name":"newer"}', line=1)
+    await warehouse.workers[0].load(page(older, newer), Cost())
+    assert (await warehouse.raw())["1"][1] == 2
+    await warehouse.workers[0].load(page(older, number=2), Cost())
+    await warehouse.workers[0].load(page(newer, number=3), Cost())
+    assert (await warehouse.raw())["1"][1] == 2
+
+
 async def test_a_session_that_has_lost_its_chunk_writes_nothing_new(warehouse: Warehouse) -> None:
     await warehouse.watcher.execute("UPDATE ops.chunks SET attempt = attempt + 1")
     with pytest.raises(LostChunk):

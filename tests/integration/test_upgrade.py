@@ -11,9 +11,11 @@ import pytest
 
 from async_extractor import ConfigurationError
 from async_extractor.warehouse.schema import bring_up_to_date
-from qbo_simulator import Simulator, SimulatorConfig
+from qbo_simulator import Simulator, SimulatorConfig, run_in_thread
 from tests.conftest import Database
 from tests.support.backfilling import backfill, secrets_for, simulate
+from tests.support.commands import CommandLine, store
+from tests.support.databases import execute
 
 MADE_BY_0_1_0 = Path(__file__).with_name("release_0_1_0.sql").read_text(encoding="utf-8")
 
@@ -103,3 +105,15 @@ async def test_window_counts_from_its_attempt(database: Database) -> None:
         assert await connection.fetchval("SELECT payload ->> 'Name' FROM raw.qb_items WHERE id = '1'") == "b"
     finally:
         await connection.close()
+
+
+def test_commands_that_look_at_all_companies(command_line: CommandLine, database: Database) -> None:
+    """The first command after the upgrade may be one of these; and another tool's schema of that name is left alone."""
+    with run_in_thread(SimulatorConfig(realm_id="9130347", items=1, limits=False)) as simulator:
+        store(command_line, simulator, database)
+        execute(database, MADE_BY_0_1_0)
+        assert command_line.run("status", "--json").code == 0
+        execute(database, "DROP SCHEMA ops CASCADE; CREATE SCHEMA ops; CREATE VIEW ops.run_metrics AS SELECT 1 AS x")
+        ended = command_line.run("status")
+        assert (ended.code, ended.stderr.count("\n")) == (4, 1), ended.stderr
+        assert "column" in ended.stderr
