@@ -13,7 +13,7 @@ from async_extractor.entities import Entity
 from async_extractor.warehouse.connection import Connection, refuses_the_data
 from async_extractor.warehouse.raw_table import STAGED, rows_of
 from async_extractor.warehouse.statements import statement
-from async_extractor.windows import DAY, UTC, Window
+from async_extractor.windows import DAY, SETTLING, UTC, Window
 
 Kind = Literal[
     "missing",
@@ -72,6 +72,8 @@ class SourcePage(Protocol):
 
     @property
     def records(self) -> Sequence[Any]: ...
+    @property
+    def server_time(self) -> datetime | None: ...
     @property
     def unreadable(self) -> Sequence[Any]: ...
     @property
@@ -209,7 +211,7 @@ class Comparison:
         for row in different:
             if row["id"] in verified:
                 kind: Kind = "missing" if row["kind"] == "undeleted" else row["kind"]
-                compared.add(self._finding(by_id[row["id"]], kind))
+                compared.add(self._finding(by_id[row["id"]], kind, page.server_time, held=True))
 
     async def _different(self, records: list[Any], compared: Compared) -> list[Any]:
         """The records that raw hasn't, or has otherwise. Those that Postgres refuses are found by halves."""
@@ -236,12 +238,18 @@ class Comparison:
             *await self._different(records[middle:], compared),
         ]
 
-    def _finding(self, record: SourceRecord, kind: Kind) -> Finding:
-        moment = moment_of(record, self._filter_field)
-        if kind in ("missing", "outdated", "unmoved", "unheld"):
-            if record.id in self._quarantined:
-                kind = "quarantined"
-            elif record.last_updated is not None and record.last_updated >= self._read_until:
+    def _finding(self, record: SourceRecord, kind: Kind, now: datetime | None = None, *, held: bool = False) -> Finding:
+        """The record's finding; `now` is QuickBooks' clock at its answer.
+
+        `held`: Postgres has just taken it, so that no entry in quarantine explains why raw lacks it.
+        """
+        moment, updated = moment_of(record, self._filter_field), record.last_updated
+        if kind in ("outdated", "unheld") and not held and record.id in self._quarantined:
+            kind = "quarantined"
+        elif kind in ("missing", "outdated", "unmoved", "unheld") and updated is not None:
+            # What is dated ahead of all clocks may have been there for long.
+            ahead = now is not None and updated > now + SETTLING
+            if updated >= self._read_until and not ahead:
                 kind = "unread"
         return Finding(record.id, kind, moment)
 

@@ -106,19 +106,24 @@ def validate(extracted: Mapping[str, Any] | Sequence[Mapping[str, Any]], variabl
 
     `extracted` is one worker's, or a list of all of them; where one of them had to begin a new run, that is the one.
     When a check is an error the run is closed, its report written, and IncompleteError raised: Mage's run must not
-    complete over rows that are missing.
+    complete over rows that are missing. Another try of the block is a new run over what was left.
     """
     from async_extractor.mage import tables  # noqa: PLC0415 - pandas: half a second, and only Mage has it
 
     async def stage(listeners: list[Listener]) -> pd.DataFrame:
         stored = await _stored(_run_of(extracted), variables)
-        async with _backfill(stored.secrets, stored.request, variables, listeners) as backfill:
-            checks = await backfill.validate(stored.run_id)
+        request = replace(stored.request, mode="resume")
+        async with _backfill(stored.secrets, request, variables, listeners) as backfill:
+            run_id = await backfill.take_up(stored.run_id)
+            if run_id != stored.run_id:
+                await _note(stored.settings, run_id, request, variables)
+                await backfill.extract(run_id)
+            checks = await backfill.validate(run_id)
             why = why_not_done(checks)
             if why is not None:
-                await backfill.report(stored.run_id)
-                raise IncompleteError(f"run {stored.run_id}: {why}")
-        return tables.of_checks(checks, stored.run_id, stored.request.lang)
+                await backfill.report(run_id)
+                raise IncompleteError(f"run {run_id}: {why}")
+        return tables.of_checks(checks, run_id, request.lang)
 
     return in_a_block(variables, "validate", stage)
 
@@ -250,8 +255,10 @@ async def _stored(run_id: int, variables: Variables) -> _Stored:
     work_for(profile)
     secrets = MageSecrets.locate(profile=profile)
     settings = Settings.read(secrets, profile)
+    row = None
     async with _warehouse(settings) as connection:
-        row = await connection.fetchrow(statement("select_run"), int(run_id))
+        with contextlib.suppress(asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+            row = await connection.fetchrow(statement("select_run"), int(run_id))
     if row is None or row["realm_id"] != settings.realm_id:
         raise ConfigurationError(
             f"run {run_id} is not one of company {settings.realm_id} in {settings.warehouse}: "

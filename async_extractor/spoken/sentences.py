@@ -687,6 +687,8 @@ SECRETS: tuple[Phrase, ...] = (
 )
 
 POSTGRES: tuple[Phrase, ...] = (
+    ("schema ops is version 0.1.0's, and is made anew; {views} depends on it: drop that, and make it again after {command}",
+     "el esquema ops es de la versión 0.1.0 y se hace de nuevo; {views} depende de él: bórrelo, y créelo otra vez después de {command}"),
     ("Postgres at {where}: {why}; check the POSTGRES_* secrets with {command}",
      "Postgres en {where}: {why}; revise los secretos POSTGRES_* con {command}"),
     ("Postgres at {where} can't be used: {why}", "Postgres en {where} no se puede usar: {why}"),

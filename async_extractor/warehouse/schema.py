@@ -224,6 +224,11 @@ async def _upgrade_from_0_1_0(connection: Connection, files: Sequence[Migration]
     So an upgraded database is by construction what a new one is.
     """
     text = (SQL_FOLDER / _UPGRADE).read_text(encoding="utf-8")
+    if views := await connection.fetchval(statement("views_of_others")):
+        raise ConfigurationError(
+            f"schema ops is version 0.1.0's, and is made anew; {views} depends on it: drop that, and make it again "
+            "after `qbo-backfill warehouse migrate`"
+        )
     async with connection.transaction():
         await connection.execute("ALTER SCHEMA ops RENAME TO ops_0_1_0")
         await _create_schema(connection, "ops")

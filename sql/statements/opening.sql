@@ -92,3 +92,11 @@ SELECT c.relname::text AS name,
           FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
   FROM pg_class c
  WHERE c.relnamespace = to_regnamespace($1) AND c.relkind IN ('r', 'v', 'm', 'f', 'p');
+
+-- name: views_of_others
+-- Views outside of ops that read from it, by name; null where there are none.
+SELECT string_agg(DISTINCT format('%s.%s', n.nspname, v.relname), ', ')
+  FROM pg_rewrite r JOIN pg_class v ON v.oid = r.ev_class JOIN pg_namespace n ON n.oid = v.relnamespace
+  JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+  JOIN pg_class t ON t.oid = d.refobjid
+ WHERE t.relnamespace = 'ops'::regnamespace AND v.relnamespace <> t.relnamespace;

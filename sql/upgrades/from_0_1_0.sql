@@ -62,3 +62,20 @@ SELECT setval(pg_get_serial_sequence('ops.chunks', 'chunk_id'), (SELECT coalesce
 SELECT setval(pg_get_serial_sequence('ops.quarantine', 'quarantine_id'), (SELECT coalesce(max(quarantine_id), 0) + 1 FROM ops.quarantine), false);
 SELECT setval(pg_get_serial_sequence('ops.events', 'event_id'), (SELECT coalesce(max(event_id), 0) + 1 FROM ops.events), false);
 SELECT setval(pg_get_serial_sequence('ops.validations', 'validation_id'), (SELECT coalesce(max(validation_id), 0) + 1 FROM ops.validations), false);
+
+-- Rights that others were given: on the schema, and on what is still there by the same name.
+DO $$
+DECLARE given record;
+BEGIN
+    FOR given IN
+        SELECT format('GRANT %s ON SCHEMA ops TO %s', a.privilege_type, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END) AS again
+          FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'ops_0_1_0' AND a.grantee <> n.nspowner
+        UNION ALL
+        SELECT format('GRANT %s ON ops.%I TO %s', a.privilege_type, c.relname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
+          FROM pg_class c, aclexplode(c.relacl) a
+         WHERE c.relnamespace = 'ops_0_1_0'::regnamespace AND c.relkind IN ('r', 'v') AND a.grantee <> c.relowner
+           AND EXISTS (SELECT FROM pg_class o WHERE o.relnamespace = 'ops'::regnamespace AND o.relname = c.relname)
+    LOOP
+        EXECUTE given.again;
+    END LOOP;
+END $$;

@@ -111,6 +111,18 @@ def test_retry_run_goes_on_with_what_a_killed_reprocess_left(database: Any) -> N
     assert mage.plan({**fired, "execution_partition": "1/20261202T020000"})["run_id"] > again["run_id"]
 
 
+def test_another_try_of_validate_takes_up_what_the_first_one_left(database: Any) -> None:
+    """The first one has closed the run with its reason, which is untrue by then."""
+    extracted = mage.extract(mage.plan(VARIABLES), VARIABLES)
+    execute(database, "DELETE FROM raw.qb_items WHERE id = (SELECT min(id) FROM raw.qb_items)")
+    with pytest.raises(IncompleteError, match="missing"):
+        mage.validate(extracted, VARIABLES)
+    validated = mage.validate(extracted, VARIABLES)
+    total = mage.report(validated, VARIABLES).iloc[0]
+    assert (total["status"], total["run"]) == ("done", extracted["run_id"] + 1)
+    assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
+
+
 def test_another_include_is_never_gone_on_without(database: Any) -> None:
     """The variable was changed between two tries: what the first one planned isn't what is asked for now."""
     variables = {**VARIABLES, "entity": "invoices", "execution_partition": "1/20261201T020000"}

@@ -117,3 +117,26 @@ def test_commands_that_look_at_all_companies(command_line: CommandLine, database
         ended = command_line.run("status")
         assert (ended.code, ended.stderr.count("\n")) == (4, 1), ended.stderr
         assert "column" in ended.stderr
+
+
+async def test_what_others_have_made_of_ops(database: Database) -> None:
+    """A view over it would be lost: told, and nothing is done. Rights of others are given again."""
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        await connection.execute(MADE_BY_0_1_0)
+        await connection.execute(
+            """CREATE VIEW public.dashboard AS SELECT run_id FROM ops.runs;
+               CREATE ROLE somebody; GRANT USAGE ON SCHEMA ops TO somebody;
+               GRANT SELECT ON ops.runs, ops.run_metrics TO somebody"""
+        )
+        with pytest.raises(ConfigurationError, match=r"public\.dashboard depends on it"):
+            await bring_up_to_date(connection)
+        assert await connection.fetchval("SELECT count(*) FROM public.dashboard") > 0
+        await connection.execute("DROP VIEW public.dashboard")
+        assert await bring_up_to_date(connection)
+        assert await connection.fetchval("SELECT has_schema_privilege('somebody', 'ops', 'USAGE')")
+        assert await connection.fetchval("SELECT has_table_privilege('somebody', 'ops.runs', 'SELECT')")
+        assert not await connection.fetchval("SELECT has_table_privilege('somebody', 'ops.runs', 'DELETE')")
+    finally:
+        await connection.execute("DROP OWNED BY somebody; DROP ROLE somebody")
+        await connection.close()
