@@ -8,12 +8,14 @@ outdated, altered, deleted, in quarantine, or edited since.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from async_extractor.checks.bisection import CountsByHour, differing
 from async_extractor.checks.comparison import Compared, Comparison, Finding, LookedUp
+from async_extractor.checks.day_checksums import UNDATED, Seals, windows_to_read
 from async_extractor.error_mapping import endings
 from async_extractor.errors import IncompleteError
 from async_extractor.events import Events
@@ -37,7 +39,7 @@ from async_extractor.settings import Settings
 from async_extractor.warehouse.connection import connect
 from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
-from async_extractor.windows import SETTLING, Window
+from async_extractor.windows import SETTLING, Window, gaps
 
 # How often a count that no record explains is asked again: the books may have changed between count and comparison.
 MOST_LOOKS = 3
@@ -107,8 +109,13 @@ class Reconciled:
     @property
     def whole(self) -> bool:
         """Whether every difference has a record's name, so that what QuickBooks hasn't is known."""
-        explained = len(self.compared.findings) - len(self.compared.of("superseded"))
+        explained = sum(f.counted and f.kind != "superseded" for f in self.compared.findings.values())
         return self.unexplained == 0 and self.in_raw - self.at_source <= explained
+
+
+def costs_as_much_as_all(tasks: Sequence[Task], counts: Counts) -> bool:
+    """Whether these are so many places that reading all of the range costs no more."""
+    return len(tasks) > max(10, math.ceil(counts.at_source / MOST_ROWS) + 2)
 
 
 class Reconciliation:
@@ -129,9 +136,11 @@ class Reconciliation:
         self._settings = settings
         self._request = request
         self._query_of = query_of
+        # QuickBooks' clock as of which a range of TxnDates is counted: to any of its days records come at any time.
+        self._known_at: datetime | None = None
         self._events = events
         self._spent = spent
-        self._by_id = ById(client, request.entity, events, spent, query_of)
+        self._by_id = ById(client, request.entity, events, spent, self._query)
         self._table = {"table": request.entity.table, "raw_schema": settings.raw_schema}
 
     @property
@@ -139,7 +148,11 @@ class Reconciliation:
         return DATE_FIELDS[self._request.filter_field]
 
     def verified(self, read_until: datetime) -> Window | None:
-        """The part of the range that runs can have read: what is younger is the next run's. None: nothing yet."""
+        """The part of the range that runs can have read: what is younger is the next run's. None: nothing yet.
+
+        From here on counts are as of that moment.
+        """
+        self._known_at = read_until
         window = self._request.window
         if self._request.filter_field == "txn_date":
             return window
@@ -197,28 +210,38 @@ class Reconciliation:
         entity = self._request.entity
         return entity.in_cdc and entity.leaves not in ("stays", "superseded")
 
-    async def reconcile(self, verified: Window | None, read_until: datetime, *, listed: bool = True) -> Reconciled:
+    async def reconcile(
+        self, run_id: int, verified: Window | None, read_until: datetime, *, listed: bool = True
+    ) -> Reconciled:
         """The counts of the range, and the records that differ where these do. Raises as the client does.
 
         A record in quarantine that can't be left out of the counts may hide one that was merged away, which no list of
-        changes tells: all is compared then. `listed`: change data capture has told what was deleted; an entity that it
-        hasn't is compared where it is a page anyway.
+        changes tells: all is compared then. So may a row that another hand has deleted: the days that it has changed
+        are compared, and are the run's own again where they are equal. `listed`: change data capture has told what was
+        deleted; an entity that it hasn't is compared where it is a page anyway.
         """
         if verified is None:
             return Reconciled(0, 0, Compared(), 0)
+        seals = Seals(await self._session.live(), self._request.entity, self._settings.raw_schema)
+        filter_field = self._request.filter_field
+        changed = [seal for seal in await seals.changed_by_others() if seal.concerns(verified, filter_field)]
+        days = [Task(CREATED, window) for window in windows_to_read(changed, MOST_ROWS)]
+        undated = any(seal.day <= UNDATED for seal in changed)
         for _ in range(MOST_LOOKS):
             counts = await self.counts(verified)
             in_one_page = not self._asks_for_changes and max(counts.at_source, counts.in_raw) < MOST_ROWS
-            if await self.counts_can_hide() or (not listed and in_one_page):
+            whole = undated or await self.counts_can_hide() or (not listed and in_one_page)
+            tasks = [] if whole else [*await self.differing(verified, counts), *days]
+            if whole or costs_as_much_as_all(tasks, counts):
                 tasks = [Task(self.field, verified)] if counts.at_source or counts.in_raw else []
-            else:
-                tasks = await self.differing(verified, counts)
-            compared, _ = await self.compare(tasks, verified, read_until)
+            compared, clean = await self.compare(tasks, verified, read_until)
             counts = counts.without(len(compared.of("superseded")))
             left_over = await self.unexplained(verified, counts, compared)
             result = Reconciled(counts.at_source, counts.in_raw, compared, left_over)
             if result.whole:
                 break
+        equal = [seal for seal in changed if seal.day > UNDATED and not gaps(seal.window, clean)]
+        await seals.confirm(run_id, await seals.confirmable(equal, verified, filter_field))
         return result
 
     async def resolve_gone(self, verified: Window, asked: datetime) -> None:
@@ -275,13 +298,15 @@ class Reconciliation:
         for i in counts.aside:
             if i not in compared.findings:
                 compared.add(Finding(i, "quarantined"))
-        known = [f.id for f in compared.of("missing", "outdated", "unmoved", "quarantined", "unheld", "unread")]
+        kinds = compared.of("missing", "outdated", "unmoved", "quarantined", "unheld", "unread")
+        known = [finding.id for finding in kinds if finding.counted]
         missing = len(known) - await self._counted_in_raw(verified, known)
         return max(0, counts.at_source - counts.in_raw - missing)
 
     async def _counted_in_raw(self, verified: Window, ids: Sequence[str]) -> int:
         query, field = statement("counted_in_raw", **self._table), self._request.filter_field
-        found = await self._session.do(lambda c: c.fetchval(query, verified.start, verified.end, field, list(ids)))
+        values = (verified.start, verified.end, field, list(ids), self._created_before, CREATED.name)
+        found = await self._session.do(lambda c: c.fetchval(query, *values))
         return int(found)
 
     async def counts_can_hide(self) -> bool:
@@ -353,12 +378,21 @@ class Reconciliation:
     async def count(self, window: Window) -> int:
         """QuickBooks' COUNT(*) of a window."""
         with endings(self._settings, planning=True):
-            return (await count(self._client, self._query_of(window), self._spent, PLANNING)).rows
+            return (await count(self._client, self._query(window), self._spent, PLANNING)).rows
+
+    def _query(self, window: Window) -> Query:
+        query = self._query_of(window)
+        return query if self._created_before is None else query.where(CREATED.before(self._created_before))
+
+    @property
+    def _created_before(self) -> datetime | None:
+        return self._known_at if self._request.filter_field == "txn_date" else None
 
     async def hours(self, window: Window, without: Sequence[str] = ()) -> CountsByHour:
         """Raw's rows of a window, by the hour."""
         query, field = statement("hours_in_raw", **self._table), self._request.filter_field
-        rows = await self._session.do(lambda c: c.fetch(query, window.start, window.end, field, list(without)))
+        values = (window.start, window.end, field, list(without), self._created_before, CREATED.name)
+        rows = await self._session.do(lambda c: c.fetch(query, *values))
         return CountsByHour((row["hour"], row["rows"]) for row in rows)
 
     async def misplaced(self, verified: Window, compared: Compared) -> list[tuple[str, str]]:

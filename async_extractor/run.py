@@ -186,7 +186,7 @@ class Run:
         verified = self.reconciliation.verified(as_of)
         if verified is not None:
             await self.reconciliation.resolve_gone(verified, asked)
-        reconciled = await self.reconciliation.reconcile(verified, as_of, listed=listed.complete)
+        reconciled = await self.reconciliation.reconcile(run_id, verified, as_of, listed=listed.complete)
         lost = [f.moment for f in reconciled.compared.of("missing", "outdated") if f.moment is not None]
         await self.ledger.reopen(self.series, lost)
         lately = [finding.id for finding in await self.reconciliation.gone_lately(as_of)]

@@ -8,7 +8,6 @@ more. Then all is looked at again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,14 +17,14 @@ from async_extractor.checks import CheckResult, Validator, findings, latest, sug
 from async_extractor.checks.after_run import ledger_result
 from async_extractor.checks.comparison import Compared, days_to_read
 from async_extractor.checks.coverage import Coverage, coverage
-from async_extractor.checks.day_checksums import UNDATED, BrokenSeal, Seals, windows_to_read
+from async_extractor.checks.day_checksums import UNDATED, Seals, windows_to_read
 from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.events import Listener
 from async_extractor.planning.chunking import cut_into_pieces
 from async_extractor.qbo.client import Patience
 from async_extractor.qbo.paging.reader import BEGINNING
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS
-from async_extractor.reconciliation import MOST_LOOKS, Counts, Task
+from async_extractor.reconciliation import MOST_LOOKS, Counts, Task, costs_as_much_as_all
 from async_extractor.request import BackfillRequest
 from async_extractor.run import Run
 from async_extractor.settings import Secrets
@@ -142,7 +141,7 @@ class Verification:
         sealed = await seals.any()
         # Without seals each day would be broken; what is known is known without them.
         known = [seal for seal in await seals.broken() if sealed or seal.transactions]
-        broken = [seal for seal in known if _concerns(seal, verified, field_name)]
+        broken = [seal for seal in known if seal.concerns(verified, field_name)]
         granularity = reconciliation.field.granularity
         undated = [seal for seal in broken if seal.day <= UNDATED]
         days = [Task(CREATED, window) for window in windows_to_read(broken, MOST_ROWS)]
@@ -152,9 +151,8 @@ class Verification:
             whole = deep or bool(undated) or await reconciliation.counts_can_hide()
             if not whole:
                 tasks += [*await reconciliation.differing(verified, counts), *days]
-                # So many places that reading all of it costs no more, or counts that say nothing.
-                whole = len(tasks) > max(10, math.ceil(counts.at_source / MOST_ROWS) + 2)
-                whole = whole or entity.leaves == "superseded"
+                # Or counts that say nothing.
+                whole = costs_as_much_as_all(tasks, counts) or entity.leaves == "superseded"
             if whole:
                 pieces, _ = await cut_into_pieces(
                     [verified], None, reconciliation.count, request.concurrency, granularity
@@ -163,6 +161,8 @@ class Verification:
                 # Only the whole day, by CreateTime, says that none of its records is missing.
                 tasks += days if reconciliation.field != CREATED else []
             compared, clean = await reconciliation.compare(tasks, verified, as_of, lambda: run.stopped_for)
+            if whole:  # a day's records were compared in their own window, too
+                compared.rows = min(compared.rows, counts.at_source)
             counts = counts.without(len(compared.of("superseded")))
             left_over = await reconciliation.unexplained(verified, counts, compared)
             if not left_over:
@@ -251,15 +251,6 @@ class Verification:
 def _needs_repair(examined: Examined) -> bool:
     covered = examined.covered
     return bool(examined.compared.findings or covered.hollow or covered.holes or covered.open)
-
-
-def _concerns(seal: BrokenSeal, verified: Window, filter_field: str) -> bool:
-    """Whether a broken day can have to do with the verified range."""
-    if filter_field == "created":
-        return seal.window.start < verified.end and verified.start < seal.window.end
-    if filter_field == "last_updated":
-        return seal.updated_from < verified.end and seal.updated_to >= verified.start
-    return True
 
 
 def _joined(windows: Sequence[Window]) -> list[Window]:

@@ -99,7 +99,8 @@ LookUp = Callable[[Sequence[str]], Awaitable[LookedUp]]
 class Finding:
     """One Id that differs. `moment` is its date at QuickBooks by the filter field, where it has one there.
 
-    `place`: the window of the filter field in which it was met, where nothing tells its date.
+    `place`: the window of the filter field in which it was met, where nothing tells its date. `counted`: whether
+    QuickBooks' count has it, which is as of when the range was read.
     """
 
     id: str
@@ -107,6 +108,7 @@ class Finding:
     moment: datetime | None = None
     reason: str = ""
     place: Window | None = None
+    counted: bool = True
 
 
 @dataclass
@@ -251,7 +253,9 @@ class Comparison:
             ahead = now is not None and updated > now + SETTLING
             if updated >= self._read_until and not ahead:
                 kind = "unread"
-        return Finding(record.id, kind, moment)
+        # To a TxnDate records come at any time: the count leaves out what was created since.
+        later = self._filter_field == "txn_date" and record.created is not None and record.created >= self._read_until
+        return Finding(record.id, kind, moment, counted=not later)
 
     async def _explain(self, rows: Sequence[Any], compared: Compared) -> None:
         """Rows of raw that QuickBooks didn't give for the window: deleted there, edited since, or wrong here."""

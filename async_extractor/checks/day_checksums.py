@@ -49,6 +49,14 @@ class BrokenSeal:
         start = datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC)
         return Window(start, start + timedelta(days=1))
 
+    def concerns(self, verified: Window, filter_field: str) -> bool:
+        """Whether it can have to do with a range of the filter field."""
+        if filter_field == "created":
+            return self.window.start < verified.end and verified.start < self.window.end
+        if filter_field == "last_updated":
+            return self.updated_from < verified.end and self.updated_to >= verified.start
+        return True
+
 
 # The day of the records without a CreateTime, as ops.created_day has it. No window of CreateTime holds them, nor what
 # another hand has dated earlier.
@@ -137,6 +145,10 @@ class Seals:
             found.append(BrokenSeal(day, then.rows, figure.rows, *span, changed.get(day, ()), between))
             between = 0
         return found
+
+    async def changed_by_others(self) -> list[BrokenSeal]:
+        """Those of the broken ones that another hand has changed. Mostly there are none, and nothing is looked at."""
+        return [seal for seal in await self.broken() if seal.transactions] if await self.changed() else []
 
     async def confirmable(self, broken: Sequence[BrokenSeal], verified: Window, filter_field: str) -> list[BrokenSeal]:
         """Those of the days of which every row can be held against QuickBooks in a range of the filter field."""

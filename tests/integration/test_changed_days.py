@@ -185,3 +185,34 @@ async def test_a_range_that_lacks_a_row_of_the_day_confirms_nothing_of_it(databa
         assert (await verify(secrets, repair=True)).status == "repaired"
         assert execute(database, "SELECT count(*) FROM ops.changed_days") == [(0,)]
         assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+@pytest.mark.parametrize("field", ["last_updated", "created"])
+async def test_a_deleted_row_hides_no_name_that_is_merged_away(database: Any, field: str) -> None:
+    """Both counts are one less, and no list of changes tells of the merge: the days of the other hand are compared."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        assert (await run(secrets, "customers", "2015-01-01", today, filter_field=field)).status == "done"
+        deleted, loser, winner, *_ = sorted(await truth(simulator, "customers"), key=int)
+        execute(database, f"DELETE FROM raw.qb_customers WHERE id = '{deleted}'")
+        await simulate(simulator, "edit", {"entity": "Customer", "merge": [[loser, winner]]})
+        first = await run(secrets, "customers", "2015-01-01", today, filter_field=field)
+        assert (first.status, check(first, "source_rows").severity) == ("incomplete", "error")
+        again = await run(secrets, "customers", "2015-01-01", today, filter_field=field)
+        assert again.status == "done", again.error
+        assert await in_raw(database, "customers", living=True) == await truth(simulator, "customers")
+        marked = execute(database, "SELECT id FROM raw.qb_customers WHERE deleted_at_utc IS NOT NULL")
+        assert marked == [(loser,)]
+
+
+async def test_days_that_are_equal_are_the_runs_own_again(database: Any) -> None:
+    """Another hand has written and changed nothing that counts: the next run compares the day, and is done with it."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        await run(secrets)
+        execute(database, "UPDATE raw.qb_items SET page_number = 7")
+        assert execute(database, "SELECT count(*) FROM ops.changed_days") == [(1,)]
+        assert check(await run(secrets), "seals").severity == "ok"
+        assert execute(database, "SELECT count(*) FROM ops.changed_days") == [(0,)]

@@ -284,6 +284,31 @@ async def test_another_plans_chunk_that_reaches_into_the_range(database: Any) ->
         assert await in_raw(database, "items") == await truth(simulator, "items")
 
 
+async def test_new_transaction_makes_up_for_no_deleted_one(database: Any) -> None:
+    """By TxnDate, and beyond the days that change data capture reaches: counts are as of when the range was read."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+
+        async def again(**more: Any) -> Any:
+            return await run(secrets, "invoices", "2015-01-01", today, filter_field="txn_date", **more)
+
+        await simulate(simulator, "clock", {"offset_seconds": -40 * 86_400})
+        assert (await again()).status == "done"
+        gone = min(await truth(simulator, "invoices"), key=int)
+        await simulate(simulator, "clock", {"offset_seconds": -35 * 86_400})
+        await simulate(simulator, "edit", {"entity": "Invoice", "delete": [gone]})
+        await simulate(simulator, "clock", {"offset_seconds": 0})
+
+        def created_meanwhile(event: Event) -> None:
+            if event.name == "changes_cut_off":
+                simulator.service.change("Invoice", insert=1, txn_date="2025-06-01")
+
+        result = await again(listeners=[created_meanwhile])
+        assert result.status == "done", result.error
+        assert execute(database, "SELECT id FROM raw.qb_invoices WHERE deleted_at_utc IS NOT NULL") == [(gone,)]
+
+
 # E3: names inside references, which change without a version
 
 

@@ -13,7 +13,7 @@ import pytest
 from aioresponses import aioresponses
 
 from async_extractor.events import Event
-from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN
+from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, StoredTokens
 from async_extractor.qbo.auth.token_endpoint import Client
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, TransientFault
 from tests.unit.oauth.intuit import FIRST_REFRESH, SECRET, URL, Intuit, Process, Store
@@ -56,7 +56,10 @@ async def test_a_refusal_is_not_tried_again_and_says_what_to_do(
     assert cure in str(fault.value)
     assert fault.value.tid == "1-tid"
     assert sum(len(requests) for requests in endpoint.requests.values()) == 1
-    assert ACCESS_TOKEN not in store.values
+    # A refused refresh token is noted, so that nobody calls the company connected.
+    noted = StoredTokens.read(store.values.get(ACCESS_TOKEN))
+    assert (noted is not None) == ("invalid_grant" in body)
+    assert noted is None or (noted.token, noted.refused_at is None) == ("", False)
 
 
 @pytest.mark.parametrize(
