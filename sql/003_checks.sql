@@ -52,7 +52,7 @@ CREATE TABLE ops.changed_days (
     changed_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (raw_schema, table_name, created_day, transaction)
 );
-COMMENT ON TABLE  ops.changed_days IS 'Days on which rows were created that another hand has brought, changed or deleted. They stand here, whatever runs have written since, until a verification has held each row of the day against QuickBooks.';
+COMMENT ON TABLE  ops.changed_days IS 'Days on which rows were created that another hand has brought, changed or deleted. They stand here, whatever runs have written since, until a run or a verification has held each row of the day against QuickBooks.';
 COMMENT ON COLUMN ops.changed_days.raw_schema  IS 'The schema, raw unless a profile names another.';
 COMMENT ON COLUMN ops.changed_days.table_name  IS 'The table, qb_invoices for one.';
 COMMENT ON COLUMN ops.changed_days.created_day IS 'The UTC day of MetaData.CreateTime; 1970-01-01 for records without one.';

@@ -251,9 +251,9 @@ MESSAGES: dict[str, Phrase] = {
         "cambie desde ahora se verá en la próxima verificación",
     ),
     "seals.changed": (
-        "another hand has changed rows created on {changed:# day|# days}, which no verification has compared yet: "
+        "another hand has changed rows created on {changed:# day|# days}, which QuickBooks does not confirm: "
         "{changed_days:of changed}",
-        "otra mano cambió filas creadas en {changed:# día|# días} que ninguna verificación ha comparado todavía: "
+        "otra mano cambió filas creadas en {changed:# día|# días} que QuickBooks no confirma: "
         "{changed_days:of changed}",
     ),
     "seals.none": (

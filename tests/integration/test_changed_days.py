@@ -34,7 +34,7 @@ async def test_a_run_that_seals_the_day_hides_nothing(database: Any, field: str)
         assert result.rows["updated"] == 1
         told = check(result, "seals")
         assert (told.severity, told.figures["changed_days"]) == ("notice", ["2025-06-01"])
-        assert "which no verification has compared yet: 2025-06-01" in told.message
+        assert "which QuickBooks does not confirm: 2025-06-01" in told.message
         assert (await verify(secrets, end=today, field=field)).status == "different"
         assert (await verify(secrets, end=today, field=field, repair=True)).status == "repaired"
         assert check(await verify(secrets, end=today, field=field), "seals").severity == "ok"
