@@ -24,6 +24,8 @@ VARIABLE = "QBO_BACKFILL_LANG"
 _NUMBER = r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?|[-+]?\d+(?:\.\d+)?%?"
 # Values that look like numbers and are none.
 _NO_NUMBERS = ("version", "oldest", "value")
+# Sentences in sentences. A list has no end of them, and has nothing to be said in another language.
+_DEEPEST = 12
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("language", default="")
 
 
@@ -53,33 +55,38 @@ def say(text: str, lang: str = "") -> str:
 class _Form:
     """A sentence's form: what it looks like in English, and what it is in Spanish.
 
-    `literal` are words that all texts of this form have, so that few patterns are tried; `weight` is how many letters
-    it has of its own.
+    `literals` are words that all texts of this form have, in this order, so that few patterns are tried; `weight` is
+    how many letters it has of its own.
     """
 
     pattern: re.Pattern[str]
     spanish: str
-    literal: str
+    literals: tuple[str, ...]
     weight: int
     begins_with_words: bool
 
-    def said(self, text: str) -> str | None:
+    def said(self, text: str, depth: int) -> str | None:
         """The text in Spanish; None where it hasn't this form."""
-        if self.literal not in text or (match := self.pattern.fullmatch(text)) is None:
+        place = 0
+        for literal in self.literals:
+            if (found := text.find(literal, place)) < 0:
+                return None
+            place = found + len(literal)
+        if (match := self.pattern.fullmatch(text)) is None:
             return None
         values, chosen = dict[str, str](), dict[str, int]()
-        for group, found in match.groupdict().items():
-            if found is not None:
+        for group, value in match.groupdict().items():
+            if value is not None:
                 name, _, form = group.partition("__")
-                values.setdefault(name, found)
+                values.setdefault(name, value)
                 if form:
                     chosen[name] = int(form)
                 else:
-                    values[name] = found
-        return "".join(_parts(self.spanish, values, chosen))
+                    values[name] = value
+        return "".join(_parts(self.spanish, values, chosen, depth))
 
 
-def _parts(template: str, values: Mapping[str, str], chosen: Mapping[str, int]) -> Iterator[str]:
+def _parts(template: str, values: Mapping[str, str], chosen: Mapping[str, int], depth: int) -> Iterator[str]:
     """A template's parts; a plural's form by its number, or where the English has none, by how many it means."""
     for literal, field, spec, _ in string.Formatter().parse(template):
         yield literal
@@ -87,12 +94,12 @@ def _parts(template: str, values: Mapping[str, str], chosen: Mapping[str, int]) 
             continue
         name = _group(field)
         if not spec or "|" not in spec:
-            yield values[name] if name in _NO_NUMBERS else _translated(values[name])
+            yield values[name] if name in _NO_NUMBERS else _translated(values[name], depth + 1)
             continue
         forms = spec.split("|")
         number = found.group() if (found := re.search(_NUMBER, values[name])) else str(chosen.get(name, ""))
         form = 0 if number == "0" and len(forms) == 3 else len(forms) - (2 if number == "1" else 1)
-        yield forms[form].replace("#", _translated(number))
+        yield forms[form].replace("#", _translated(number, depth + 1))
 
 
 def _group(field: str) -> str:
@@ -122,7 +129,7 @@ def _form(phrase: Phrase) -> _Form:
             pattern += f"(?P={name})" if f"(?P<{name}>" in pattern else f"(?P<{name}>.*?)"
     weight += sum(map(len, literals))
     begins = not english.startswith("{")
-    return _Form(re.compile(pattern, re.DOTALL), spanish, max(literals, key=len), weight, begins)
+    return _Form(re.compile(pattern, re.DOTALL), spanish, tuple(filter(None, literals)), weight, begins)
 
 
 @functools.cache
@@ -142,9 +149,9 @@ def _forms() -> list[_Form]:
 
 
 @functools.lru_cache(maxsize=1000)
-def _translated(text: str) -> str:
+def _translated(text: str, depth: int = 0) -> str:
     if re.fullmatch(_NUMBER, text):
         return text.translate(str.maketrans(",.", ".,"))
-    if not re.search("[A-Za-z]{2}", text):
+    if depth > _DEEPEST or not re.search("[A-Za-z]{2}", text):
         return text
-    return next((said for form in _forms() if (said := form.said(text)) is not None), text)
+    return next((said for form in _forms() if (said := form.said(text, depth)) is not None), text)

@@ -102,6 +102,12 @@ def test_what_is_not_known_stays() -> None:
         assert say(text, "en") == text
 
 
+def test_long_texts_end() -> None:
+    """Lists of thousands, and texts that nearly have a form."""
+    for text in (", ".join(map(str, range(5_000))), "a: " * 3_000, "x (" * 2_000, "run 1: " + "2 chunks of " * 1_000):
+        assert say(text, "es")
+
+
 def test_which_language() -> None:
     assert spoken({}) == "en"
     assert spoken({"QBO_BACKFILL_LANG": "es"}) == "es"
