@@ -24,6 +24,7 @@ from async_extractor.errors import BackfillError, ConfigurationError
 from async_extractor.events import Events
 from async_extractor.limits import no_limits, shared_limits
 from async_extractor.mage.location import MageData
+from async_extractor.mage.profiles import profiles_held, shown
 from async_extractor.mage.secrets import KNOWN_SECRETS, MageSecrets
 from async_extractor.mage.triggers import known_triggers
 from async_extractor.planning.planner import clock_of
@@ -139,6 +140,18 @@ class Preflight:
                     self._add("secrets", name, "ok", f"not set; the environment's {variable} is taken")
                 elif not known.required and name not in ("QBO_SIMULATOR_URL", ACCESS_TOKEN, "POSTGRES_PASSWORD_NEXT"):
                     self._add("secrets", name, "ok", "not set, and needn't be")
+        with self._refusals("secrets", "profiles"):
+            self._look_for_the_same_company()
+
+    def _look_for_the_same_company(self) -> None:
+        """Within a database a second profile of a company is refused; in another one nobody would know."""
+        realm_id = self._secrets.get("QBO_REALM_ID")
+        others = [name for name in profiles_held() if name != self._profile]
+        same = [shown(o) for o in others if MageSecrets.locate(profile=o).get("QBO_REALM_ID") == realm_id]
+        if realm_id and same:
+            names = ", ".join(same)
+            also = f"this company is {names}, too; in two databases it has two budgets, which break Intuit's limits"
+            self._add("secrets", "profiles", "notice", told, "keep one of them, or run them one after the other")
 
     # Postgres
 

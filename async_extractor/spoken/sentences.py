@@ -760,6 +760,10 @@ POSTGRES: tuple[Phrase, ...] = (
 )
 
 CHECK: tuple[Phrase, ...] = (
+    ("profiles", "empresas"),
+    ("this company is {others}, too; in two databases it has two budgets, which break Intuit's limits",
+     "esta empresa es también {others}; en dos bases tiene dos cuotas, que rompen los límites de Intuit"),
+    ("keep one of them, or run them one after the other", "deje una sola, o ejecútelas una tras otra"),
     ("where", "dónde"),
     ("connection", "conexión"),
     ("disk", "disco"),

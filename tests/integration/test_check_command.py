@@ -135,3 +135,16 @@ def test_another_companys_schema_is_refused_and_a_check_claims_none(command_line
         command_line.secrets.set("QBO_REALM_ID", "77777777")
         ended = command_line.run("check", "--json")
     assert "holds company 4620816365" in wrong(ended)["postgres schema"]
+
+
+def test_a_company_under_two_names_is_told(command_line: CommandLine, database: Any, other_database: Any) -> None:
+    with run_in_thread(SimulatorConfig(invoices=3, customers=2, items=1)) as simulator:
+        store(command_line, simulator, database)
+        for name in ("QBO_REALM_ID", "QBO_REFRESH_TOKEN"):
+            command_line.secrets.set(f"ACME_{name}", str(command_line.secrets.get(name)))
+        command_line.secrets.set("ACME_POSTGRES_DB", other_database.dbname)
+        for profile, other in (("", "acme"), ("acme", "default")):
+            ended = command_line.run("check", "--json", "--profile", profile)
+            told = lines(ended)["secrets profiles"]
+            assert (ended.code, told["severity"]) == (0, "notice")
+            assert told["message"].startswith(f"this company is {other}, too;")
