@@ -151,7 +151,7 @@ class Preflight:
         if realm_id and same:
             names = ", ".join(same)
             also = f"this company is {names}, too; in two databases it has two budgets, which break Intuit's limits"
-            self._add("secrets", "profiles", "notice", told, "keep one of them, or run them one after the other")
+            self._add("secrets", "profiles", "notice", also, "keep one of them, or run them one after the other")
 
     # Postgres
 

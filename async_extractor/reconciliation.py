@@ -27,6 +27,7 @@ from async_extractor.qbo.paging.reader import WindowReader
 from async_extractor.qbo.query import (
     CREATED,
     DATE_FIELDS,
+    LAST_UPDATED,
     LOOK_BACK,
     MOST_CHANGES,
     MOST_ROWS,
@@ -87,13 +88,15 @@ class Listed:
 class Reconciled:
     """QuickBooks' count of the range and raw's, and the records that explain where these differ.
 
-    `unexplained` are records that QuickBooks counts beyond raw's and beyond all findings.
+    `unexplained` are records that QuickBooks counts beyond raw's and beyond all findings; `ahead` are rows that raw
+    counts of records that QuickBooks' count leaves out.
     """
 
     at_source: int
     in_raw: int
     compared: Compared
     unexplained: int
+    ahead: int = 0
 
     @property
     def surplus(self) -> list[str]:
@@ -110,7 +113,7 @@ class Reconciled:
     def whole(self) -> bool:
         """Whether every difference has a record's name, so that what QuickBooks hasn't is known."""
         explained = sum(f.counted and f.kind != "superseded" for f in self.compared.findings.values())
-        return self.unexplained == 0 and self.in_raw - self.at_source <= explained
+        return self.unexplained == 0 and self.in_raw - self.ahead - self.at_source <= explained
 
 
 def costs_as_much_as_all(tasks: Sequence[Task], counts: Counts) -> bool:
@@ -237,7 +240,8 @@ class Reconciliation:
             compared, clean = await self.compare(tasks, verified, read_until)
             counts = counts.without(len(compared.of("superseded")))
             left_over = await self.unexplained(verified, counts, compared)
-            result = Reconciled(counts.at_source, counts.in_raw, compared, left_over)
+            ahead = await self._ahead(verified, compared)
+            result = Reconciled(counts.at_source, counts.in_raw, compared, left_over, ahead)
             if result.whole:
                 break
         equal = [seal for seal in changed if seal.day > UNDATED and not gaps(seal.window, clean)]
@@ -301,11 +305,16 @@ class Reconciliation:
         kinds = compared.of("missing", "outdated", "unmoved", "quarantined", "unheld", "unread")
         known = [finding.id for finding in kinds if finding.counted]
         missing = len(known) - await self._counted_in_raw(verified, known)
-        return max(0, counts.at_source - counts.in_raw - missing)
+        return max(0, counts.at_source - counts.in_raw + await self._ahead(verified, compared) - missing)
+
+    async def _ahead(self, verified: Window, compared: Compared) -> int:
+        """How many rows raw counts of records that QuickBooks' count leaves out, since they were edited later."""
+        later = [finding.id for finding in compared.findings.values() if not finding.counted]
+        return await self._counted_in_raw(verified, later) if later else 0
 
     async def _counted_in_raw(self, verified: Window, ids: Sequence[str]) -> int:
         query, field = statement("counted_in_raw", **self._table), self._request.filter_field
-        values = (verified.start, verified.end, field, list(ids), self._created_before, CREATED.name)
+        values = (verified.start, verified.end, field, list(ids), self._changed_before)
         found = await self._session.do(lambda c: c.fetchval(query, *values))
         return int(found)
 
@@ -382,16 +391,16 @@ class Reconciliation:
 
     def _query(self, window: Window) -> Query:
         query = self._query_of(window)
-        return query if self._created_before is None else query.where(CREATED.before(self._created_before))
+        return query if self._changed_before is None else query.where(LAST_UPDATED.before(self._changed_before))
 
     @property
-    def _created_before(self) -> datetime | None:
+    def _changed_before(self) -> datetime | None:
         return self._known_at if self._request.filter_field == "txn_date" else None
 
     async def hours(self, window: Window, without: Sequence[str] = ()) -> CountsByHour:
         """Raw's rows of a window, by the hour."""
         query, field = statement("hours_in_raw", **self._table), self._request.filter_field
-        values = (window.start, window.end, field, list(without), self._created_before, CREATED.name)
+        values = (window.start, window.end, field, list(without), self._changed_before)
         rows = await self._session.do(lambda c: c.fetch(query, *values))
         return CountsByHour((row["hour"], row["rows"]) for row in rows)
 

@@ -253,8 +253,8 @@ class Comparison:
             ahead = now is not None and updated > now + SETTLING
             if updated >= self._read_until and not ahead:
                 kind = "unread"
-        # To a TxnDate records come at any time: the count leaves out what was created since.
-        later = self._filter_field == "txn_date" and record.created is not None and record.created >= self._read_until
+        # To a TxnDate records come at any time: the count leaves out what was edited since.
+        later = self._filter_field == "txn_date" and updated is not None and updated >= self._read_until
         return Finding(record.id, kind, moment, counted=not later)
 
     async def _explain(self, rows: Sequence[Any], compared: Compared) -> None:

@@ -18,12 +18,10 @@ from dataclasses import dataclass
 
 from async_extractor.errors import RequestError
 from async_extractor.language import LANGUAGES, Phrase
-from async_extractor.spoken.sentences import SENTENCES
+from async_extractor.spoken.sentences import KEPT, SENTENCES
 
 VARIABLE = "QBO_BACKFILL_LANG"
 _NUMBER = r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?|[-+]?\d+(?:\.\d+)?%?"
-# Values that look like numbers and are none.
-_NO_NUMBERS = ("version", "oldest", "value")
 # Sentences in sentences. A list has no end of them, and has nothing to be said in another language.
 _DEEPEST = 12
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("language", default="")
@@ -56,12 +54,13 @@ class _Form:
     """A sentence's form: what it looks like in English, and what it is in Spanish.
 
     `literals` are words that all texts of this form have, in this order, so that few patterns are tried; `weight` is
-    how many letters it has of its own.
+    how many letters it has of its own. `counted` are the values by whose number the Spanish chooses its words.
     """
 
     pattern: re.Pattern[str]
     spanish: str
     literals: tuple[str, ...]
+    counted: tuple[str, ...]
     weight: int
     begins_with_words: bool
 
@@ -83,6 +82,8 @@ class _Form:
                     chosen[name] = int(form)
                 else:
                     values[name] = value
+        if not all(re.search(_NUMBER, values[name]) or name in chosen for name in self.counted):
+            return None
         return "".join(_parts(self.spanish, values, chosen, depth))
 
 
@@ -94,7 +95,8 @@ def _parts(template: str, values: Mapping[str, str], chosen: Mapping[str, int], 
             continue
         name = _group(field)
         if not spec or "|" not in spec:
-            yield values[name] if name in _NO_NUMBERS else _translated(values[name], depth + 1)
+            kept = name in KEPT or (name in ("item", "items") and " " not in values[name])
+            yield values[name] if kept else _translated(values[name], depth + 1)
             continue
         forms = spec.split("|")
         number = found.group() if (found := re.search(_NUMBER, values[name])) else str(chosen.get(name, ""))
@@ -128,8 +130,10 @@ def _form(phrase: Phrase) -> _Form:
         else:
             pattern += f"(?P={name})" if f"(?P<{name}>" in pattern else f"(?P<{name}>.*?)"
     weight += sum(map(len, literals))
+    parts = string.Formatter().parse(spanish)
+    counted = tuple(_group(field) for _, field, spec, _ in parts if field and spec and "|" in spec)
     begins = not english.startswith("{")
-    return _Form(re.compile(pattern, re.DOTALL), spanish, tuple(filter(None, literals)), weight, begins)
+    return _Form(re.compile(pattern, re.DOTALL), spanish, tuple(filter(None, literals)), counted, weight, begins)
 
 
 @functools.cache

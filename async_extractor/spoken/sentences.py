@@ -11,6 +11,13 @@ from async_extractor.language import Phrase
 # Each sentence is a line of its own, as long as it is.
 # fmt: off
 
+# What stands under these names is nobody's sentence: names of people's own, which may be words of the table, and versions,
+# which look like numbers.
+KEPT = frozenset((
+    "all", "company", "database", "entity", "file", "folder", "held", "host", "id", "known", "meant", "name", "names",
+    "oldest", "others", "profile", "project", "realm", "role", "schema", "table", "url", "value", "variable", "version", "where",
+))
+
 PLANNING: tuple[Phrase, ...] = (
     ("run {run}: {chunks} chunks of {entity} in [{start}, {end}){more}; {cost}",
      "ejecución {run}: {chunks:# tramo|# tramos} de {entity} en [{start}, {end}){more}; {cost}"),
@@ -160,6 +167,7 @@ ENDING: tuple[Phrase, ...] = (
     ("qbo-backfill: stopped", "qbo-backfill: detenido"),
     ("told to stop while it waited", "se le pidió parar mientras esperaba"),
     ("{why}; {command} looks at all that a run needs", "{why}; {command} revisa todo lo que una ejecución necesita"),
+    ("{command} looks at all that a run needs", "{command} revisa todo lo que una ejecución necesita"),
     ("{why}; see `{command}`", "{why}; vea `{command}`"),
     ("QuickBooks keeps this company waiting: other companies went first",
      "QuickBooks hace esperar a esta empresa: otras pasaron primero"),
@@ -361,7 +369,7 @@ QUICKBOOKS: tuple[Phrase, ...] = (
      "token de acceso: venció hace {time}; la próxima ejecución lo renueva"),
     ("access token: good for {left} more, refreshed {time} ago",
      "token de acceso: sirve {left} más, renovado hace {time}"),
-    ("refresh token: {known}; {end}", "refresh token: {known}; {end}"),
+    ("refresh token: {state}; {end}", "refresh token: {state}; {end}"),
     ("consent: {end}", "consentimiento: {end}"),
     ("stored, its age is known after the next refresh", "guardado; su edad se sabrá en la próxima renovación"),
     ("in use for {time}", "en uso desde hace {time}"),
@@ -446,7 +454,7 @@ QUICKBOOKS: tuple[Phrase, ...] = (
      "{span}: QuickBooks responde {records} registros de otra parte, de {first} a {last}"),
     ("{span}: position {position} is answered with rows that came before",
      "{span}: la posición {position} se responde con filas que ya vinieron"),
-    ("{fault}, in {where}", "{fault}, en {where}"),
+    ("{fault}, in {at}", "{fault}, en {at}"),
     ("the answer has another state than this request: begin again, in one browser",
      "la respuesta tiene otro state que esta solicitud: empiece otra vez, en un solo navegador"),
     ("the answer has no authorization code: begin again",
@@ -632,8 +640,8 @@ SECRETS: tuple[Phrase, ...] = (
     ("{what}; nothing was changed, run it again", "{what}; no se cambió nada, repita el comando"),
     ("{what}; nothing was changed", "{what}; no se cambió nada"),
     ("{what}; nothing was stored.", "{what}; no se guardó nada."),
-    ("{name} is unknown; --any takes it all the same. {known}",
-     "{name} es desconocido; --any lo acepta de todos modos. {known}"),
+    ("{name} is unknown; --any takes it all the same. {more}",
+     "{name} es desconocido; --any lo acepta de todos modos. {more}"),
     ("NAME: is missing; without it this asks one secret after the other, and needs a terminal",
      "NAME: falta; sin él se pregunta un secreto tras otro, y hace falta una terminal"),
     ("{name} is not stored; {command} shows what is.", "{name} no está guardado; {command} muestra lo que hay."),
@@ -687,8 +695,8 @@ SECRETS: tuple[Phrase, ...] = (
 )
 
 POSTGRES: tuple[Phrase, ...] = (
-    ("schema ops is version 0.1.0's, and is made anew; {views} depends on it: drop that, and make it again after {command}",
-     "el esquema ops es de la versión 0.1.0 y se hace de nuevo; {views} depende de él: bórrelo, y créelo otra vez después de {command}"),
+    ("schema ops is version 0.1.0's, and is made anew; not with {names} in it or depending on it: drop that, and make it again after {command}",
+     "el esquema ops es de la versión 0.1.0 y se hace de nuevo; no con {names} dentro o que dependa de él: bórrelo, y créelo otra vez después de {command}"),
     ("Postgres at {where}: {why}; check the POSTGRES_* secrets with {command}",
      "Postgres en {where}: {why}; revise los secretos POSTGRES_* con {command}"),
     ("Postgres at {where} can't be used: {why}", "Postgres en {where} no se puede usar: {why}"),
@@ -789,7 +797,7 @@ CHECK: tuple[Phrase, ...] = (
     ("stored", "guardado"),
     ("not set; the environment's {variable} is taken", "no está; se toma {variable} del entorno"),
     ("not set, and needn't be", "no está, y no hace falta"),
-    ("{where}; project {project}", "{where}; proyecto {project}"),
+    ("{store}; project {project}", "{store}; proyecto {project}"),
     ("not looked at: the POSTGRES_* secrets come first", "no se miró: primero van los secretos POSTGRES_*"),
     ("not asked: the secrets come first", "no se preguntó: primero van los secretos"),
     ("not tried: the QBO_* secrets come first", "no se probó: primero van los secretos QBO_*"),
@@ -817,7 +825,7 @@ CHECK: tuple[Phrase, ...] = (
      "{name} es una fecha sin comillas, por la que Mage puede perder el trigger"),
     ("write it in quotes in {file}", "escríbala entre comillas en {file}"),
     ("company {realm}, {environment}, {url}", "empresa {realm}, {environment}, {url}"),
-    ("Intuit gives an access token; {where}", "Intuit da un token de acceso; {where}"),
+    ("Intuit gives an access token; {whose}", "Intuit da un token de acceso; {whose}"),
     ("{rows} rows can be read", "{rows:se puede leer # fila|se pueden leer # filas}"),
     ("QuickBooks' clock is {seconds} s from this machine's, by which tokens are renewed",
      "el reloj de QuickBooks está a {seconds} s del de esta máquina, con el que se renuevan los tokens"),
@@ -834,7 +842,7 @@ SENTENCES: tuple[Phrase, ...] = (
     ("{first}; {second}", "{first}; {second}"),
     ("{first}: {second}", "{first}: {second}"),
     ("{first} ({second})", "{first} ({second})"),
-    ("{first}, {second}", "{first}, {second}"),
+    ("{item}, {items}", "{item}, {items}"),
     ("{first}. {second}", "{first}. {second}"),
 )
 # fmt: on

@@ -21,6 +21,23 @@ from async_extractor.warehouse.views import is_views_schema, make_views, views_s
 OLDEST_SERVER = 140000
 
 # The last numbered file of version 0.1.0, and what moves its rows into the schema of today.
+# The relations of version 0.1.0.
+_OF_0_1_0 = (
+    *(
+        "attempts",
+        "budget",
+        "chunks",
+        "company",
+        "daily_volume",
+        "events",
+        "outages",
+        "quarantine",
+        "run_chunks",
+        "runs",
+    ),
+    *("schema_versions", "seals", "turns", "usage", "validations", "waiting"),
+    *("chunk_metrics", "failures", "latest_validations", "progress", "run_metrics", "volume_by_chunk"),
+)
 _LAST_OF_0_1_0 = (11, "011_copy_comment.sql")
 _UPGRADE = "upgrades/from_0_1_0.sql"
 
@@ -224,10 +241,10 @@ async def _upgrade_from_0_1_0(connection: Connection, files: Sequence[Migration]
     So an upgraded database is by construction what a new one is.
     """
     text = (SQL_FOLDER / _UPGRADE).read_text(encoding="utf-8")
-    if views := await connection.fetchval(statement("views_of_others")):
+    if others := await connection.fetchval(statement("others_in_ops"), list(_OF_0_1_0)):
         raise ConfigurationError(
-            f"schema ops is version 0.1.0's, and is made anew; {views} depends on it: drop that, and make it again "
-            "after `qbo-backfill warehouse migrate`"
+            f"schema ops is version 0.1.0's, and is made anew; not with {others} in it or depending on it: drop that, "
+            "and make it again after `qbo-backfill warehouse migrate`"
         )
     async with connection.transaction():
         await connection.execute("ALTER SCHEMA ops RENAME TO ops_0_1_0")

@@ -93,10 +93,20 @@ SELECT c.relname::text AS name,
   FROM pg_class c
  WHERE c.relnamespace = to_regnamespace($1) AND c.relkind IN ('r', 'v', 'm', 'f', 'p');
 
--- name: views_of_others
--- Views outside of ops that read from it, by name; null where there are none.
-SELECT string_agg(DISTINCT format('%s.%s', n.nspname, v.relname), ', ')
-  FROM pg_rewrite r JOIN pg_class v ON v.oid = r.ev_class JOIN pg_namespace n ON n.oid = v.relnamespace
-  JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
-  JOIN pg_class t ON t.oid = d.refobjid
- WHERE t.relnamespace = 'ops'::regnamespace AND v.relnamespace <> t.relnamespace;
+-- name: others_in_ops
+-- What others have made in ops of version 0.1.0, whose own relations are $1, or on it, by name; null where there is nothing.
+WITH own AS (SELECT oid, relname, relkind FROM pg_class WHERE relnamespace = 'ops'::regnamespace)
+SELECT string_agg(name, ', ' ORDER BY name) FROM (
+    SELECT relname AS name FROM own WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relname <> ALL ($1::text[])
+    UNION
+    SELECT format('%s.%s', n.nspname, v.relname)
+      FROM pg_rewrite r JOIN pg_class v ON v.oid = r.ev_class JOIN pg_namespace n ON n.oid = v.relnamespace
+      JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+     WHERE d.refobjid IN (SELECT oid FROM own) AND v.relnamespace <> 'ops'::regnamespace
+    UNION
+    SELECT format('%s of %s', conname, conrelid::regclass) FROM pg_constraint
+     WHERE contype = 'f' AND confrelid IN (SELECT oid FROM own) AND conrelid NOT IN (SELECT oid FROM own)
+    UNION
+    SELECT p.oid::regprocedure::text
+      FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_class'::regclass
+     WHERE d.refobjid IN (SELECT oid FROM own) AND p.pronamespace <> 'ops'::regnamespace) AS others;

@@ -7,17 +7,17 @@ SELECT (moment AT TIME ZONE 'UTC')::date AS day, count(*) AS rows
 
 -- name: hours_in_raw
 -- The same by the hour, to hold windows of any whole hours against QuickBooks' COUNT(*); without the Ids $4. Only what was
--- created before $5, where that is given; $6 is 'created'.
+-- last updated before $5, where that is given.
 SELECT date_trunc('hour', moment AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS hour, count(*) AS rows
   FROM (SELECT {moment $3} AS moment FROM raw.{table}
-         WHERE deleted_at_utc IS NULL AND id <> ALL ($4::text[]) AND ($5::timestamptz IS NULL OR {moment $6} < $5)) AS r
+         WHERE deleted_at_utc IS NULL AND id <> ALL ($4::text[]) AND ($5::timestamptz IS NULL OR (last_updated_utc >= $5) IS NOT TRUE)) AS r
  WHERE moment >= $1 AND moment < $2
  GROUP BY 1 ORDER BY 1;
 
 -- name: counted_in_raw
--- How many of the Ids $4 raw counts in a range, by the filter field $3; $5 and $6 as in hours_in_raw.
+-- How many of the Ids $4 raw counts in a range, by the filter field $3; $5 as in hours_in_raw.
 SELECT count(*) FROM raw.{table}
- WHERE id = ANY ($4::text[]) AND deleted_at_utc IS NULL AND ($5::timestamptz IS NULL OR {moment $6} < $5)
+ WHERE id = ANY ($4::text[]) AND deleted_at_utc IS NULL AND ($5::timestamptz IS NULL OR (last_updated_utc >= $5) IS NOT TRUE)
    AND {moment $3} >= $1 AND {moment $3} < $2;
 
 -- name: create_seen

@@ -120,19 +120,20 @@ def test_commands_that_look_at_all_companies(command_line: CommandLine, database
 
 
 async def test_what_others_have_made_of_ops(database: Database) -> None:
-    """A view over it would be lost: told, and nothing is done. Rights of others are given again."""
+    """Views, tables and keys would be lost: told, and nothing is done. Rights of others are given again."""
     connection = await asyncpg.connect(database.dsn)
     try:
         await connection.execute(MADE_BY_0_1_0)
         await connection.execute(
-            """CREATE VIEW public.dashboard AS SELECT run_id FROM ops.runs;
+            """CREATE VIEW public.dashboard AS SELECT run_id FROM ops.runs; CREATE TABLE ops.notes (note text);
+               CREATE TABLE public.tickets (run_id bigint REFERENCES ops.runs);
                CREATE ROLE somebody; GRANT USAGE ON SCHEMA ops TO somebody;
                GRANT SELECT ON ops.runs, ops.run_metrics TO somebody"""
         )
-        with pytest.raises(ConfigurationError, match=r"public\.dashboard depends on it"):
+        with pytest.raises(ConfigurationError, match=r"notes, public\.dashboard, tickets_run_id_fkey of \S*tickets in"):
             await bring_up_to_date(connection)
         assert await connection.fetchval("SELECT count(*) FROM public.dashboard") > 0
-        await connection.execute("DROP VIEW public.dashboard")
+        await connection.execute("DROP VIEW public.dashboard; DROP TABLE public.tickets, ops.notes")
         assert await bring_up_to_date(connection)
         assert await connection.fetchval("SELECT has_schema_privilege('somebody', 'ops', 'USAGE')")
         assert await connection.fetchval("SELECT has_table_privilege('somebody', 'ops.runs', 'SELECT')")

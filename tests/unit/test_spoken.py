@@ -102,6 +102,22 @@ def test_what_is_not_known_stays() -> None:
         assert say(text, "en") == text
 
 
+def test_names_are_nobodys_words() -> None:
+    """A company, an entity or a file may be called as a word of the table is."""
+    for english, spanish in (
+        (
+            "'x' is none that Mage Secrets holds (all, run, done, load)",
+            "'x' no está en Mage Secrets (all, run, done, load)",
+        ),
+        ("run 7: done by last_updated in [a, b)", "ejecución 7: done por last_updated en [a, b)"),
+        (
+            "Postgres at load: nothing answers there (x; POSTGRES_HOST, POSTGRES_PORT)",
+            "Postgres en load: nada responde ahí (x; POSTGRES_HOST, POSTGRES_PORT)",
+        ),
+    ):
+        assert say(english, "es") == spanish
+
+
 def test_long_texts_end() -> None:
     """Lists of thousands, and texts that nearly have a form."""
     for text in (", ".join(map(str, range(5_000))), "a: " * 3_000, "x (" * 2_000, "run 1: " + "2 chunks of " * 1_000):
