@@ -166,16 +166,13 @@ class Backfill:
         await validator.write(run_id, checks)
         return checks
 
-    async def has_ended(self, run_id: int) -> bool:
-        """Whether the run was closed, so that extracting for it again needs a plan of its own."""
-        return (await self._run.ledger.run(run_id))["finished_at"] is not None
-
     async def take_up(self, run_id: int) -> int:
-        """The run to extract for: this one, or when it has ended the one that goes on with what it left.
+        """The run to go on with: this one, or when it has ended and isn't done the one that takes what it left.
 
         That is begun here, unless another process has begun it already.
         """
-        if not await self.has_ended(run_id):
+        run = await self._run.ledger.run(run_id)
+        if run["finished_at"] is None or run["status"] == "done":
             return run_id
         async with self._run.alone():
             return await self._run.ledger.later_run(run_id) or await self.plan()

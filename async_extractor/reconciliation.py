@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from async_extractor.checks.bisection import CountsByHour, differing
-from async_extractor.checks.comparison import Compared, Comparison, Finding, LookedUp
+from async_extractor.checks.comparison import Compared, Comparison, Finding, Kind, LookedUp
 from async_extractor.checks.day_checksums import UNDATED, Seals, windows_to_read
 from async_extractor.error_mapping import endings
 from async_extractor.errors import IncompleteError
@@ -44,6 +44,8 @@ from async_extractor.windows import SETTLING, Window, gaps
 
 # How often a count that no record explains is asked again: the books may have changed between count and comparison.
 MOST_LOOKS = 3
+# Findings of records that QuickBooks' count of the range has.
+COUNTED: tuple[Kind, ...] = ("missing", "outdated", "unmoved", "altered", "renamed", "quarantined", "unheld", "unread")
 
 
 @dataclass(frozen=True)
@@ -88,15 +90,15 @@ class Listed:
 class Reconciled:
     """QuickBooks' count of the range and raw's, and the records that explain where these differ.
 
-    `unexplained` are records that QuickBooks counts beyond raw's and beyond all findings; `ahead` are rows that raw
-    counts of records that QuickBooks' count leaves out.
+    `unexplained` are records that QuickBooks counts beyond raw's and beyond all findings; `left_over` are rows that raw
+    counts beyond QuickBooks' and beyond all findings.
     """
 
     at_source: int
     in_raw: int
     compared: Compared
     unexplained: int
-    ahead: int = 0
+    left_over: int = 0
 
     @property
     def surplus(self) -> list[str]:
@@ -112,8 +114,7 @@ class Reconciled:
     @property
     def whole(self) -> bool:
         """Whether every difference has a record's name, so that what QuickBooks hasn't is known."""
-        explained = sum(f.counted and f.kind != "superseded" for f in self.compared.findings.values())
-        return self.unexplained == 0 and self.in_raw - self.ahead - self.at_source <= explained
+        return self.unexplained == 0 and self.left_over == 0
 
 
 def costs_as_much_as_all(tasks: Sequence[Task], counts: Counts) -> bool:
@@ -230,18 +231,17 @@ class Reconciliation:
         changed = [seal for seal in await seals.changed_by_others() if seal.concerns(verified, filter_field)]
         days = [Task(CREATED, window) for window in windows_to_read(changed, MOST_ROWS)]
         undated = any(seal.day <= UNDATED for seal in changed)
-        for _ in range(MOST_LOOKS):
+        for look in range(MOST_LOOKS):
             counts = await self.counts(verified)
             in_one_page = not self._asks_for_changes and max(counts.at_source, counts.in_raw) < MOST_ROWS
-            whole = undated or await self.counts_can_hide() or (not listed and in_one_page)
+            # What no counts could place is looked for record by record in the end.
+            whole = undated or look == MOST_LOOKS - 1 or await self.counts_can_hide() or (not listed and in_one_page)
             tasks = [] if whole else [*await self.differing(verified, counts), *days]
             if whole or costs_as_much_as_all(tasks, counts):
                 tasks = [Task(self.field, verified)] if counts.at_source or counts.in_raw else []
             compared, clean = await self.compare(tasks, verified, read_until)
             counts = counts.without(len(compared.of("superseded")))
-            left_over = await self.unexplained(verified, counts, compared)
-            ahead = await self._ahead(verified, compared)
-            result = Reconciled(counts.at_source, counts.in_raw, compared, left_over, ahead)
+            result = await self.balance(verified, counts, compared)
             if result.whole:
                 break
         equal = [seal for seal in changed if seal.day > UNDATED and not gaps(seal.window, clean)]
@@ -294,23 +294,28 @@ class Reconciliation:
         places = await differing(verified, at_source, count_others, hours, MOST_ROWS, self.field.granularity)
         return [Task(self.field, place.window) for place in places]
 
-    async def unexplained(self, verified: Window, counts: Counts, compared: Compared) -> int:
-        """How many records QuickBooks counts beyond raw's and beyond those that are known to be missing there.
+    async def balance(self, verified: Window, counts: Counts, compared: Compared) -> Reconciled:
+        """The counts, held against each other and against what the findings explain of their difference.
 
         What stands in quarantine is a finding from here on, whether or not it was met.
         """
         for i in counts.aside:
             if i not in compared.findings:
                 compared.add(Finding(i, "quarantined"))
-        kinds = compared.of("missing", "outdated", "unmoved", "quarantined", "unheld", "unread")
-        known = [finding.id for finding in kinds if finding.counted]
-        missing = len(known) - await self._counted_in_raw(verified, known)
-        return max(0, counts.at_source - counts.in_raw + await self._ahead(verified, compared) - missing)
 
-    async def _ahead(self, verified: Window, compared: Compared) -> int:
-        """How many rows raw counts of records that QuickBooks' count leaves out, since they were edited later."""
-        later = [finding.id for finding in compared.findings.values() if not finding.counted]
-        return await self._counted_in_raw(verified, later) if later else 0
+        async def in_raw(findings: Iterable[Finding]) -> int:
+            ids = [finding.id for finding in findings]
+            return await self._counted_in_raw(verified, ids) if ids else 0
+
+        counted, later = list[Finding](), list[Finding]()
+        for finding in compared.of(*COUNTED):
+            (counted if finding.counted else later).append(finding)
+        missing = len(counted) - await in_raw(counted)
+        difference = counts.at_source - missing - (counts.in_raw - await in_raw(later))
+        # An answer that shows these doesn't say that the count has them, too.
+        more = len(compared.of("surplus", "moved", "misplaced")) + await in_raw(compared.of("quarantined", "unread"))
+        unexplained, left_over = max(0, difference), max(0, -difference - more)
+        return Reconciled(counts.at_source, counts.in_raw, compared, unexplained, left_over)
 
     async def _counted_in_raw(self, verified: Window, ids: Sequence[str]) -> int:
         query, field = statement("counted_in_raw", **self._table), self._request.filter_field

@@ -145,10 +145,10 @@ class Verification:
         granularity = reconciliation.field.granularity
         undated = [seal for seal in broken if seal.day <= UNDATED]
         days = [Task(CREATED, window) for window in windows_to_read(broken, MOST_ROWS)]
-        for _ in range(MOST_LOOKS):
+        for look in range(MOST_LOOKS):
             counts = await reconciliation.counts(verified)
             tasks = [*also, *await self._edited_since(as_of)]
-            whole = deep or bool(undated) or await reconciliation.counts_can_hide()
+            whole = deep or bool(undated) or look == MOST_LOOKS - 1 or await reconciliation.counts_can_hide()
             if not whole:
                 tasks += [*await reconciliation.differing(verified, counts), *days]
                 # Or counts that say nothing.
@@ -164,8 +164,8 @@ class Verification:
             if whole:  # a day's records were compared in their own window, too
                 compared.rows = min(compared.rows, counts.at_source)
             counts = counts.without(len(compared.of("superseded")))
-            left_over = await reconciliation.unexplained(verified, counts, compared)
-            if not left_over:
+            balance = await reconciliation.balance(verified, counts, compared)
+            if balance.whole:
                 break
         for finding in await reconciliation.gone_lately(as_of):
             compared.add(finding)
@@ -179,7 +179,7 @@ class Verification:
         misplaced = await reconciliation.misplaced(verified, compared)
         repair = suggested_commands.verify(entity.name, request.window, field_name, repair=True)
         source = findings.source_rows(
-            compared, counts.at_source, counts.in_raw, unexplained=left_over, whole=whole, repair=repair
+            compared, counts.at_source, counts.in_raw, unexplained=balance.unexplained, whole=whole, repair=repair
         )
         volume = await validator.volume(
             run_id,

@@ -273,7 +273,8 @@ class Comparison:
             elif record is None:
                 compared.add(Finding(row["id"], "surplus", row["moment"]))
             elif not _is_newer(record, row["last_updated_utc"], row["sync_token"]):
-                compared.add(Finding(row["id"], "altered", moment_of(record, self._filter_field)))
+                moment = moment_of(record, self._filter_field)
+                compared.add(Finding(row["id"], "altered", moment, counted=self._is_verified(moment)))
             elif self._is_verified(moment_of(record, self._filter_field)):
                 compared.add(self._finding(record, "outdated"))
             else:

@@ -143,12 +143,18 @@ def report(validated: pd.DataFrame | Mapping[str, Any], variables: Variables) ->
             if event.name == "report_written":
                 written.append(event.fields["path"])
 
-        async with _backfill(stored.secrets, stored.request, variables, [*listeners, note_path]) as backfill:
-            result = await backfill.report(stored.run_id)
+        request = replace(stored.request, mode="resume")
+        async with _backfill(stored.secrets, request, variables, [*listeners, note_path]) as backfill:
+            run_id = await backfill.take_up(stored.run_id)
+            if run_id != stored.run_id:
+                await _note(stored.settings, run_id, request, variables)
+                await backfill.extract(run_id)
+                await backfill.validate(run_id)
+            result = await backfill.report(run_id)
         if result.status != "done":
-            raise IncompleteError(f"run {stored.run_id}: {result.error}")
+            raise IncompleteError(f"run {run_id}: {result.error}")
         async with _warehouse(stored.settings) as connection:
-            figures = await gather(connection, stored.run_id)
+            figures = await gather(connection, run_id)
         _, headline, why, _ = verdict(figures, Texts(stored.request.lang))
         return tables.of_run(result, f"{headline}. {why}", "".join(written), variables.get("pipeline_run_id"))
 

@@ -157,7 +157,7 @@ async def test_odd_records_are_loaded_faithfully_or_set_aside_whole(database: An
 
 
 async def test_an_id_twice_in_a_page_keeps_the_newest_whatever_the_order(database: Any) -> None:
-    versions = [("2", "old", "10"), ("5", "newest", "10"), ("3", "older", "10"), ("9", "earlier", "09")]
+    versions = [("2", "old", "10"), ("5", "newest", "09"), ("3", "older", "10"), ("4", "later", "11")]
     records = [
         {
             "payload": invoice(820_000, f',"Memo":"{memo}"', token, f"2025-05-05T{hour}:30:00-07:00"),

@@ -123,6 +123,15 @@ def test_another_try_of_validate_takes_up_what_the_first_one_left(database: Any)
     assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
 
 
+def test_a_report_that_comes_late_takes_up_the_run(database: Any) -> None:
+    """Mage was down for hours before qb_report: the run has been closed as one whose process is gone."""
+    validated = mage.validate(mage.extract(mage.plan(VARIABLES), VARIABLES), VARIABLES)
+    execute(database, "UPDATE ops.runs SET status = 'incomplete', finished_at = now(), error = 'its process is gone'")
+    total = mage.report(validated, VARIABLES).iloc[0]
+    assert (total["status"], total["run"]) == ("done", 2)
+    assert mage.report(validated, VARIABLES).iloc[0]["status"] == "done"
+
+
 def test_another_include_is_never_gone_on_without(database: Any) -> None:
     """The variable was changed between two tries: what the first one planned isn't what is asked for now."""
     variables = {**VARIABLES, "entity": "invoices", "execution_partition": "1/20261201T020000"}

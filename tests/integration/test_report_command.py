@@ -39,7 +39,7 @@ def test_all_runs_on_a_page_and_a_report_in_the_browser(
         company = simulator.realm_id
     (page.parent / "run-2-items.html").unlink()
     ended = shell.run("report", "--index", "--open", "--lang", "es")
-    assert (ended.code, ended.stderr) == (0, f"Written: {page}\n")
+    assert (ended.code, ended.stderr) == (0, f"Escrito: {page}\n")
     text = page.read_text()
     assert "La última ejecución de cada entidad está completa" in text
     assert '<a href="run-1-invoices.html">1</a>' in text
