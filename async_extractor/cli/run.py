@@ -154,14 +154,16 @@ def run_request(
     events: str = "",
     chunks: bool = False,
     on_end: str = "",
+    listeners: Sequence[Listener] = (),
 ) -> int:
     """The backfill with its progress and its result on the screen; what every command that reads does."""
     job = Job(profile, request)
     with telling([job], on_end) as ends:
         try:
             secrets = MageSecrets.locate(profile=profile)
-            with progress() as bars, bars.of("") as listeners, event_lines(events) as more:
-                result = asyncio.run(_run(request, secrets, [*listeners, *more], limits=limits, profile=profile))
+            with progress() as bars, bars.of("") as shown_by, event_lines(events) as more:
+                told = [*listeners, *shown_by, *more]
+                result = asyncio.run(_run(request, secrets, told, limits=limits, profile=profile))
         except BackfillError as error:
             if as_json:
                 print(json.dumps(_refused(request.entity.name, error)), flush=True)
@@ -179,12 +181,26 @@ def run_request(
 def run_requests(
     requests: Iterable[BackfillRequest], *, as_json: bool, limits: bool, profile: str, events: str = ""
 ) -> int:
-    """One after the other; what one of them leaves incomplete keeps none of the others from being read."""
+    """One after the other; what one of them leaves incomplete keeps none of the others from being read.
+
+    Unless QuickBooks is away: each would wait for it as long as the first.
+    """
     incomplete: list[tuple[str, str]] = []
+    away = False
+
+    def heard(event: Event) -> None:
+        nonlocal away
+        if event.name in ("breaker", "throttled"):
+            away = event.fields.get("state") != "closed"
+        elif event.name == "page_loaded":
+            away = False
+
     for request in requests:
         try:
-            run_request(request, as_json=as_json, limits=limits, profile=profile, events=events)
+            run_request(request, as_json=as_json, limits=limits, profile=profile, events=events, listeners=[heard])
         except IncompleteError as error:
+            if away:
+                raise IncompleteError(f"{error}; the rest was not asked: run the same again") from None
             incomplete.append((request.entity.name, str(error)))
     if len(incomplete) == 1:
         raise IncompleteError(incomplete[0][1])

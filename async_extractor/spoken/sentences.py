@@ -163,6 +163,7 @@ ENDING: tuple[Phrase, ...] = (
      "{why}; lo que estaba en curso no terminó en {seconds} s (¿responde Postgres?) y quedó como estaba; repita el mismo comando"),
     ("{why}; run the same again to resume", "{why}; repita el mismo comando para seguir"),
     ("{why}; run the same again when that is mended", "{why}; cuando esté corregido, repita el mismo comando"),
+    ("{why}; the rest was not asked: run the same again", "{why}; lo demás no se pidió: repita el mismo comando"),
     ("{why}; run the same again", "{why}; repita el mismo comando"),
     ("qbo-backfill: stopped", "qbo-backfill: detenido"),
     ("told to stop while it waited", "se le pidió parar mientras esperaba"),
