@@ -100,17 +100,28 @@ def other_database(postgres_server: PostgresAddress) -> Iterator[Database]:
     yield from _fresh(postgres_server)
 
 
-@pytest.fixture(scope="session")
-def mage_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Mage data folder as Mage's own migrations leave it; made once, since they take seconds.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that run Mage itself are skipped, by name, where this environment hasn't got it."""
+    if importlib.util.find_spec("mage_ai") is None:
+        for item in items:
+            if item.get_closest_marker("mage"):
+                item.add_marker(pytest.mark.skip(reason="NOT RUN: mage-ai isn't installed here"))
 
-    Where mage-ai isn't installed, as beside newer libraries than it takes, MAGE_PYTHON names a Python that has it.
-    """
+
+@pytest.fixture(scope="session")
+def mages_python() -> str:
+    """A Python that has mage-ai: this one, or where newer libraries than it takes are installed, MAGE_PYTHON's."""
     python = sys.executable if importlib.util.find_spec("mage_ai") else os.environ.get("MAGE_PYTHON")
     if not python:
         pytest.fail("mage-ai isn't installed here; MAGE_PYTHON has to name a Python that has it")
+    return python
+
+
+@pytest.fixture(scope="session")
+def mage_template(tmp_path_factory: pytest.TempPathFactory, mages_python: str) -> Path:
+    """A Mage data folder as Mage's own migrations leave it; made once, since they take seconds."""
     folder = tmp_path_factory.mktemp("mage_template")
-    words = [python, *COMMAND[1:], "secrets", "set", "QBO_ENVIRONMENT"]
+    words = [mages_python, *COMMAND[1:], "secrets", "set", "QBO_ENVIRONMENT"]
     subprocess.run(words, input=b"simulator", env={**os.environ, **new_mage(folder).environ}, check=True)
     return folder
 

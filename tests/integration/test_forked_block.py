@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.mage
+
 CHECKOUT = Path(__file__).parents[2]
 
 # The server has a loop patched by nest_asyncio, as Mage's is, with work of its own waiting; its child runs a block.

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.mage
+
 CHECKOUT = Path(__file__).parents[2]
 
 # The process that empties the queue has found it empty and is about to end when a job is queued.

@@ -14,6 +14,8 @@ from qbo_simulator import SimulatorConfig, run_in_thread
 from tests.support.commands import CommandLine, store
 from tests.support.databases import execute
 
+pytestmark = pytest.mark.mage
+
 VARIABLES = {
     "pipeline_uuid": "qb_items_backfill_copy",
     "entity": "items",

@@ -104,6 +104,7 @@ def test_deleting_removes_one_and_says_when_there_was_none(mage: MageHome) -> No
     assert mage.secrets.names() == ["QBO_CLIENT_ID"]
 
 
+@pytest.mark.mage
 def test_the_first_set_lets_mage_make_its_database_and_says_so_in_one_line(empty_mage: MageHome) -> None:
     lines: list[str] = []
     secrets = MageSecrets.locate(empty_mage.environ, announce=lines.append)
