@@ -42,7 +42,7 @@ def test_commands(command_line: CommandLine, database: Any) -> None:
             (("verify", "invoices", *RANGE), 0, "Verificación"),
             (("run", "facturas", *RANGE), 2, "no es una entidad; invoices sí"),
             (("run", "invoices", "--fecha-inicio", "ayer", "--fecha-fin", "2024-01-01"), 2, "no es una fecha ISO"),
-            (("report", "99"), 2, "no hay ejecución 99"),
+            (("report", "99"), 2, "no existe la ejecución 99"),
         ):
             ended = command_line.run(*words)
             assert ended.code == code, ended

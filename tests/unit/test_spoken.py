@@ -90,8 +90,8 @@ def test_a_sentence_in_a_sentence() -> None:
         "counting), 0.1 minutes at Intuit's quota, 0.00% of a month's 500,000 calls; 31 spent this month"
     )
     assert say(english, "es") == (
-        f"ejecución 5: 3 tramos de invoices en {window}, 1.234 filas en QuickBooks; unas 12 solicitudes (1 de ellas ya "
-        "usadas en contar), 0,1 minutos con la cuota de Intuit, 0,00% de las 500.000 llamadas del mes; "
+        f"ejecución 5: 3 tramos de invoices en {window}, 1.234 filas en QuickBooks; unas 12 solicitudes (1 ya usada en "
+        "contar), 0,1 minutos con la cuota de Intuit, 0,00% de las 500.000 llamadas del mes; "
         "31 usadas este mes"
     )
 
