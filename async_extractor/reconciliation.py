@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
+from async_extractor.checks.balance import COUNTED, Counts, Reconciled
 from async_extractor.checks.bisection import CountsByHour, differing
-from async_extractor.checks.comparison import Compared, Comparison, Finding, Kind, LookedUp
+from async_extractor.checks.comparison import Compared, Comparison, Finding, LookedUp
 from async_extractor.checks.day_checksums import UNDATED, Seals, windows_to_read
 from async_extractor.error_mapping import endings
 from async_extractor.errors import IncompleteError
@@ -44,8 +45,6 @@ from async_extractor.windows import SETTLING, Window, gaps
 
 # How often a count that no record explains is asked again: the books may have changed between count and comparison.
 MOST_LOOKS = 3
-# Findings of records that QuickBooks' count of the range has.
-COUNTED: tuple[Kind, ...] = ("missing", "outdated", "unmoved", "altered", "renamed", "quarantined", "unheld", "unread")
 
 
 @dataclass(frozen=True)
@@ -57,64 +56,11 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Counts:
-    """QuickBooks' count of a range and raw's, and the Ids in it that stand in quarantine.
-
-    Where the two differ is looked for without these: a record that raw can't hold would hide one that it has too much.
-    """
-
-    at_source: int
-    in_raw: int
-    aside: Sequence[str] = ()
-    aside_in_raw: int = 0
-
-    @property
-    def of_others(self) -> tuple[int, int]:
-        """Both counts without what stands in quarantine."""
-        return self.at_source - len(self.aside), self.in_raw - self.aside_in_raw
-
-    def without(self, rows: int) -> Counts:
-        """With so many rows fewer in raw."""
-        return replace(self, in_raw=self.in_raw - rows)
-
-
-@dataclass(frozen=True)
 class Listed:
     """What change data capture gave: how many rows were newly marked, and whether the list was whole."""
 
     marked: int
     complete: bool
-
-
-@dataclass(frozen=True)
-class Reconciled:
-    """QuickBooks' count of the range and raw's, and the records that explain where these differ.
-
-    `unexplained` are records that QuickBooks counts beyond raw's and beyond all findings; `left_over` are rows that raw
-    counts beyond QuickBooks' and beyond all findings.
-    """
-
-    at_source: int
-    in_raw: int
-    compared: Compared
-    unexplained: int
-    left_over: int = 0
-
-    @property
-    def surplus(self) -> list[str]:
-        """Ids that raw has and no answer of QuickBooks' shows any trace of."""
-        return [finding.id for finding in self.compared.of("surplus")]
-
-    def without_surplus(self) -> Reconciled:
-        """As it is once the surplus rows are marked deleted: they count no more."""
-        left = {i: finding for i, finding in self.compared.findings.items() if finding.kind != "surplus"}
-        in_raw = self.in_raw - (len(self.compared.findings) - len(left))
-        return replace(self, in_raw=in_raw, compared=replace(self.compared, findings=left))
-
-    @property
-    def whole(self) -> bool:
-        """Whether every difference has a record's name, so that what QuickBooks hasn't is known."""
-        return self.unexplained == 0 and self.left_over == 0
 
 
 def costs_as_much_as_all(tasks: Sequence[Task], counts: Counts) -> bool:

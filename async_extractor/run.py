@@ -10,6 +10,7 @@ from typing import TypeVar
 import asyncpg
 
 from async_extractor.checks import CheckResult
+from async_extractor.checks.balance import Reconciled
 from async_extractor.error_mapping import ending_of, endings
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
 from async_extractor.events import Diary, Events, Listener
@@ -19,7 +20,7 @@ from async_extractor.planning.planner import Planner
 from async_extractor.profile_option import work_for
 from async_extractor.qbo.client import Patience, QueryClient, Spent, unless_stopped
 from async_extractor.qbo.faults import StoppedFault
-from async_extractor.reconciliation import Reconciled, Reconciliation
+from async_extractor.reconciliation import Reconciliation
 from async_extractor.report.files import keep_report
 from async_extractor.request import BackfillRequest
 from async_extractor.resources import opened

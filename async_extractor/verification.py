@@ -15,6 +15,7 @@ from types import TracebackType
 
 from async_extractor.checks import CheckResult, Validator, findings, latest, suggested_commands, worst
 from async_extractor.checks.after_run import ledger_result
+from async_extractor.checks.balance import Counts
 from async_extractor.checks.comparison import Compared, days_to_read
 from async_extractor.checks.coverage import Coverage, coverage
 from async_extractor.checks.day_checksums import UNDATED, Seals, windows_to_read
@@ -24,7 +25,7 @@ from async_extractor.planning.chunking import cut_into_pieces
 from async_extractor.qbo.client import Patience
 from async_extractor.qbo.paging.reader import BEGINNING
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS
-from async_extractor.reconciliation import MOST_LOOKS, Counts, Task, costs_as_much_as_all
+from async_extractor.reconciliation import MOST_LOOKS, Task, costs_as_much_as_all
 from async_extractor.request import BackfillRequest
 from async_extractor.run import Run
 from async_extractor.settings import Secrets

@@ -11,48 +11,36 @@ when the block had time to raise. The chunks of a killed worker come free with i
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextlib
 import json
-import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
 from async_extractor.backfill import Backfill
 from async_extractor.checks import why_not_done
-from async_extractor.codes import code_of
-from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError, RequestError
-from async_extractor.events import Event, Listener, LogListener, Phase
+from async_extractor.errors import ConfigurationError, IncompleteError, RequestError
+from async_extractor.events import Event, Listener
 from async_extractor.mage.secrets import MageSecrets
-from async_extractor.monitoring.progress import ProgressLines
+from async_extractor.mage.stage import Variables, in_a_block, text_of
 from async_extractor.profile_option import work_for
 from async_extractor.report.figures import gather
 from async_extractor.report.texts import Texts
 from async_extractor.report.verdict import verdict
 from async_extractor.request import BackfillRequest, misspelt, whole_number
 from async_extractor.settings import Settings
-from async_extractor.spoken import say, speak, spoken
+from async_extractor.spoken import spoken
 from async_extractor.warehouse.connection import Connection, connect_first, told
 from async_extractor.warehouse.statements import statement
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
 
-Variables = Mapping[str, Any]
-
-# The block that runs once for each worker.
-EXTRACT = "qb_extract"
 # As many blocks as the project's metadata.yaml lets Mage run at once (queue_config.concurrency).
 MOST_WORKERS = 20
-Result = TypeVar("Result")
-
-# Keys that Mage's logger writes itself.
-_MAGES_OWN_FIELDS = {"level", "message", "timestamp", "uuid", "error", "error_stack", "error_stacktrace", "log_level"}
 
 
 def plan(variables: Variables) -> dict[str, Any]:
@@ -90,9 +78,7 @@ def extract(planned: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
         # Only a new run plans here, and whatever the first one was for, it takes up what is left.
         request = replace(stored.request, mode="resume")
         async with _backfill(stored.secrets, request, variables, listeners, int(planned["workers"])) as backfill:
-            run_id = await backfill.take_up(stored.run_id)
-            if run_id != stored.run_id:
-                await _note(stored.settings, run_id, request, variables)
+            run_id = await _taken_up(backfill, stored, request, variables)
             await backfill.extract(run_id)
         async with _warehouse(stored.settings) as connection:
             counts = await connection.fetchrow(statement("run_chunk_counts"), run_id)
@@ -114,9 +100,8 @@ def validate(extracted: Mapping[str, Any] | Sequence[Mapping[str, Any]], variabl
         stored = await _stored(_run_of(extracted), variables)
         request = replace(stored.request, mode="resume")
         async with _backfill(stored.secrets, request, variables, listeners) as backfill:
-            run_id = await backfill.take_up(stored.run_id)
+            run_id = await _taken_up(backfill, stored, request, variables)
             if run_id != stored.run_id:
-                await _note(stored.settings, run_id, request, variables)
                 await backfill.extract(run_id)
             checks = await backfill.validate(run_id)
             why = why_not_done(checks)
@@ -145,9 +130,8 @@ def report(validated: pd.DataFrame | Mapping[str, Any], variables: Variables) ->
 
         request = replace(stored.request, mode="resume")
         async with _backfill(stored.secrets, request, variables, [*listeners, note_path]) as backfill:
-            run_id = await backfill.take_up(stored.run_id)
+            run_id = await _taken_up(backfill, stored, request, variables)
             if run_id != stored.run_id:
-                await _note(stored.settings, run_id, request, variables)
                 await backfill.extract(run_id)
                 await backfill.validate(run_id)
             result = await backfill.report(run_id)
@@ -224,13 +208,13 @@ class Asked:
 
 def asked_of(variables: Variables) -> Asked:
     """The parameters, checked all at once: RequestError names each that is wrong."""
-    work_for(_text(variables, "profile"))
+    work_for(text_of(variables, "profile"))
     found: dict[str, Any] = {}
     wrong = misspelt(variables)
     parts: dict[str, Callable[[], Any]] = {
         "request": lambda: BackfillRequest.of_variables({"lang": spoken(), **variables}),
-        "workers": lambda: whole_number("workers", _text(variables, "workers") or 1, MOST_WORKERS),
-        "secrets": lambda: MageSecrets.locate(profile=_text(variables, "profile")),
+        "workers": lambda: whole_number("workers", text_of(variables, "workers") or 1, MOST_WORKERS),
+        "secrets": lambda: MageSecrets.locate(profile=text_of(variables, "profile")),
     }
     for name, parse in parts.items():
         try:
@@ -239,12 +223,7 @@ def asked_of(variables: Variables) -> Asked:
             wrong.append(str(error))
     if wrong:
         raise RequestError("; ".join(wrong))
-    return Asked(**found, profile=_text(variables, "profile"))
-
-
-def _text(variables: Variables, name: str) -> str:
-    value = variables.get(name)
-    return "" if value is None else str(value).strip()
+    return Asked(**found, profile=text_of(variables, "profile"))
 
 
 @dataclass(frozen=True)
@@ -255,9 +234,17 @@ class _Stored:
     settings: Settings
 
 
+async def _taken_up(backfill: Backfill, stored: _Stored, request: BackfillRequest, variables: Variables) -> int:
+    """The run that goes on: the stored one, or a new one of this run of Mage's where that has ended and isn't done."""
+    run_id = await backfill.take_up(stored.run_id)
+    if run_id != stored.run_id:
+        await _note(stored.settings, run_id, request, variables)
+    return run_id
+
+
 async def _stored(run_id: int, variables: Variables) -> _Stored:
     """The run's request as ops.runs has it, whatever Mage's variables say by now."""
-    profile = _text(variables, "profile")
+    profile = text_of(variables, "profile")
     work_for(profile)
     secrets = MageSecrets.locate(profile=profile)
     settings = Settings.read(secrets, profile)
@@ -338,90 +325,4 @@ def _backfill(
     listeners: list[Listener],
     workers: int = 1,
 ) -> Backfill:
-    return Backfill(request, secrets, listeners, profile=_text(variables, "profile"), workers=workers)
-
-
-def in_a_block(variables: Variables, phase: Phase, stage: Callable[[list[Listener]], Awaitable[Result]]) -> Result:
-    """One stage with an event loop of its own. What a person can act on is one line of Mage's log, and is raised.
-
-    Both in the language that the variable `lang` names.
-    """
-    speak(_text(variables, "lang"))
-    lang, mages = spoken(), _listener(variables)
-
-    def listener(event: Event) -> None:
-        mages(replace(event, message=say(event.message, lang)))
-
-    try:
-        return _in_a_loop(lambda: stage([listener, ProgressLines(listener)]))
-    except BackfillError as error:
-        failure = type(error)(say(str(error), lang))
-        name = type(error).__name__
-        listener(Event(name, phase, "error", f"{code_of(name)} {error}"))
-        _tell_mage(variables, str(failure))
-    # Raised out here, it carries no frames of the event loop into Mage's log and database.
-    raise failure
-
-
-def _tell_mage(variables: Variables, line: str) -> None:
-    """Put the line where Mage shows why a block failed, for a dynamic block and its children.
-
-    Mage 0.9.80 does so itself, but changes what it has read of the block's metrics in place: where there were any
-    before, as these have them, its database layer sees no change.
-    """
-    run_id, block = variables.get("pipeline_run_id"), variables.get("block_uuid")
-    if run_id is None or block is None:
-        return
-    if variables.get("dynamic_block_index") is not None:
-        block = f"{EXTRACT}:{block}"  # a child is given its own name only
-    from mage_ai.orchestration.db.models.schedules import BlockRun  # noqa: PLC0415 - only inside Mage
-
-    found = BlockRun.get(pipeline_run_id=run_id, block_uuid=block)
-    if found is not None and found.metrics:
-        found.update(metrics={**found.metrics, "error": {"error": line, "errors": [line], "message": line}})
-
-
-def _in_a_loop(run: Callable[[], Awaitable[Result]]) -> Result:
-    """In a thread and an event loop of its own, because in this one there may be a loop already.
-
-    Mage's notebook ("play" on the Edit page) runs blocks inside a loop, which can't wait for another one. And a
-    scheduler that died, as it does when its database restarts, is forked anew from inside the server's loop: there
-    `asyncio.run`, which Mage has patched by nest_asyncio, would go on with the server's loop, in both processes.
-    """
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(_in_a_new_loop, run).result()
-
-
-def _in_a_new_loop(run: Callable[[], Awaitable[Result]]) -> Result:
-    async def main() -> Result:
-        return await run()
-
-    async def end() -> None:
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        await loop.shutdown_asyncgens()
-        await loop.shutdown_default_executor()
-
-    loop = asyncio.new_event_loop()
-    try:
-        return loop.run_until_complete(main())
-    finally:
-        loop.run_until_complete(end())
-        loop.close()
-
-
-def _listener(variables: Variables) -> Listener:
-    logger = variables.get("logger")
-    if logger is None or isinstance(logger, logging.Logger):  # `mage run` and the notebook give none
-        return LogListener(logger)
-
-    def to_mage(event: Event) -> None:
-        fields = {f"event_{name}" if name in _MAGES_OWN_FIELDS else name: value for name, value in event.fields.items()}
-        plain = json.loads(json.dumps(fields, default=str))
-        getattr(logger, event.level)(
-            event.message, **{**plain, "event": event.name, "code": event.code, "phase": event.phase}
-        )
-
-    return to_mage
+    return Backfill(request, secrets, listeners, profile=text_of(variables, "profile"), workers=workers)

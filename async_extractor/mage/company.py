@@ -12,7 +12,7 @@ from async_extractor.entity_names import entities_named
 from async_extractor.errors import IncompleteError, NotOfferedError, RequestError
 from async_extractor.events import Event, Listener
 from async_extractor.mage import blocks
-from async_extractor.mage.blocks import Variables
+from async_extractor.mage.stage import Variables, in_a_block
 from async_extractor.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def list_entities(variables: Variables) -> list[list[dict[str, str]]]:
         Settings.read(asked.secrets, asked.profile)
         return [[{"entity": name} for name in names], [{"block_uuid": name} for name in names]]
 
-    return blocks.in_a_block(variables, "plan", stage)
+    return in_a_block(variables, "plan", stage)
 
 
 def backfill_entity(one: Mapping[str, str], variables: Variables) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def backfill_entity(one: Mapping[str, str], variables: Variables) -> dict[str, A
             listeners[0](Event("NotOfferedError", "plan", "warning", str(error)))
             return {"entity": name, "status": "not offered", "why": str(error)}
 
-    planned = blocks.in_a_block(variables, "plan", plan)
+    planned = in_a_block(variables, "plan", plan)
     if "run_id" not in planned:
         return planned
     extracted = blocks.extract(planned, variables)
@@ -93,7 +93,7 @@ def report(ended: Mapping[str, Any] | Sequence[Mapping[str, Any]], variables: Va
         table = pd.DataFrame(rows, columns=["entity", "status", *_FIGURES, "seconds", "why", "report", "run"])
         return table.astype(dict.fromkeys((*_FIGURES, "run"), "Int64"))
 
-    return blocks.in_a_block(variables, "report", stage)
+    return in_a_block(variables, "report", stage)
 
 
 def _names(variables: Variables) -> list[str]:

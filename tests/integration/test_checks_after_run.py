@@ -10,9 +10,9 @@ import pytest
 
 from async_extractor.checks import CheckResult, Validator
 from async_extractor.checks.after_run import quarantine_severity
+from async_extractor.checks.balance import Reconciled
 from async_extractor.checks.comparison import Compared
 from async_extractor.entities import ENTITIES
-from async_extractor.reconciliation import Reconciled
 from async_extractor.warehouse.connection import connect
 from async_extractor.warehouse.loader import Cost
 from tests.integration.loading import WINDOW, Warehouse, open_warehouse, page, row

@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).parents[2]
 FORKED_INSIDE_A_LOOP = """
 import asyncio, os, sys
 import nest_asyncio
-from async_extractor.mage import blocks as mage
+from async_extractor.mage.stage import in_a_loop
 
 server = os.getpid()
 
@@ -39,7 +39,7 @@ async def main():
     await asyncio.sleep(0.05)
     child = os.fork()
     if child == 0:
-        os.write(1, mage._in_a_loop(stage).encode() + b"\\n")
+        os.write(1, in_a_loop(stage).encode() + b"\\n")
         os._exit(0)
     _, status = await asyncio.to_thread(os.waitpid, child, 0)
     task.cancel()

@@ -13,6 +13,7 @@ from async_extractor.codes import code_of
 from async_extractor.errors import RequestError
 from async_extractor.events import Event
 from async_extractor.mage import blocks as mage
+from async_extractor.mage.stage import in_a_loop, listener_of
 from async_extractor.request import BackfillRequest
 
 RANGE = {
@@ -75,7 +76,7 @@ def test_a_refused_request_reaches_mage_as_its_line_alone() -> None:
 
 def test_events_become_rows_of_mages_log_with_their_fields() -> None:
     logger = MageLogger()
-    tell = mage._listener({"logger": logger})
+    tell = listener_of({"logger": logger})
     tell(Event("chunk_done", "load", "info", "chunk 1 done", {"read": 7, "at": date(2024, 1, 1)}))
     tell(Event("chunk_failed", "load", "warning", "it failed", {"error": "why", "message": "a field", "level": 3}))
     assert logger.rows == [
@@ -95,7 +96,7 @@ def test_events_become_rows_of_mages_log_with_their_fields() -> None:
 
 def test_without_mages_logger_events_go_to_the_standard_one(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="async_extractor"):
-        mage._listener({})(Event("planned", "plan", "info", "run 1: 3 chunks"))
+        listener_of({})(Event("planned", "plan", "info", "run 1: 3 chunks"))
     assert [record.getMessage() for record in caplog.records] == ["plan: run 1: 3 chunks"]
 
 
@@ -106,7 +107,7 @@ async def test_a_block_that_is_played_inside_a_running_loop_gets_its_own() -> No
         await asyncio.sleep(0)
         return asyncio.get_running_loop() is not loop
 
-    assert mage._in_a_loop(stage) is True
+    assert in_a_loop(stage) is True
 
 
 def test_a_wrong_parameter_is_one_error_in_mages_log_with_its_code() -> None:
