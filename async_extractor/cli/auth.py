@@ -92,7 +92,7 @@ async def _login(secrets: MageSecrets, port: int, redirect_uri: str, browser: bo
     if redirect_uri and urlsplit(redirect_uri).hostname not in LOOPBACK:
         request = ConsentRequest(endpoints.consent, client.id, redirect_uri)
         _show(request.url, browser)
-        typer.echo("When the browser has been sent on, paste its address here:", err=True)
+        typer.echo(say("When the browser has been sent on, paste its address here:"), err=True)
         granted = request.granted((await asyncio.to_thread(sys.stdin.readline)).strip())
     else:
         request, granted = await _by_loopback(endpoints.consent, client.id, redirect_uri, port, browser, timeout)
@@ -186,7 +186,7 @@ def _only(path: str, handler: Any) -> web.Application:
 
 
 def _show(url: str, browser: bool) -> None:
-    typer.echo(f"Open this address and choose the company:\n{url}", err=True)
+    typer.echo(say(f"Open this address and choose the company:\n{url}"), err=True)
     if browser:
         # By a page that only this user can read: a browser's command line is seen by all users of the machine.
         folder = Path(tempfile.mkdtemp(prefix="qbo-backfill-"))

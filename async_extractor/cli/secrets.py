@@ -17,6 +17,7 @@ from async_extractor.errors import BackfillError, ConfigurationError, RequestErr
 from async_extractor.mage.secrets import KNOWN_SECRETS, PASSWORDS, MageSecrets, clean, removed
 from async_extractor.profile_option import with_profile
 from async_extractor.settings import LONGEST_SECRET, checked_host, checked_webhook
+from async_extractor.spoken import say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -62,14 +63,14 @@ def set_secret(
     secrets = MageSecrets.locate(profile=profile, announce=_announce)
     if from_url:
         if name:
-            typer.echo("note: the shell's history keeps that URL with its password", err=True)
+            typer.echo(say("note: the shell's history keeps that URL with its password"), err=True)
         given = from_address(name or read_value("The URL"))
         for part, value in given.items():
             secrets.set(part, value)
-        typer.echo(f"{', '.join(given)} are stored ({secrets.where}).")
+        typer.echo(say(f"{', '.join(given)} are stored ({secrets.where})."))
     elif name:
         if if_missing and name in secrets.names():
-            typer.echo(f"{name} is stored already.")
+            typer.echo(say(f"{name} is stored already."))
             return
         _store(secrets, name, read_value(name))
     else:
@@ -86,21 +87,20 @@ def _ask_for_missing(secrets: MageSecrets) -> None:
         if secrets.get(known.name) or not (known.required or simulated):
             continue
         asked = True
-        typer.echo(f"{known.purpose}.", err=True)
+        typer.echo(say(f"{known.purpose}."), err=True)
         while value := read_value(known.name):
             try:
                 _store(secrets, known.name, value)
                 break
             except BackfillError as error:
-                typer.echo(f"qbo-backfill: {error}", err=True)
+                typer.echo(say(f"qbo-backfill: {error}"), err=True)
         else:
             left.append(known.name)
     if left:
-        typer.echo(f"Still missing: {', '.join(left)}.")
+        typer.echo(say(f"Still missing: {', '.join(left)}."))
     else:
-        typer.echo(
-            "Nothing is missing" + ("" if asked else " that is required") + with_profile("; next: qbo-backfill check")
-        )
+        missing = "Nothing is missing" + ("" if asked else " that is required")
+        typer.echo(say(with_profile(f"{missing}; next: qbo-backfill check")))
 
 
 def _store(secrets: MageSecrets, name: str, given: str) -> None:
@@ -109,7 +109,7 @@ def _store(secrets: MageSecrets, name: str, given: str) -> None:
     _check(name, value)
     secrets.set(name, value)
     gone = removed(given, value)
-    typer.echo(f"{name} is stored{f' without {gone}' if gone else ''} ({secrets.where}).")
+    typer.echo(say(f"{name} is stored{f' without {gone}' if gone else ''} ({secrets.where})."))
 
 
 def from_address(url: str) -> dict[str, str]:
@@ -179,7 +179,7 @@ def delete_secret(name: str = Name, profile: str = Profile) -> None:
     """Remove a secret. Ends with 2 when there is none of that name."""
     if not MageSecrets.locate(profile=profile).delete(name):
         raise RequestError(f"{named(name)} is not stored; `qbo-backfill secrets list` shows what is.")
-    typer.echo(f"{name} is deleted.")
+    typer.echo(say(f"{name} is deleted."))
 
 
 @app.command("rotate")
@@ -205,7 +205,7 @@ def rotate(name: str = RotatedName, profile: str = OneProfile) -> None:
         done = asyncio.run(rotation.rotate_client_secret(store, new))
     else:
         done = asyncio.run(rotation.rotate_refresh_token(store, profile))
-    typer.echo(f"{name} is rotated: {done}.")
+    typer.echo(say(f"{name} is rotated: {done}."))
 
 
 def named(name: str) -> str:

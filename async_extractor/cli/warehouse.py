@@ -15,6 +15,7 @@ from async_extractor.cli.options import company
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.settings import LONGEST_SECRET, checked_host, raw_schema_of
+from async_extractor.spoken import say
 from async_extractor.warehouse.connection import Address, Connection, connect_first, told
 from async_extractor.warehouse.schema import bring_up_to_date, grant_rights
 from async_extractor.warehouse.statements import statement
@@ -58,7 +59,7 @@ def migrate(
     applied, notes = asyncio.run(_migrate(address, raw_schema_of(profile)))
     for name in applied:
         typer.echo(f"applied {name}")
-    typer.echo(f"{address}: schema and rights are up to date.")
+    typer.echo(say(f"{address}: schema and rights are up to date."))
     for note in notes:
         typer.echo(f"note: {note}")
 
@@ -89,7 +90,7 @@ def prune(
     found = ", ".join(f"{rows:,} {what}" for what, rows in removed.items())
     typer.echo(f"{address}: {found} of runs that ended more than {keep} ago {'removed' if delete else 'can go'}.")
     if not delete and any(removed.values()):
-        typer.echo("Nothing was removed; --delete does it.")
+        typer.echo(say("Nothing was removed; --delete does it."))
 
 
 async def _prune(address: Address, keep: str, *, delete: bool) -> dict[str, int]:
