@@ -249,9 +249,11 @@ class Comparison:
         if kind in ("outdated", "unheld") and not held and record.id in self._quarantined:
             kind = "quarantined"
         elif kind in ("missing", "outdated", "unmoved", "unheld") and updated is not None:
-            # What is dated ahead of all clocks may have been there for long.
+            # What is dated ahead of all clocks may have been there for long. What was created before, raw has had: an
+            # edit explains an older version, and not that there is none.
             ahead = now is not None and updated > now + SETTLING
-            if updated >= self._read_until and not ahead:
+            lost = kind == "missing" and record.created is not None and record.created < self._read_until - SETTLING
+            if updated >= self._read_until and not ahead and not lost:
                 kind = "unread"
         # To a TxnDate records come at any time: the count leaves out what was edited since.
         later = self._filter_field == "txn_date" and updated is not None and updated >= self._read_until

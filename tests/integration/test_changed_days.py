@@ -234,3 +234,23 @@ async def test_a_row_that_was_dated_elsewhere_hides_no_name_that_is_merged_away(
         assert await in_raw(database, "customers", living=True) == await truth(simulator, "customers")
         marked = execute(database, "SELECT id FROM raw.qb_customers WHERE deleted_at_utc IS NOT NULL")
         assert marked == [(loser,)]
+
+
+@pytest.mark.parametrize("field", ["created", "txn_date"])
+async def test_an_edit_explains_no_row_that_is_gone(database: Any, field: str) -> None:
+    """Another hand deleted it, and it was edited after the catch-up: raw has no version of it at all."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        assert (await run(secrets, "invoices", "2015-01-01", today, filter_field=field)).status == "done"
+        deleted = min(await truth(simulator, "invoices"), key=int)
+        execute(database, f"DELETE FROM raw.qb_invoices WHERE id = '{deleted}'")
+        request = BackfillRequest.parse("invoices", "2015-01-01", today, filter_field=field)
+        async with Backfill(request, secrets, limits=False) as backfill:
+            run_id = await backfill.plan()
+            await backfill.extract(run_id)
+            await simulate(simulator, "edit", {"entity": "Invoice", "edit": [deleted]})
+            await backfill.validate(run_id)
+            assert (await backfill.report(run_id)).status == "incomplete"
+        assert (await run(secrets, "invoices", "2015-01-01", today, filter_field=field)).status == "done"
+        assert await in_raw(database, "invoices", living=True) == await truth(simulator, "invoices")
