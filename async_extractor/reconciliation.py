@@ -211,13 +211,23 @@ class Reconciliation:
         would be in no count. Mostly raw has no such rows, and nothing is asked.
         """
         window = self._request.window
-        if self._request.filter_field == "txn_date" or window.end <= read_until:
+        if self._request.filter_field == "txn_date":
+            return await self._gone_after_an_edit(window, read_until)
+        if window.end <= read_until:
             return []
         beyond = Window(max(window.start, read_until), window.end)
         if not await (await self.hours(beyond))(beyond):
             return []
         compared, _ = await self.compare([Task(self.field, beyond)], beyond, read_until)
         return compared.of("surplus")
+
+    async def _gone_after_an_edit(self, window: Window, read_until: datetime) -> list[Finding]:
+        """Of a range of TxnDates: rows that were edited too late for the counts, and that QuickBooks has no more."""
+        query, field = statement("edited_since_in_raw", **self._table), self._request.filter_field
+        rows = await self._session.do(lambda c: c.fetch(query, window.start, window.end, field, read_until))
+        found = await self._look_up([row["id"] for row in rows], window)
+        there = found.records.keys() | found.unserved
+        return [Finding(row["id"], "surplus", row["moment"]) for row in rows if row["id"] not in there]
 
     async def counts(self, verified: Window) -> Counts:
         """QuickBooks' count of the range and raw's."""

@@ -20,6 +20,13 @@ SELECT count(*) FROM raw.{table}
  WHERE id = ANY ($4::text[]) AND deleted_at_utc IS NULL AND ($5::timestamptz IS NULL OR (last_updated_utc >= $5) IS NOT TRUE)
    AND {moment $3} >= $1 AND {moment $3} < $2;
 
+-- name: edited_since_in_raw
+-- Rows of a range, by the filter field $3, that were last updated at $4 or later.
+SELECT id, ops.in_calendar(moment) AS moment
+  FROM (SELECT id, {moment $3} AS moment FROM raw.{table} WHERE deleted_at_utc IS NULL AND last_updated_utc >= $4) AS r
+ WHERE moment >= $1 AND moment < $2
+ ORDER BY id;
+
 -- name: create_seen
 -- The Ids that QuickBooks has of a window, while the window is compared.
 CREATE TEMPORARY TABLE IF NOT EXISTS pg_temp.seen (id text PRIMARY KEY);

@@ -19,6 +19,7 @@ from async_extractor.backfill import Backfill
 from async_extractor.events import Event
 from async_extractor.qbo.client import Patience
 from async_extractor.request import BackfillRequest
+from async_extractor.verification import Verification
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import DictSecrets, in_raw, secrets_for, simulate, truth
 from tests.support.commands import CommandLine, store
@@ -307,6 +308,30 @@ async def test_new_transaction_makes_up_for_no_deleted_one(database: Any) -> Non
         result = await again(listeners=[created_meanwhile])
         assert result.status == "done", result.error
         assert execute(database, "SELECT id FROM raw.qb_invoices WHERE deleted_at_utc IS NOT NULL") == [(gone,)]
+
+
+async def test_edited_and_deleted_at_once(database: Any) -> None:
+    """By TxnDate: raw has the edit, which is later than what counts are of, and no count has the deletion."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        # Later than any of the next runs' own moment, and no list of changes tells of it.
+        times = f'"MetaData":{{"CreateTime":"{DAY}","LastUpdatedTime":"{in_a_minute()}"}}'
+        gone = f'{{"Id":"777","SyncToken":"1","TxnDate":"2025-06-01","TotalAmt":1.00,{times}}}'
+        records = [{"payload": gone}, {"payload": gone.replace("777", "778")}]
+        await simulate(simulator, "load", {"entity": "Invoice", "replace": True, "records": records})
+        assert (await run(secrets, "invoices", "2015-01-01", today, filter_field="txn_date")).status == "done"
+        await simulate(simulator, "load", {"entity": "Invoice", "replace": True, "records": records[1:]})
+        verified = BackfillRequest.parse("invoices", "2015-01-01", today, filter_field="txn_date")
+        async with Verification(verified, secrets, limits=False) as verification:
+            assert (await verification.verify()).status == "different"
+        result = await run(secrets, "invoices", "2015-01-01", today, filter_field="txn_date")
+        assert result.status == "done", result.error
+    assert execute(database, "SELECT id FROM raw.qb_invoices WHERE deleted_at_utc IS NOT NULL") == [("777",)]
+
+
+def in_a_minute() -> str:
+    return (datetime.now(timezone.utc) + timedelta(seconds=60)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 # E3: names inside references, which change without a version

@@ -204,7 +204,9 @@ class Running:
         return Ended(code, self._text("stdout"), self._text("stderr"))
 
     def _text(self, name: str) -> str:
-        return (self._folder / name).read_text(errors="replace")
+        printed = self._folder / name
+        # A process that is killed as it begins has opened none.
+        return printed.read_text(errors="replace") if printed.exists() else ""
 
 
 class Nursery:
