@@ -51,7 +51,7 @@ async def test_the_logs_and_reports_of_all_pipelines_tell_the_pause(database: An
     recorders = {entity: Recorder() for entity in entities}
     async with Simulator(SimulatorConfig(invoices=400, customers=400, latency_ms=50, switches=limits(1))) as simulator:
         secrets = secrets_for(simulator, database)
-        await backfill(secrets, "items", "2025-01-01", "2025-01-02")
+        await backfill(secrets, "items", "2025-01-01", "2025-01-02", limits=True)
         faults = [{"kind": "throttle", "rate": 1, "after": 8, "times": 1}]
         await simulate(simulator, "faults", {"switches": {"faults": faults}})
         results = await asyncio.gather(
@@ -153,7 +153,7 @@ async def test_short_429s_without_end_in_sight_are_waited_out(database: Any) -> 
     """`Retry-After: 1` five times in a row is no used-up allowance: time says that, not a count."""
     async with Simulator(SimulatorConfig(invoices=50, switches=limits(0))) as simulator:
         secrets = secrets_for(simulator, database)
-        await backfill(secrets, "items", "2025-01-01", "2025-01-02")
+        await backfill(secrets, "items", "2025-01-01", "2025-01-02", limits=True)
         faults = [{"kind": "throttle", "rate": 1, "times": 7}]
         await simulate(simulator, "faults", {"switches": {"faults": faults}})
         with pytest.MonkeyPatch.context() as patch:
