@@ -97,10 +97,10 @@ class Reconciliation:
     def field(self) -> DateField:
         return DATE_FIELDS[self._request.filter_field]
 
-    def verified(self, read_until: datetime) -> Window | None:
-        """The part of the range that runs can have read: what is younger is the next run's. None: nothing yet.
+    def count_as_of(self, read_until: datetime) -> Window | None:
+        """Makes all counts be of this moment; gives the part of the range that runs can have read by then.
 
-        From here on counts are as of that moment.
+        What is younger is the next run's. None: nothing yet.
         """
         self._known_at = read_until
         window = self._request.window

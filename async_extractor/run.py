@@ -184,7 +184,7 @@ class Run:
         """
         since, as_of, now, asked = await self.ledger.deletions_owed(run_id)
         listed = await self.reconciliation.mark_reported(since, now)
-        verified = self.reconciliation.verified(as_of)
+        verified = self.reconciliation.count_as_of(as_of)
         if verified is not None:
             await self.reconciliation.resolve_gone(verified, asked)
         reconciled = await self.reconciliation.reconcile(run_id, verified, as_of, listed=listed.complete)

@@ -136,7 +136,7 @@ class Verification:
         connection = await run.session.live()
         table = {"table": entity.table, "raw_schema": self.settings.raw_schema}
         keys = findings.table_keys(dict(await connection.fetchrow(statement("check_table_keys", **table))))
-        verified = reconciliation.verified(as_of) or request.window
+        verified = reconciliation.count_as_of(as_of) or request.window
         covered = await coverage(connection, self.settings.realm_id, entity.name, field_name, verified)
         seals = Seals(connection, entity, self.settings.raw_schema)
         sealed = await seals.any()
