@@ -326,20 +326,28 @@ MESSAGES: dict[str, Phrase] = {
 }
 
 # Why a day or a stretch of days is unusual.
-_DAY: Phrase = (
-    "{weekday} {day} has {rows:no rows|# row|# rows}; {weekdays} from {first} to {last} usually have {usual} (median), "
-    "give or take {spread} (MAD)",
-    "{weekday} {day}: {rows:sin filas|# fila|# filas}; los {weekdays} del {first} al {last} suelen tener {usual} "
-    "(mediana), más o menos {spread} (MAD)",
+ODD_DAY: Phrase = (
+    "{weekday} {day} has {rows:no rows|# row|# rows}, where {weekdays} from {first} to {last} usually have {usual} "
+    "(median), give or take {spread} (MAD)",
+    "{weekday} {day}: {rows:sin filas|# fila|# filas}, cuando los {weekdays} del {first} al {last} suelen tener "
+    "{usual} (mediana), más o menos {spread} (MAD)",
 )
-_GAP: Phrase = (
+GAP: Phrase = (
     "no rows from {first} to {last} ({days:# day|# days}), where the days around suggest about {expected}",
     "sin filas del {first} al {last} ({days:# día|# días}); por los días de alrededor se esperaban unas {expected}",
 )
-_WEEKDAYS = {
-    "en": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
-    "es": ("lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"),
-}
+WEEKDAYS: Sequence[Phrase] = (
+    ("Monday", "lunes"),
+    ("Tuesday", "martes"),
+    ("Wednesday", "miércoles"),
+    ("Thursday", "jueves"),
+    ("Friday", "viernes"),
+    ("Saturday", "sábado"),
+    ("Sunday", "domingo"),
+)
+WEEKDAYS_PLURAL: Sequence[Phrase] = [
+    (f"{english}s", spanish if spanish.endswith("es") else f"{spanish}s") for english, spanish in WEEKDAYS
+]
 
 
 def check_name(name: str, lang: str) -> str:
@@ -356,7 +364,7 @@ def sentence(says: Sequence[str], figures: Mapping[str, Any], lang: str) -> str:
 def odd_day(found: Mapping[str, Any], lang: str) -> str:
     """Why a day, or a gap, of the volume check is unusual."""
     if found["kind"] == "gap":
-        return fill(_GAP, lang, found)
-    weekday = _WEEKDAYS[lang][date.fromisoformat(str(found["day"])).weekday()]
-    plural = weekday if weekday.endswith("es") else f"{weekday}s"
-    return fill(_DAY, lang, {**found, "weekday": weekday, "weekdays": plural})
+        return fill(GAP, lang, found)
+    weekday = date.fromisoformat(str(found["day"])).weekday()
+    names = {"weekday": fill(WEEKDAYS[weekday], lang, {}), "weekdays": fill(WEEKDAYS_PLURAL[weekday], lang, {})}
+    return fill(ODD_DAY, lang, {**found, **names})

@@ -9,9 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rich.table import Table
-
-from async_extractor.cli.screen import screen
+from async_extractor.cli.screen import Column, print_fitted, screen
 from async_extractor.errors import BackfillError, IncompleteError, NotOfferedError, RequestError
 from async_extractor.events import Event, Listener
 from async_extractor.mage.profiles import shown
@@ -20,6 +18,13 @@ from async_extractor.spoken import say
 
 # Entities of one company at once: as many as the course has pipelines.
 AT_ONCE = 3
+FIGURES = (
+    Column("rows read", number=True),
+    Column("inserted", 1, number=True),
+    Column("updated", 2, number=True),
+    Column("requests", 3, number=True),
+    Column("seconds", 5, number=True),
+)
 # Connections of one command to Postgres, which takes 100 unless told otherwise, three of them kept for superusers: the
 # rest is left to Mage, to people, and to whatever else runs. Memory goes with them (docs/many-companies.md).
 CONNECTIONS = 70
@@ -209,22 +214,21 @@ def tell(outcomes: Sequence[Outcome], title: str, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_plain(by_company, code)), flush=True)
         return code
-    table = Table(title=say(title), title_justify="left")
     several = len(by_company) > 1
-    for name in ("company", "status", "entities") if several else ("entity", "status", "run"):
-        table.add_column(say(name), overflow="fold")
-    for name in ("rows read", "inserted", "updated", "requests", "seconds"):
-        table.add_column(say(name), justify="right", no_wrap=True)
-    table.add_column(say("why"), overflow="fold")
+    names = ("company", "status", "entities") if several else ("entity", "status", "run")
+    columns = [Column(names[0]), Column(names[1]), Column(names[2], 0 if several else 4), *FIGURES]
     if several:
-        for profile, group in by_company.items():
-            table.add_row(*_company_row(profile, group))
+        rows = [_company_row(profile, group) for profile, group in by_company.items()]
     else:
-        for outcome in outcomes:
-            run_id = outcome.as_dict().get("run_id")
-            status, why = say(outcome.status), say(outcome.why)
-            table.add_row(outcome.entity, status, str(run_id or ""), *_figures([outcome]), why)
-    screen().print(table, markup=False, highlight=False)
+        rows = [
+            (one.entity, say(one.status), str(one.as_dict().get("run_id") or ""), *_figures([one])) for one in outcomes
+        ]
+    console = screen()
+    print_fitted(console, title, columns, rows)
+    for profile, group in by_company.items():
+        for who, why in _reasons(group, errors_only=several):
+            company = f"{shown(profile)}, " if several else ""
+            console.print(f"{company}{who}: {say(why)}", markup=False, highlight=False)
     return code
 
 
@@ -240,18 +244,20 @@ def of_company(profile: str, group: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _company_row(profile: str, group: Sequence[Outcome]) -> tuple[str, ...]:
-    """A company's row: the gravest of its entities' ends, and each reason once."""
+    """A company's row: the gravest of its entities' ends."""
     gravest = max(group, key=lambda outcome: outcome.exit_code)
-    reasons: dict[str, list[str]] = {}
-    for outcome in group:
-        if outcome.exit_code:
-            reasons.setdefault(outcome.why or outcome.status, []).append(outcome.entity)
-    why = "; ".join(
-        f"{', '.join(names) if len(names) < len(group) else say('all')}: {say(one)}" for one, names in reasons.items()
-    )
     well = sum(outcome.exit_code == 0 for outcome in group)
     status = group[0].good[0] if gravest.exit_code == 0 else gravest.status
-    return (shown(profile), say(status), say(f"{well} of {len(group)}"), *_figures(group), why)
+    return (shown(profile), say(status), say(f"{well} of {len(group)}"), *_figures(group))
+
+
+def _reasons(group: Sequence[Outcome], *, errors_only: bool) -> list[tuple[str, str]]:
+    """Each reason once, with the entities that it is of, as text. What isn't offered is no error."""
+    reasons: dict[str, list[str]] = {}
+    for outcome in group:
+        if outcome.exit_code or (outcome.why and not errors_only):
+            reasons.setdefault(outcome.why or outcome.status, []).append(outcome.entity)
+    return [(", ".join(names) if len(names) < len(group) else say("all"), why) for why, names in reasons.items()]
 
 
 def _figures(group: Sequence[Outcome]) -> tuple[str, ...]:
@@ -263,10 +269,9 @@ def _figures(group: Sequence[Outcome]) -> tuple[str, ...]:
         for one in told
         if "requests" in one
     ]
+    seconds = [one["seconds"] for one in told if "seconds" in one]
     return (
-        *(say(f"{sum(one[name] for one in rows):,}") if rows else "" for name in ("read", "inserted", "updated")),
-        say(f"{sum(sent):,}") if sent else "",
-        say(f"{max(one['seconds'] for one in told if 'seconds' in one):,.1f}")
-        if any("seconds" in one for one in told)
-        else "",
+        *(f"{sum(one[name] for one in rows):,}" if rows else "" for name in ("read", "inserted", "updated")),
+        f"{sum(sent):,}" if sent else "",
+        f"{max(seconds):,.1f}" if seconds else "",
     )

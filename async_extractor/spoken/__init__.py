@@ -24,6 +24,8 @@ VARIABLE = "QBO_BACKFILL_LANG"
 _NUMBER = r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?|[-+]?\d+(?:\.\d+)?%?"
 # Sentences in sentences. A list has no end of them, and has nothing to be said in another language.
 _DEEPEST = 12
+# Of one clause of a check, which may have semicolons of its own.
+_MOST_PARTS = 4
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("language", default="")
 
 
@@ -142,14 +144,19 @@ def _forms() -> list[_Form]:
 
     A sentence in a sentence is so left to the one that it stands in.
     """
-    from async_extractor.checks.messages import MESSAGES, NAMES  # noqa: PLC0415 - brings much along, and in Spanish only
+    from async_extractor.checks import messages  # noqa: PLC0415 - brings much along, and in Spanish only
 
-    checks = [(f"{name}: {{found}}", f"{spanish}: {{found}}") for name, (_, spanish) in NAMES.items()]
-    to_do = [
-        (f"{english}; what to do: {{command}}", f"{spanish}; qué hacer: {{command}}") for english, spanish in checks
-    ]
-    phrases = [*SENTENCES, *MESSAGES.values(), *NAMES.values(), *checks, *to_do]
-    return sorted(map(_form, phrases), key=lambda form: (not form.begins_with_words, -form.weight))
+    of_days = [messages.ODD_DAY, messages.GAP, *messages.WEEKDAYS, *messages.WEEKDAYS_PLURAL]
+    phrases = map(_form, [*SENTENCES, *messages.NAMES.values(), *of_days])
+    return sorted([*phrases, *_findings()], key=lambda form: (not form.begins_with_words, -form.weight))
+
+
+@functools.cache
+def _findings() -> list[_Form]:
+    """What checks find, those first that say most in words of their own."""
+    from async_extractor.checks.messages import MESSAGES  # noqa: PLC0415 - as above
+
+    return sorted(map(_form, MESSAGES.values()), key=lambda form: -form.weight)
 
 
 @functools.lru_cache(maxsize=1000)
@@ -158,4 +165,33 @@ def _translated(text: str, depth: int = 0) -> str:
         return text.translate(str.maketrans(",.", ".,"))
     if depth > _DEEPEST or not re.search("[A-Za-z]{2}", text):
         return text
+    if (found := _found(text, depth)) is not None:
+        return found
     return next((said for form in _forms() if (said := form.said(text, depth)) is not None), text)
+
+
+def _found(text: str, depth: int) -> str | None:
+    """What checks have found: clauses that semicolons join, perhaps with the check's name; None for any other text."""
+    parts, said = text.split("; "), list[str]()
+    while parts:
+        clauses = ("; ".join(parts[:length]) for length in range(1, _MOST_PARTS + 1) if length <= len(parts))
+        for length, clause in enumerate(clauses, 1):
+            if (spanish := _clause(clause, depth)) is not None:
+                said.append(spanish)
+                parts = parts[length:]
+                break
+        else:
+            return None
+    return "; ".join(said)
+
+
+def _clause(text: str, depth: int) -> str | None:
+    from async_extractor.checks.messages import NAMES  # noqa: PLC0415 - as above
+
+    name, colon, rest = text.partition(": ")
+    if colon and name == "what to do":
+        return f"qué hacer: {rest}"
+    if colon and name in NAMES:
+        found = _clause(rest, depth)
+        return None if found is None else f"{NAMES[name][1]}: {found}"
+    return next((said for form in _findings() if (said := form.said(text, depth)) is not None), None)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from async_extractor.cli import many
 from async_extractor.cli.many import Job, Outcome, Turn, each, tell
 from async_extractor.errors import ConfigurationError, IncompleteError, NotOfferedError, RequestError
 from async_extractor.events import Event
+from async_extractor.language import LANGUAGES
 from async_extractor.mage import profiles
 from async_extractor.mage.profiles import profiles_named
 from async_extractor.request import BackfillRequest
+from async_extractor.spoken import say, speak
 
 OPEN = Event("breaker", "extract", "warning", "open", {"state": "open"})
 
@@ -180,9 +185,33 @@ def test_a_table_of_companies_tells_each_ones_end_and_the_exit_code_is_the_grave
     row = {name: next(line for line in lines if name in line) for name in ("acme", "globex", "initech")}
     assert [cell.strip() for cell in row["acme"].split("│")][1:7] == ["acme", "done", "2 of 2", "10", "9", "1"]
     assert "failed" in row["globex"]
-    assert "all: its token is dead" in row["globex"]
     assert "incomplete" in row["initech"]
     assert "0 of 2" in row["initech"]
+    assert lines[-3:] == [
+        "globex, all: its token is dead",
+        "initech, invoices: 2 chunks are left",
+        "initech, journal_codes: QuickBooks is away",
+    ]
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("width", [60, 80, 150])
+def test_a_table_of_entities_is_whole_in_any_terminal(monkeypatch: pytest.MonkeyPatch, lang: str, width: int) -> None:
+    """No cell is cut or folded; columns that don't fit are named below."""
+    printed = io.StringIO()
+    monkeypatch.setattr(many, "screen", lambda: Console(file=printed, width=width))
+    names = ("reimburse_charges", "exchange_rates", "journal_codes")
+    ends = [Outcome(job("", name), Ended()) for name in names]
+    speak(lang)
+    try:
+        assert tell([*ends, Outcome(job("", "customers"), error=NotOfferedError("x " * 50))], "All", as_json=False) == 0
+        headings = [say(name) for name in ("entity", "status", "run", *(one.name for one in many.FIGURES))]
+    finally:
+        speak("")
+    text = printed.getvalue()
+    assert all(len(line) <= width for line in text.splitlines())
+    assert [name for name in (*names, *headings) if name not in " ".join(text.split())] == []
+    assert "x x x" in text.splitlines()[-1]
 
 
 def test_as_json_each_company_has_its_entities(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from async_extractor.checks.messages import MESSAGES
+from async_extractor.checks.messages import MESSAGES, NAMES, sentence
 from async_extractor.errors import RequestError
-from async_extractor.language import fill
 from async_extractor.spoken import checked_environment, say, speak, spoken
 from async_extractor.spoken.sentences import SENTENCES
 
@@ -68,19 +69,51 @@ def test_both_have_the_same_places(phrase: tuple[str, str]) -> None:
     assert places[0] == places[1]
 
 
+def found(keys: Sequence[str], number: int) -> list[str]:
+    """What a check says by these parts, with this number in all places, in English and in Spanish."""
+    values: dict[str, Any] = {}
+    for _, name, _, _ in (place for key in keys for place in string.Formatter().parse(MESSAGES[key][0])):
+        base, _, part = (name or "").rstrip("]").partition("[")
+        if part:
+            values.setdefault(base, {})[part] = number
+        elif base:
+            values[base] = number
+    return [sentence(keys, values, lang) for lang in ("en", "es")]
+
+
 @pytest.mark.parametrize("key", MESSAGES)
 def test_what_a_check_says_is_recognised(key: str) -> None:
     """Stored in English, in a run's reason for one; plurals as they are chosen by the number."""
-    fields = {name for _, name, _, _ in string.Formatter().parse(MESSAGES[key][0]) if name}
     for number in (0, 1, 1234):
-        values: dict[str, object] = {}
-        for name in fields:
-            base, _, part = name.rstrip("]").partition("[")
-            if part:
-                values.setdefault(base, {})[part] = number  # type: ignore[index]
-            else:
-                values[base] = number
-        assert say(fill(MESSAGES[key], "en", values), "es") == fill(MESSAGES[key], "es", values)
+        english, spanish = found([key], number)
+        assert say(english, "es") == spanish
+
+
+CHECKS = sorted({key.partition(".")[0] for key in MESSAGES} & NAMES.keys())
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_several_things_that_a_check_says(check: str) -> None:
+    """Semicolons join them, and have some in themselves; the check's name and a command may stand around."""
+    for keys in itertools.permutations([key for key in MESSAGES if key.startswith(f"{check}.")], 2):
+        english, spanish = found(keys, 1234)
+        command = "qbo-backfill verify items --repair"
+        assert say(f"{check}: {english}; what to do: {command}", "es") == (
+            f"{NAMES[check][1]}: {spanish}; qué hacer: {command}"
+        )
+
+
+def test_odd_days() -> None:
+    day = {"first": "2024-10-21", "last": "2025-02-10", "usual": 4.5, "spread": 1}
+    low = {"kind": "empty", "day": "2024-12-16", "rows": 0, **day}
+    high = {"kind": "high", "day": "2025-01-11", "rows": 42, **day}
+    gap = {"kind": "gap", "first": "2024-10-21", "last": "2024-10-22", "days": 2, "expected": 12}
+    figures = {"low": 1, "lowest": low, "high": 12, "highest": high, "gap_count": 1, "longest_gap": gap}
+    says = ("volume.gaps", "volume.low", "volume.high", "volume.confirmed")
+    spanish = say(f"run 7: volume: {sentence(says, figures, 'en')}", "es")
+    assert spanish.endswith(sentence(says, figures, "es").replace("4.5", "4,5"))
+    assert "lunes 2024-12-16: sin filas, cuando los lunes del 2024-10-21 al 2025-02-10" in spanish
+    assert "los sábados" in spanish
 
 
 def test_a_sentence_in_a_sentence() -> None:
