@@ -93,6 +93,8 @@ class LookedUp:
 
 
 LookUp = Callable[[Sequence[str]], Awaitable[LookedUp]]
+# Whether raw should have this version of a record: a run has read a range that it is in, or is about to.
+Planned = Callable[[SourceRecord], bool]
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ class Finding:
 class Compared:
     """What a comparison came to: QuickBooks gave `rows` records, and `unreadable` ones that no Id can name.
 
-    `outside` counts records and rows of the windows that are not in the verified range: nothing was said of them.
+    `outside` counts records and rows of the windows that are not in the verified range, and that raw has otherwise than
+    QuickBooks though a run has read them.
     """
 
     rows: int = 0
@@ -161,6 +164,7 @@ class Comparison:
         read_until: datetime,
         quarantined: Collection[str],
         look_up: LookUp,
+        planned: Planned,
     ) -> None:
         self._connection = connection
         self._entity = entity
@@ -170,6 +174,7 @@ class Comparison:
         self._read_until = read_until
         self._quarantined = quarantined
         self._look_up = look_up
+        self._planned = planned
 
     async def window(self, field_name: str, window: Window, pages: AsyncIterable[SourcePage]) -> Compared:
         """The pages of a window of `field_name` against the rows of raw. Only what is in the verified range counts."""
@@ -209,11 +214,13 @@ class Comparison:
         by_id = {record.id: record for record in page.records}
         verified = {i for i, record in by_id.items() if self._is_verified(moment_of(record, self._filter_field))}
         compared.rows += len(verified)
-        compared.outside += len(by_id) - len(verified)
         for row in different:
+            record = by_id[row["id"]]
             if row["id"] in verified:
                 kind: Kind = "missing" if row["kind"] == "undeleted" else row["kind"]
-                compared.add(self._finding(by_id[row["id"]], kind, page.server_time, held=True))
+                compared.add(self._finding(record, kind, page.server_time, held=True))
+            elif row["changed"] or row["kind"] not in ("missing", "outdated") or self._planned(record):
+                compared.outside += 1
 
     async def _different(self, records: list[Any], compared: Compared) -> list[Any]:
         """The records that raw hasn't, or has otherwise. Those that Postgres refuses are found by halves."""
@@ -233,6 +240,8 @@ class Comparison:
         if len(records) == 1:
             if self._is_verified(moment_of(records[0], self._filter_field)):
                 compared.add(self._finding(records[0], "unheld"))
+            else:
+                compared.outside += 1
             return []
         middle = len(records) // 2
         return [

@@ -236,9 +236,10 @@ async def _apply(connection: Connection, file: Migration) -> None:
 
 
 async def _upgrade_from_0_1_0(connection: Connection, files: Sequence[Migration]) -> None:
-    """Makes the schema anew beside version 0.1.0's and moves its rows over, in one transaction.
+    """Makes the schema anew beside version 0.1.0's and copies its rows, in one transaction.
 
-    So an upgraded database is by construction what a new one is.
+    So an upgraded ops is by construction what a new one is. The old one stays: others' triggers, columns and functions
+    may be in it, or depend on it.
     """
     text = (SQL_FOLDER / _UPGRADE).read_text(encoding="utf-8")
     if others := await connection.fetchval(statement("others_in_ops"), list(_OF_0_1_0)):
@@ -253,7 +254,6 @@ async def _upgrade_from_0_1_0(connection: Connection, files: Sequence[Migration]
         for file in files:
             await _apply(connection, file)
         await connection.execute(text)
-        await connection.execute("DROP SCHEMA ops_0_1_0 CASCADE")
 
 
 async def grant_rights(connection: Connection, raw_schema: str = "raw") -> None:

@@ -42,12 +42,13 @@ SELECT created_day AS day, array_agg(transaction::text) AS transactions
   FROM ops.changed_days WHERE raw_schema = $1 AND table_name = $2 GROUP BY 1;
 
 -- name: days_beyond
--- Which of the days $1 QuickBooks can't confirm by a range of the filter field $4: they have a living row outside it, or a
--- deleted one that another hand has changed.
+-- Which of the days $1 no comparison confirms: they have a deleted row that another hand has changed, or are of rows without
+-- a CreateTime, which no window of CreateTime holds, and one of these is outside the range of the filter field $4.
 SELECT DISTINCT {created_day} AS day
   FROM raw.{table}
  WHERE {created_day} = ANY ($1::date[])
-   AND CASE WHEN deleted_at_utc IS NULL THEN ({moment $4} >= $2 AND {moment $4} < $3) IS NOT TRUE ELSE digest IS NULL END;
+   AND CASE WHEN deleted_at_utc IS NOT NULL THEN digest IS NULL
+            ELSE {created_day} <= '1970-01-01' AND ({moment $4} >= $2 AND {moment $4} < $3) IS NOT TRUE END;
 
 -- name: forget_changed_days
 -- What was confirmed: of these days, changes by these transactions. $3 and $4 are of one length.

@@ -52,7 +52,9 @@ SELECT n.id,
             THEN CASE WHEN n.last_updated_utc = t.last_updated_utc THEN 'unmoved' ELSE 'outdated' END
             WHEN (n.last_updated_utc, n.sync_token) = (t.last_updated_utc, t.sync_token)
              AND ops.without_reference_names(n.payload{stable}) = ops.without_reference_names(t.payload{stable}) THEN 'renamed'
-            ELSE 'altered' END AS kind
+            ELSE 'altered' END AS kind,
+       -- By another hand.
+       t.id IS NOT NULL AND t.digest IS NULL AS changed
   FROM newest n LEFT JOIN raw.{table} t USING (id)
  WHERE t.id IS NULL
     OR t.deleted_at_utc IS NOT NULL
@@ -142,6 +144,14 @@ SELECT chunk_id, window_start, window_end, status, range_start, range_end
  WHERE realm_id = $1 AND entity = $2 AND filter_field = $3 AND kind = 'window' AND status <> 'superseded'
    AND window_start < $5 AND window_end > $4
  ORDER BY window_start, window_end;
+
+-- name: planned_ranges
+-- What runs have planned to read of a company's entity, by any date.
+SELECT filter_field, lower(stretch) AS range_start, upper(stretch) AS range_end
+  FROM (SELECT filter_field, unnest(range_agg(tstzrange(window_start, window_end))) AS stretch
+          FROM ops.chunks
+         WHERE realm_id = $1 AND entity = $2 AND kind = 'window' AND status <> 'superseded'
+         GROUP BY filter_field) AS r;
 
 -- name: pages_read
 -- Pages of a run's windows of which every record that was read was written.

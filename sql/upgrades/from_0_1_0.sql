@@ -1,5 +1,7 @@
--- From version 0.1.0: the rows of its schema, which is called ops_0_1_0 here, into the one of today. What only lives
--- for a minute (turns, the queue, outages) is left behind.
+-- From version 0.1.0: the rows of its schema, which is called ops_0_1_0 from here on, into the one of today. What only
+-- lives for a minute (turns, the queue, outages) is left behind.
+COMMENT ON SCHEMA ops_0_1_0 IS 'What ops was in version 0.1.0. Nothing is written here any more: DROP SCHEMA ops_0_1_0 CASCADE, once nothing of your own uses it.';
+
 INSERT INTO ops.company (raw_schema, realm_id, environment, first_seen_at)
 SELECT raw_schema, realm_id, environment, first_seen_at
   FROM ops_0_1_0.company ON CONFLICT DO NOTHING;
@@ -68,13 +70,22 @@ DO $$
 DECLARE given record;
 BEGIN
     FOR given IN
-        SELECT format('GRANT %s ON SCHEMA ops TO %s', a.privilege_type, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END) AS again
+        SELECT format('GRANT %s ON SCHEMA ops TO %s', a.privilege_type, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
+               || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END AS again
           FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'ops_0_1_0' AND a.grantee <> n.nspowner
         UNION ALL
         SELECT format('GRANT %s ON ops.%I TO %s', a.privilege_type, c.relname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
+               || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
           FROM pg_class c, aclexplode(c.relacl) a
          WHERE c.relnamespace = 'ops_0_1_0'::regnamespace AND c.relkind IN ('r', 'v') AND a.grantee <> c.relowner
            AND EXISTS (SELECT FROM pg_class o WHERE o.relnamespace = 'ops'::regnamespace AND o.relname = c.relname)
+        UNION ALL
+        SELECT format('GRANT %s (%I) ON ops.%I TO %s', a.privilege_type, t.attname, c.relname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
+               || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+          FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
+         WHERE c.relnamespace = 'ops_0_1_0'::regnamespace AND c.relkind IN ('r', 'v') AND a.grantee <> c.relowner
+           AND EXISTS (SELECT FROM information_schema.columns o
+                        WHERE o.table_schema = 'ops' AND o.table_name = c.relname AND o.column_name = t.attname)
     LOOP
         EXECUTE given.again;
     END LOOP;

@@ -244,3 +244,36 @@ async def test_an_edit_explains_no_row_that_is_gone(database: Any, field: str) -
             assert (await backfill.report(run_id)).status == "incomplete"
         assert (await run(secrets, "invoices", "2015-01-01", today, filter_field=field)).status == "done"
         assert await in_raw(database, "invoices", living=True) == await truth(simulator, "invoices")
+
+
+@pytest.mark.parametrize("field", ["last_updated", "created", "txn_date"])
+async def test_a_part_of_the_books_is_the_runs_own_again(database: Any, field: str) -> None:
+    """What no run has planned to read is in no day of raw, and keeps none from being confirmed: it costs once."""
+    part = ("invoices", "2025-06-01", "2025-06-30")
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await run(secrets, *part, filter_field=field)
+        usual = (await run(secrets, *part, filter_field=field)).requests["sent"]
+        execute(database, "UPDATE raw.qb_invoices SET payload = payload")
+        assert execute(database, "SELECT count(*) > 0 FROM ops.changed_days") == [(True,)]
+        result = await run(secrets, *part, filter_field=field)
+        assert (result.status, check(result, "seals").severity) == ("done", "ok")
+        assert execute(database, "SELECT count(*) FROM ops.changed_days") == [(0,)]
+        assert (await run(secrets, *part, filter_field=field)).requests["sent"] == usual
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM raw.qb_items", FORGED.partition(" WHERE")[0]])
+async def test_another_range_of_the_day_is_not_confirmed(database: Any, change: str) -> None:
+    """Its rows differ, and a run has read that range: the day stands until all of it is as QuickBooks has it."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2, updated=EDITED))
+        await run(secrets, start="2025-06-01", end="2025-06-30")
+        await run(secrets, start="2025-09-01", end="2025-09-30")
+        execute(database, f"{change} WHERE id = '2'")
+        assert (await run(secrets, start="2025-06-01", end="2025-06-30")).status == "done"
+        assert execute(database, "SELECT created_day::text FROM ops.changed_days") == [("2025-06-01",)]
+        assert (await verify(secrets, start="2025-09-01", end="2025-09-30", repair=True)).status == "repaired"
+        await run(secrets, start="2025-06-01", end="2025-06-30")
+        assert execute(database, "SELECT count(*) FROM ops.changed_days") == [(0,)]
+        assert await in_raw(database, "items") == await truth(simulator, "items")
