@@ -119,7 +119,7 @@ def test_commands_that_look_at_all_companies(command_line: CommandLine, database
 
 
 async def test_what_others_have_made_of_ops(database: Database) -> None:
-    """What would look at old rows is told, and nothing is done. Rights of others are given again, and the rest stays."""
+    """What would look at old rows is told, and nothing is done. Rights of others are given again; the rest stays."""
     connection = await asyncpg.connect(database.dsn)
     try:
         await connection.execute(MADE_BY_0_1_0)
