@@ -167,12 +167,12 @@ class Backfill:
         return checks
 
     async def take_up(self, run_id: int) -> int:
-        """The run to go on with: this one, or when it has ended and isn't done the one that takes what it left.
+        """The run to go on with: this one, or when it has ended and anything is owed the one that takes what it left.
 
         That is begun here, unless another process has begun it already.
         """
         run = await self._run.ledger.run(run_id)
-        if run["finished_at"] is None or run["status"] == "done":
+        if run["finished_at"] is None or (run["status"] == "done" and not await self._run.ledger.owed(run_id)):
             return run_id
         async with self._run.alone():
             return await self._run.ledger.later_run(run_id) or await self.plan()

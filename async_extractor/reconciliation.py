@@ -309,6 +309,7 @@ class Reconciliation:
         async def look_up(ids: Sequence[str]) -> LookedUp:
             return await self._look_up(ids, verified)
 
+        changed = await Seals(await self._session.live(), entity, self._settings.raw_schema).changed()
         rows = await self._session.do(
             lambda c: c.fetch(statement("planned_ranges"), self._settings.realm_id, entity.name)
         )
@@ -332,6 +333,7 @@ class Reconciliation:
                     verified,
                     read_until,
                     quarantined,
+                    changed,
                     look_up,
                     is_planned,
                 )

@@ -152,7 +152,10 @@ def moment_of(record: SourceRecord, filter_field: str) -> datetime | None:
 
 
 class Comparison:
-    """Compares windows of one entity, through one connection that nobody else uses."""
+    """Compares windows of one entity, through one connection that nobody else uses.
+
+    `changed`: the days of CreateTime that another hand has changed.
+    """
 
     def __init__(
         self,
@@ -163,6 +166,7 @@ class Comparison:
         verified: Window,
         read_until: datetime,
         quarantined: Collection[str],
+        changed: Collection[date],
         look_up: LookUp,
         planned: Planned,
     ) -> None:
@@ -173,6 +177,7 @@ class Comparison:
         self._verified = verified
         self._read_until = read_until
         self._quarantined = quarantined
+        self._changed = changed
         self._look_up = look_up
         self._planned = planned
 
@@ -259,9 +264,13 @@ class Comparison:
             kind = "quarantined"
         elif kind in ("missing", "outdated", "unmoved", "unheld") and updated is not None:
             # What is dated ahead of all clocks may have been there for long. What was created before, raw has had: an
-            # edit explains an older version, and not that there is none.
+            # edit explains an older version, and not that there is none. By TxnDate it may have been moved in, unless
+            # another hand has been there.
             ahead = now is not None and updated > now + SETTLING
-            lost = kind == "missing" and record.created is not None and record.created < self._read_until - SETTLING
+            created = record.created
+            lost = kind == "missing" and created is not None and created < self._read_until - SETTLING
+            if self._filter_field == "txn_date":
+                lost = lost and created is not None and created.astimezone(UTC).date() in self._changed
             if updated >= self._read_until and not ahead and not lost:
                 kind = "unread"
         # To a TxnDate records come at any time: the count leaves out what was edited since.

@@ -184,7 +184,8 @@ def _called() -> int:
         told = str(error)
         if isinstance(error, ConfigurationError):
             told = f"{told.rstrip('.')}; {with_profile('`qbo-backfill check`')} looks at all that a run needs"
-        print(f"qbo-backfill: {say(told)}", file=sys.stderr)
+        for line in told.splitlines():
+            print(f"qbo-backfill: {say(line)}", file=sys.stderr)
         return error.exit_code
     except typer.Abort:
         print(say("qbo-backfill: stopped"), file=sys.stderr)

@@ -205,7 +205,7 @@ def run_requests(
     if len(incomplete) == 1:
         raise IncompleteError(incomplete[0][1])
     if incomplete:
-        raise IncompleteError(". ".join(f"{name}: {why}" for name, why in incomplete))
+        raise IncompleteError("\n".join(f"{name}: {why}" for name, why in incomplete))
     return 0
 
 

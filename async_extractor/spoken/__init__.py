@@ -16,6 +16,7 @@ import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
 from async_extractor.language import LANGUAGES, Phrase
 from async_extractor.spoken.sentences import KEPT, SENTENCES
@@ -56,13 +57,12 @@ class _Form:
     """A sentence's form: what it looks like in English, and what it is in Spanish.
 
     `literals` are words that all texts of this form have, in this order, so that few patterns are tried; `weight` is
-    how many letters it has of its own. `counted` are the values by whose number the Spanish chooses its words.
+    how many letters it has of its own.
     """
 
     pattern: re.Pattern[str]
     spanish: str
     literals: tuple[str, ...]
-    counted: tuple[str, ...]
     weight: int
     begins_with_words: bool
 
@@ -84,8 +84,6 @@ class _Form:
                     chosen[name] = int(form)
                 else:
                     values[name] = value
-        if not all(re.search(_NUMBER, values[name]) or name in chosen for name in self.counted):
-            return None
         return "".join(_parts(self.spanish, values, chosen, depth))
 
 
@@ -113,6 +111,9 @@ def _group(field: str) -> str:
 
 def _form(phrase: Phrase) -> _Form:
     english, spanish = phrase
+    places = string.Formatter().parse(spanish)
+    # By whose number the Spanish chooses its words.
+    counted = {_group(field) for _, field, spec, _ in places if field and spec and "|" in spec}
     pattern, literals, weight = "", [""], 0
     for literal, field, spec, _ in string.Formatter().parse(english):
         pattern += re.escape(literal)
@@ -130,12 +131,11 @@ def _form(phrase: Phrase) -> _Form:
                 numbered = [f"(?P<{name}__{n}>{form})" for n, form in zip(many, numbered, strict=True)]
             pattern += f"(?:{'|'.join(numbered)})"
         else:
-            pattern += f"(?P={name})" if f"(?P<{name}>" in pattern else f"(?P<{name}>.*?)"
+            value = _NUMBER if name in counted else ".*?"
+            pattern += f"(?P={name})" if f"(?P<{name}>" in pattern else f"(?P<{name}>{value})"
     weight += sum(map(len, literals))
-    parts = string.Formatter().parse(spanish)
-    counted = tuple(_group(field) for _, field, spec, _ in parts if field and spec and "|" in spec)
     begins = not english.startswith("{")
-    return _Form(re.compile(pattern, re.DOTALL), spanish, tuple(filter(None, literals)), counted, weight, begins)
+    return _Form(re.compile(pattern, re.DOTALL), spanish, tuple(filter(None, literals)), weight, begins)
 
 
 @functools.cache
@@ -165,6 +165,9 @@ def _translated(text: str, depth: int = 0) -> str:
         return text.translate(str.maketrans(",.", ".,"))
     if depth > _DEEPEST or not re.search("[A-Za-z]{2}", text):
         return text
+    entity, colon, rest = text.partition(": ")
+    if colon and entity in ENTITIES:
+        return f"{entity}: {_translated(rest, depth + 1)}"
     if (found := _found(text, depth)) is not None:
         return found
     return next((said for form in _forms() if (said := form.said(text, depth)) is not None), text)

@@ -1,5 +1,5 @@
 -- name: unfinished_runs
--- The newest run of each series and range, or of run $2's, where it isn't done: that range is not complete.
+-- The newest run of each series and range, or of run $2's, where it isn't done, or isn't by now: that range is not complete.
 SELECT * FROM (
     SELECT DISTINCT ON (r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end)
            r.run_id, r.entity, r.filter_field, r.mode, r.range_start, r.range_end, r.chunk, r.concurrency, r.status, r.error,
@@ -13,7 +13,7 @@ SELECT * FROM (
             (SELECT asked.entity, asked.filter_field, asked.range_start, asked.range_end FROM ops.runs asked
               WHERE asked.run_id = $2 AND asked.realm_id = $1))
      ORDER BY r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end, r.run_id DESC) AS newest
- WHERE status <> 'done'
+ WHERE status <> 'done' OR EXISTS (SELECT FROM ops.owed(run_id))
  ORDER BY run_id;
 
 -- name: chunks_at

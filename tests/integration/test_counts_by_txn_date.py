@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from async_extractor.backfill import Backfill
 from async_extractor.events import Event
 from async_extractor.request import BackfillRequest
 from async_extractor.verification import Verification
@@ -58,3 +59,25 @@ async def test_edited_and_deleted_at_once(database: Any) -> None:
         result = await run(secrets, "invoices", "2015-01-01", today, filter_field="txn_date")
         assert result.status == "done", result.error
     assert execute(database, "SELECT id FROM raw.qb_invoices WHERE deleted_at_utc IS NOT NULL") == [("777",)]
+
+
+async def test_moved_into_the_range_while_it_is_checked(database: Any) -> None:
+    """By TxnDate: what comes into the range after the catch-up is the next run's, and no row that raw has lost."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        days = {i: record["TxnDate"] for i, record in (await truth(simulator, "invoices")).items()}
+        in_order = sorted(days, key=lambda i: (days[i], int(i)))
+        outside, inside = in_order[0], in_order[len(in_order) // 2]
+        start, end = days[in_order[len(in_order) // 4]], days[in_order[-1]]
+        request = BackfillRequest.parse("invoices", start, end, filter_field="txn_date")
+        async with Backfill(request, secrets, limits=False) as backfill:
+            run_id = await backfill.plan()
+            await backfill.extract(run_id)
+            # The first makes the counts differ, so that records are compared.
+            await simulate(simulator, "edit", {"entity": "Invoice", "edit": [inside]})
+            await simulate(simulator, "edit", {"entity": "Invoice", "edit": [outside], "txn_date": days[inside]})
+            await backfill.validate(run_id)
+            result = await backfill.report(run_id)
+        assert result.status == "done", result.error
+        assert (await run(secrets, "invoices", start, end, filter_field="txn_date")).status == "done"
+    assert execute(database, f"SELECT count(*) FROM raw.qb_invoices WHERE id = '{outside}'") == [(1,)]

@@ -134,6 +134,23 @@ def test_a_report_that_comes_late_takes_up_the_run(database: Any) -> None:
     assert mage.report(validated, VARIABLES).iloc[0]["status"] == "done"
 
 
+@pytest.mark.parametrize("by", ["block", "resume"])
+def test_a_run_that_is_done_no_more(by: str, command_line: CommandLine, database: Any) -> None:
+    """Another try of a block whose run was done reads what a check has found missing since; so does `resume`."""
+    extracted = mage.extract(mage.plan(VARIABLES), VARIABLES)
+    validated = mage.validate(extracted, VARIABLES)
+    assert mage.report(validated, VARIABLES).iloc[0]["status"] == "done"
+    execute(database, "DELETE FROM raw.qb_items WHERE id = (SELECT min(id) FROM raw.qb_items)")
+    with pytest.raises(IncompleteError, match="missing"):
+        mage.validate(extracted, VARIABLES)
+    if by == "block":
+        assert mage.report(validated, VARIABLES).iloc[0]["status"] == "done"
+    else:
+        assert command_line.run("resume", "--no-limits").code == 0
+    assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(120,)]
+    assert command_line.run("resume").stdout.startswith("Nothing to resume")
+
+
 def test_another_include_is_never_gone_on_without(database: Any) -> None:
     """The variable was changed between two tries: what the first one planned isn't what is asked for now."""
     variables = {**VARIABLES, "entity": "invoices", "execution_partition": "1/20261201T020000"}

@@ -129,6 +129,20 @@ def test_a_sentence_in_a_sentence() -> None:
     )
 
 
+def test_numbers_are_found_where_they_stand() -> None:
+    """A value by whose number Spanish chooses its words is that number, and no text that has others before it."""
+    assert say("Would resume run 85: items by created in [a, b): 263 of 367 chunks are left.", "es") == (
+        "Por retomar: ejecución 85: items por created en [a, b): faltan 263 de 367 tramos."
+    )
+
+
+def test_what_is_said_of_an_entity() -> None:
+    failed = "7 of 9 chunks are not done (1 failed, for example: x); `qbo-backfill resume` goes on where it stopped"
+    assert say(f"items: {failed}", "es") == f"items: {say(failed, 'es')}" != f"items: {failed}"
+    missing = "source_rows: QuickBooks counts 3 records in the range, raw 2; 1 missing in raw (101)"
+    assert say(f"items: {missing}", "es") == f"items: {say(missing, 'es')}" != f"items: {missing}"
+
+
 def test_what_is_not_known_stays() -> None:
     for text in ("", "7", "Item 3", "qb_invoices_backfill", "something that nobody has foreseen"):
         assert say(text, "es") == text
