@@ -112,9 +112,10 @@ def test_the_bench_of_the_repository_writes_its_outcome_and_says_met_or_missed(t
     )
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "floor.json").read_text())
-    assert figures["goals"][0]["name"] == "end to end against the floor, rows a second"
-    assert figures["figures"]["first"][0]["rows_per_second"] > 0
-    assert figures["figures"]["second"][0]["wal_bytes"] < figures["figures"]["first"][0]["wal_bytes"]
+    assert figures["goals"][0]["name"] == "3,000 rows: whole command against the floor, rows a second"
+    (size,) = figures["figures"]["sizes"]
+    assert size["first"][0]["whole_rows_per_second"] > 0
+    assert size["second"][0]["wal_bytes"] < size["first"][0]["wal_bytes"]
 
 
 SMALL = """
@@ -123,7 +124,7 @@ from pathlib import Path
 from tools.bench import floor
 from tools.bench.stage import stage
 with stage() as on:
-    part = floor.measure(on, rows=3000, rounds=1)
+    part = floor.measure(on, sizes=((3000, 1),))
 part.write(Path(sys.argv[1]))
 assert all(line.line().startswith(('met', 'MISSED')) for line in part.goals)
 """

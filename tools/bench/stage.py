@@ -82,7 +82,7 @@ class Stage:
 
     def secrets(self, simulator: SimulatorProcess, database: Database) -> MageSecrets:
         """Mage Secrets that name this company and this database."""
-        self._mage.store(simulator, database.address)
+        self._mage.store({**of_company(vars(simulator)), **of_warehouse(database.address)})
         return MageSecrets.locate(self._mage.environ)
 
     def backfill(self, simulator: SimulatorProcess, database: Database, *arguments: str) -> Backfilled:
