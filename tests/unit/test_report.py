@@ -193,7 +193,7 @@ def test_one_is_singular() -> None:
     found = {"high": 1, "highest": day, "odd_days": [day], "gaps": []}
     check = CheckResult("volume", "notice", found, says=("volume.high", "volume.confirmed"))
     assert check.words("en").startswith(
-        "1 day with unusually many rows, for example: Sunday 2024-01-07 has 1 row; Sundays"
+        "1 day with unusually many rows, for example: Sunday 2024-01-07 has 1 row, where Sundays from"
     )
     assert check.words("es").startswith(
         "1 día con muchas más filas de lo usual, por ejemplo: domingo 2024-01-07: 1 fila"

@@ -48,7 +48,7 @@ def test_a_day_with_three_times_its_rows_is_found(mean: int) -> None:
     counts[day] = 3 * mean
     [odd] = [odd for odd in judge(counts).odd if odd.day == day]
     assert odd.kind == "high"
-    assert odd_day(odd.figures(), "en").startswith(f"{day:%A} {day} has {counts[day]:,} rows; {day:%A}s from ")
+    assert odd_day(odd.figures(), "en").startswith(f"{day:%A} {day} has {counts[day]:,} rows, where {day:%A}s from ")
     assert "(median)" in odd_day(odd.figures(), "en")
     assert "(MAD)" in odd_day(odd.figures(), "en")
 
