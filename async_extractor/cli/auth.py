@@ -141,14 +141,14 @@ async def _by_loopback(
             granted = request.granted(received.path_qs)
         except StrangeAnswerError as error:
             # Anything on this machine can call a loopback address; the browser's own answer may yet come.
-            return web.Response(status=400, text=f"{error}\n")
+            return web.Response(status=400, text=f"{say(str(error))}\n")
         except BackfillError as error:
             if not outcome.done():
                 outcome.set_exception(error)
-            return web.Response(status=400, text="The consent was not given. This page can be closed.\n")
+            return web.Response(status=400, text=say("The consent was not given. This page can be closed.") + "\n")
         if not outcome.done():
             outcome.set_result(granted)
-        return web.Response(text="QuickBooks is connected. This page can be closed.\n")
+        return web.Response(text=say("QuickBooks is connected. This page can be closed.") + "\n")
 
     server = web.AppRunner(_only(path, callback), access_log=None)
     await server.setup()

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from async_extractor.cli.options import ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, NO_LIMITS, PROFILE
-from async_extractor.cli.screen import screen
+from async_extractor.cli.screen import Column, print_fitted, screen
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.report.svg import lines
 from async_extractor.request import BackfillRequest
+from async_extractor.spoken import say
 from async_extractor.tuning.grid import Cell, measure, recommended
 
 CONCURRENCIES = typer.Option("1,2,4,8", "--concurrency", help="Chunks fetched at once, one number for each column")
@@ -26,6 +26,20 @@ MOST_REQUESTS = typer.Option(
 )
 OUT = typer.Option("", "--out", help="Also write bench.json and bench.svg into this folder")
 AS_JSON = typer.Option(False, "--json", help="The last line of stdout is one JSON object")
+PARTS = ("wait", "fetch", "split", "copy", "merge", "other")
+COLUMNS = (
+    Column("concurrency"),
+    Column("chunk"),
+    Column("rows/s", number=True),
+    Column("requests/s", 1, number=True),
+    Column("p50 ms", 3, number=True),
+    Column("p95 ms", 2, number=True),
+    Column("requests", 5, number=True),
+    Column("429", 4, number=True),
+    Column("chunks", 7, number=True),
+    Column("busy", 6, number=True),
+    *(Column(name, 8, number=True) for name in PARTS),
+)
 
 
 def bench(
@@ -64,7 +78,7 @@ def bench(
             limits=not no_limits,
             most_requests=most_requests,
             profile=profile,
-            told=lambda cell: progress.print(_line(cell), highlight=False, markup=False),
+            told=lambda cell: progress.print(say(_line(cell)), highlight=False, markup=False),
         )
     )
     best = recommended(cells)
@@ -77,10 +91,10 @@ def bench(
         print(json.dumps({**found, "cells": [cell.as_dict() for cell in cells]}), flush=True)
         return 0
     console = screen()
-    console.print(_table(cells))
+    show(cells, console)
     if left_out:
-        console.print(f"{left_out} pairs were not begun: --most-requests {most_requests}", highlight=False)
-    console.print(f"recommended: {advice} ({best.rows_per_second:,.0f} rows/s)", highlight=False)
+        console.print(say(f"{left_out} pairs were not begun: --most-requests {most_requests}"), highlight=False)
+    console.print(say(f"recommended: {advice} ({best.rows_per_second:,.0f} rows/s)"), highlight=False)
     return 0
 
 
@@ -101,25 +115,10 @@ def _line(cell: Cell) -> str:
     )
 
 
-def _table(cells: Sequence[Cell]) -> Table:
-    table = Table(title="Seconds from wait to other are a chunk's, on average")
-    for name in (
-        "concurrency",
-        "chunk",
-        "rows/s",
-        "requests/s",
-        "p50 ms",
-        "p95 ms",
-        "requests",
-        "429",
-        "chunks",
-        "busy",
-    ):
-        table.add_column(name, justify="left" if name == "chunk" else "right", no_wrap=True)
-    for name in ("wait", "fetch", "split", "copy", "merge", "other"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for cell in cells:
-        table.add_row(
+def show(cells: Sequence[Cell], console: Console) -> None:
+    """A row for each pair."""
+    rows = [
+        (
             str(cell.concurrency),
             cell.chunk,
             f"{cell.rows_per_second:,.0f}",
@@ -130,16 +129,18 @@ def _table(cells: Sequence[Cell]) -> Table:
             str(cell.throttled),
             str(cell.chunks),
             f"{cell.busy:.0%}",
-            *(f"{getattr(cell, name):.2f}" for name in ("wait", "fetch", "split", "copy", "merge", "other")),
+            *(f"{getattr(cell, name):.2f}" for name in PARTS),
         )
-    return table
+        for cell in cells
+    ]
+    print_fitted(console, "Seconds from wait to other are a chunk's, on average", COLUMNS, rows)
 
 
 def _write(folder: Path, cells: Sequence[Cell], advice: str) -> None:
     series: dict[str, list[tuple[float, float]]] = {}
     for cell in cells:
         series.setdefault(f"chunk {cell.chunk}", []).append((cell.concurrency, cell.rows_per_second))
-    plot = lines(f"Recommended: {advice}", "concurrency", "rows a second", series)
+    plot = lines(say(f"Recommended: {advice}"), say("concurrency"), say("rows a second"), series)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "bench.svg").write_text(plot)

@@ -80,8 +80,10 @@ async def _look(preflight: Preflight, probe: Any, *, quiet: bool) -> tuple[dict[
 def _agreed() -> bool:
     return bool(
         typer.confirm(
-            f"The probe sends about {MOST_REQUESTS} more requests to this company. They only read, and count among the "
-            "app's monthly calls. Go on?",
+            say(
+                f"The probe sends about {MOST_REQUESTS} more requests to this company. They only read, and count among "
+                "the app's monthly calls. Go on?"
+            ),
             err=True,
         )
     )
@@ -96,7 +98,8 @@ def _write(out: str, found: dict[str, Any]) -> None:
         from_home(out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise RequestError(f"out: {out} can't be written ({error.strerror})") from None
-    print(f"Written: {out}. It holds no names, amounts or Ids; docs/simulator.md says what it is for.", file=sys.stderr)
+    told = f"Written: {out}. It holds no names, amounts or Ids; docs/simulator.md says what it is for."
+    print(say(told), file=sys.stderr)
 
 
 def verdict(lines: list[Line]) -> str:
@@ -120,14 +123,18 @@ class Lines:
         if line.area != self._area:
             self._area = line.area
             self._console.print(say(HEADINGS[line.area]), style="bold", markup=False, highlight=False)
+        width = min(24, self._console.width // 3)
+        cells = [Text(say(MARKS[line.severity]), STYLES[line.severity]), Text(say(line.name)), Text(say(line.message))]
         table = Table.grid(padding=(0, 1))
         table.add_column(width=6)
-        table.add_column(width=min(24, self._console.width // 3), overflow="fold")
+        if len(cells[1]) > width:  # a trigger's name, which somebody types again: it has a line of its own
+            cells[1:] = [Text("\n").join(cells[1:])]
+        else:
+            table.add_column(width=width)
         table.add_column(overflow="fold")
-        text = Text(say(line.message))
         if line.advice:
-            text.append("\n" + say(f"to do: {line.advice}"))
-        table.add_row(Text(say(MARKS[line.severity]), STYLES[line.severity]), Text(say(line.name)), text)
+            cells[-1].append("\n" + say(f"to do: {line.advice}"))
+        table.add_row(*cells)
         self._console.print(table, highlight=False)
 
 
@@ -140,8 +147,10 @@ class Findings:
 
     def __call__(self, finding: Finding) -> None:
         if not self._begun:
-            self._console.print("QuickBooks, as it was found (and is assumed)", style="bold", markup=False)
+            self._console.print(say("QuickBooks, as it was found (and is assumed)"), style="bold", markup=False)
             self._begun = True
-        assumed = f" (assumed: {finding.assumed})" if finding.assumed and finding.assumed != finding.found else ""
-        line = f"{finding.question}: {finding.found}{assumed}"
+        told = say(finding.found)
+        if finding.assumed and finding.assumed != finding.found:
+            told += f" ({say(f'assumed: {finding.assumed}')})"
+        line = f"{say(finding.question)}: {told}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=False)

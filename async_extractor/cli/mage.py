@@ -9,6 +9,7 @@ import typer
 from async_extractor.entity_names import entities_named
 from async_extractor.mage import project
 from async_extractor.mage.location import MageData
+from async_extractor.spoken import say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -43,6 +44,6 @@ def uninstall(path: Path = PROJECT, dry_run: bool = DRY_RUN) -> None:
 
 def _tell(path: Path, changes: list[project.Change], dry_run: bool) -> None:
     for change in changes:
-        typer.echo(f"{change.fate}: {change.path}")
+        typer.echo(f"{say(change.fate)}: {change.path}")
     changed = sum(change.fate in ("new", "upgraded", "removed") for change in changes)
-    typer.echo(f"{path}: {changed} of {len(changes)} files {'would be ' if dry_run else ''}changed.")
+    typer.echo(say(f"{path}: {changed} of {len(changes)} files {'would be ' if dry_run else ''}changed."))

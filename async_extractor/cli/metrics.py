@@ -11,6 +11,7 @@ from async_extractor.cli.reading import as_json, read
 from async_extractor.errors import RequestError
 from async_extractor.monitoring.openmetrics import as_text, collect
 from async_extractor.paths import from_home, write_whole
+from async_extractor.spoken import say
 
 OUT = typer.Option("", "--out", metavar="FILE", help="Replace FILE at once, for node_exporter's textfile collector")
 AS_JSON = typer.Option(False, "--json", help="One JSON object a sample instead")
@@ -33,4 +34,4 @@ def metrics(out: str = OUT, json_lines: bool = AS_JSON, profile: str = PROFILE) 
         write_whole(from_home(out), text)
     except OSError as error:
         raise RequestError(f"out: {out} can't be written ({error.strerror})") from None
-    print(f"Written: {out}", file=sys.stderr)
+    print(say(f"Written: {out}"), file=sys.stderr)

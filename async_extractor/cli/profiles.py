@@ -32,7 +32,7 @@ COLUMNS = (
     Column("connected"),
     Column("token in use", 2),
     Column("refreshed", 4),
-    Column("last run"),
+    Column("last run", folds=40),
     Column("when", 1),
     Column("not done", 6, number=True),
 )

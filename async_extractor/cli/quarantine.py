@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
-from rich.table import Table
 
 from async_extractor.cli.options import NO_LIMITS, PROFILE
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.cli.resume import DRY_RUN
 from async_extractor.cli.retry import request_for
 from async_extractor.cli.run import run_requests
-from async_extractor.cli.screen import screen
+from async_extractor.cli.screen import Column, print_fitted, screen
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import RequestError
 from async_extractor.profile_option import with_profile
@@ -30,6 +29,15 @@ app = typer.Typer(no_args_is_help=True)
 ENTITY = typer.Argument(None, metavar="[ENTITY]", help="an entity, such as invoices; all without it")
 ALL = typer.Option(False, "--all", help="Those that have arrived since, too")
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line")
+COLUMNS = (
+    Column("number"),
+    Column("entity"),
+    Column("Id"),
+    Column("bytes", 3, number=True),
+    Column("since", 2),
+    Column("state", 1),
+    Column("why", folds=30),
+)
 NUMBER = typer.Argument(
     ..., metavar="NUMBER", min=1, max=MOST_NUMBER, help="The entry's number, from `quarantine list`"
 )
@@ -58,20 +66,19 @@ def list_entries(
     if not entries:
         print(say("Nothing is in quarantine."))
         return
-    table = Table(title=say("Quarantine (UTC)"), title_justify="left")
-    for name in ("number", "entity", "Id", "bytes", "since", "state", "why"):
-        table.add_column(say(name), overflow="fold")
-    for entry in entries:
-        table.add_row(
+    rows = [
+        (
             str(entry["quarantine_id"]),
             entry["entity"],
             entry["record_id"] or say("none"),
-            say("not served") if entry["bytes"] is None else f"{entry['bytes']:,}",
+            "not served" if entry["bytes"] is None else f"{entry['bytes']:,}",
             f"{entry['quarantined_at'].astimezone(UTC):%Y-%m-%d %H:%M}",
             say("arrived since" if entry["resolved_at"] else "stands"),
             say(entry["reason"]),
         )
-    screen().print(table, markup=False, highlight=False)
+        for entry in entries
+    ]
+    print_fitted(screen(), "Quarantine (UTC)", COLUMNS, rows)
     again = "read them again with `qbo-backfill quarantine retry`"
     print(say(with_profile(f"Look at one with `qbo-backfill quarantine show NUMBER`; {again}.")))
 
@@ -93,7 +100,8 @@ def show(number: int = NUMBER, json_lines: bool = AS_JSON, profile: str = PROFIL
         return
     record = entry.pop("record")
     for name, value in entry.items():
-        print(f"{name:16} {as_json(value) if isinstance(value, dict) else value}")
+        told = say(value) if name == "reason" else value
+        print(f"{name:16} {as_json(told) if isinstance(told, dict) else told}")
     print(say("record, as Intuit sent it:" if record is not None else "record: Intuit could not send it"))
     if record is not None:
         sys.stdout.flush()

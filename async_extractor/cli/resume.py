@@ -64,7 +64,7 @@ def resume(
                 jobs.append(Job(one, _request(left)))
                 _say(left, company, dry_run=dry_run, as_lines=json_lines)
             else:
-                under_way.append(f"{company}{_which(left)} is under way")
+                under_way.append(f"{company}{_which(left)}")
     worst = max(worst, _told_as_under_way(under_way))
     if not jobs and json_lines:
         print(as_json({"resumed": 0, "under_way": len(under_way)}), flush=True)
@@ -99,7 +99,7 @@ def _say(left: dict[str, Any], company: str, *, dry_run: bool, as_lines: bool) -
 
 def _told_as_under_way(runs: list[str]) -> int:
     for run in runs:
-        told = say(with_profile(f"{run}; `qbo-backfill status` shows it"))
+        told = say(with_profile(f"{run} is under way; `qbo-backfill status` shows it"))
         print(f"qbo-backfill: {told}", file=sys.stderr, flush=True)
     return IncompleteError.exit_code if runs else 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +14,8 @@ from async_extractor.spoken import say
 
 # Wide enough for a table of chunks; a log has no edge to break it at.
 PIPE_WIDTH = 150
+# Of a column that folds: below it a table is read worse than lines.
+NARROWEST = 16
 
 
 def screen() -> Console:
@@ -30,38 +33,48 @@ def moment(value: datetime | None) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. `gives_way`: how soon it is left out of a narrow terminal; 0 is never."""
+    """A column of a table. `gives_way`: how soon it is left out of a narrow terminal; 0 is never.
+
+    `folds`: the width that its text is content with, beyond which it folds at blanks; 0: it never folds, since somebody
+    may have to type it again.
+    """
 
     name: str
     gives_way: int = 0
     number: bool = False
+    folds: int = 0
 
 
 def print_fitted(
     console: Console, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Sequence[str] = ()
 ) -> None:
-    """A table whose numbers are never cut: columns give way, those that stay fold, and a line names the missing.
+    """A table whose names and numbers are never cut: columns give way, and a line names the missing.
 
-    Its headings are put into the language that is spoken.
+    Where not even those fit that never give way, each row is a few lines. Title and headings are put into the language
+    that is spoken.
     """
     columns = [replace(column, name=say(column.name)) for column in columns]
     rows, total = [_numbers(columns, row) for row in rows], _numbers(columns, total)
     lines = [*rows, *([total] if total else [])]
-    widths = [
-        max(len(text) for text in (column.name, *(line[i] for line in lines))) for i, column in enumerate(columns)
-    ]
+    widths = [max(len(text) for text in texts) for texts in zip((one.name for one in columns), *lines, strict=True)]
+    widths = [min(width, one.folds or width) for width, one in zip(widths, columns, strict=True)]
     kept = list(range(len(columns)))
-    while sum(widths[i] + 3 for i in kept) + 1 > console.width:
-        soonest = max(kept, key=lambda i: columns[i].gives_way)
-        if columns[soonest].gives_way == 0:
-            break
-        kept.remove(soonest)
-    table = Table(title=say(title), title_justify="left")
+    while sum(widths[i] + 3 for i in kept) + 1 > console.width and any(columns[i].gives_way for i in kept):
+        kept.remove(max(kept, key=lambda i: columns[i].gives_way))
+    # Whole on one line, however long: it may be a path.
+    console.print(say(title), style="italic", markup=False, highlight=False, soft_wrap=True)
+    if sum((min(widths[i], NARROWEST) if columns[i].folds else widths[i]) + 3 for i in kept) + 1 > console.width:
+        for line in lines:
+            told = (f"{one.name}: {cell}" for one, cell in zip(columns, line, strict=True) if cell)
+            console.print("\n".join(told), end="\n\n", markup=False, highlight=False, soft_wrap=True)
+        return
+    table = Table()
     for i in kept:
-        if columns[i].number:
-            table.add_column(columns[i].name, justify="right", no_wrap=True, min_width=widths[i])
-        else:
-            table.add_column(columns[i].name, overflow="fold")
+        one, whole = columns[i], not columns[i].folds
+        justify: Literal["left", "right"] = "right" if one.number else "left"
+        table.add_column(
+            one.name, justify=justify, no_wrap=whole, min_width=widths[i] if whole else None, overflow="fold"
+        )
     for row in rows:
         table.add_row(*(row[i] for i in kept))
     if total:

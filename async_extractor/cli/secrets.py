@@ -9,10 +9,9 @@ import sys
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from async_extractor.cli.options import company
+from async_extractor.cli.screen import Column, print_fitted, screen
 from async_extractor.errors import BackfillError, ConfigurationError, RequestError
 from async_extractor.mage.secrets import KNOWN_SECRETS, PASSWORDS, MageSecrets, clean, removed
 from async_extractor.profile_option import with_profile
@@ -42,6 +41,7 @@ Profile = typer.Option(
 )
 IfMissing = typer.Option(False, "--if-missing", help="Leave a value that is stored already as it is.")
 AsJson = typer.Option(False, "--json", help="One JSON object on stdout.")
+COLUMNS = (Column("name"), Column("state"), Column("what it is for", folds=24))
 
 
 @app.command("set")
@@ -87,7 +87,7 @@ def _ask_for_missing(secrets: MageSecrets) -> None:
         if secrets.get(known.name) or not (known.required or simulated):
             continue
         asked = True
-        typer.echo(say(f"{known.purpose}."), err=True)
+        typer.echo(f"{say(known.purpose)}.", err=True)
         while value := read_value(known.name):
             try:
                 _store(secrets, known.name, value)
@@ -163,15 +163,12 @@ def list_secrets(profile: str = Profile, as_json: bool = AsJson) -> None:
     if as_json:
         typer.echo(json.dumps({"where": secrets.where, "profile": profile, "secrets": rows}))
         return
-    table = Table(title=f"Mage Secrets: {secrets.where}", title_justify="left")
-    table.add_column("name", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("what it is for")
+    table = []
     for row in rows:
         missing = "missing" if row["required"] else "not set"
         state = "stored" if row["stored"] else "falls back to the shared one" if row["shared"] else missing
-        table.add_row(str(row["name"]), state, str(row["purpose"]))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+        table.append((str(row["name"]), say(state), say(str(row["purpose"]))))
+    print_fitted(screen(), f"Mage Secrets: {secrets.where}", COLUMNS, table)
 
 
 @app.command("delete")
@@ -220,7 +217,7 @@ def _known_names(profile: str) -> str:
 
 def read_value(name: str) -> str:
     if sys.stdin.isatty():
-        return str(typer.prompt(name, hide_input=True, default="", show_default=False, err=True))
+        return str(typer.prompt(say(name), hide_input=True, default="", show_default=False, err=True))
     value = sys.stdin.read(LONGEST_SECRET + 1)
     if len(value) > LONGEST_SECRET:
         raise RequestError(f"The value of {name} has more than {LONGEST_SECRET:,} characters; nothing was stored.")
@@ -247,4 +244,4 @@ def _check(name: str, value: str) -> None:
 
 
 def _announce(line: str) -> None:
-    typer.echo(line, err=True)
+    typer.echo(say(line), err=True)

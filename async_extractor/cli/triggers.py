@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import typer
-from rich.table import Table
 
 from async_extractor.cli.options import CHUNK, CONCURRENCY, ENTITY, FECHA_FIN, FECHA_INICIO, FILTER_FIELD, LANG
 from async_extractor.cli.reading import as_json
 from async_extractor.cli.resume import DRY_RUN
-from async_extractor.cli.screen import screen
+from async_extractor.cli.screen import Column, print_fitted, screen
 from async_extractor.errors import RequestError
 from async_extractor.mage.location import MageData
-from async_extractor.mage.triggers import PlannedTrigger, chain, in_both_zones, known_triggers, rearm, write
+from async_extractor.mage.triggers import PlannedTrigger, chain, in_both_zones, in_zones, known_triggers, rearm, write
 from async_extractor.request import BackfillRequest
+from async_extractor.spoken import say
 from async_extractor.windows import UTC, cut, iso, parse_step
 
 app = typer.Typer(no_args_is_help=True)
@@ -26,6 +26,10 @@ START = typer.Option(
 )
 ACTIVE = typer.Option(False, "--active", help="Switch them on: Mage starts them when their moment has come")
 DATES = ("fecha_inicio", "fecha_fin")
+# A trigger's name holds its dates, so that they give way first.
+TRIGGER = (Column("trigger"), Column("starts (UTC)"), Column("starts (America/Guayaquil)", 3, folds=19))
+PLANNED = (*TRIGGER, Column("fecha_inicio", 5), Column("fecha_fin", 4))
+LISTED = (*TRIGGER, Column("reads", 5), Column("file", 1), Column("Mage", 4), Column("last run", 2))
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line for each trigger")
 
 
@@ -69,13 +73,11 @@ def plan(
             print(as_json({**_plain(trigger), "active": active, "dry_run": dry_run}))
         return
     _show(planned)
+    triggers = f"{len(planned)} triggers, {'active' if active else 'inactive'}"
     if dry_run:
-        print(f"Would write these {len(planned)} triggers, {'active' if active else 'inactive'}. Nothing was written.")
+        print(say(f"Would write these {triggers}. Nothing was written."))
         return
-    print(
-        f"Written to {path}: {len(planned)} triggers, {'active' if active else 'inactive'}"
-        + (f"; {len(replaced)} of them replaced" if replaced else "")
-    )
+    print(say(f"Written to {path}: {triggers}" + (f"; {len(replaced)} of them replaced" if replaced else "")))
 
 
 @app.command("list")
@@ -87,26 +89,27 @@ def list_triggers(json_lines: bool = AS_JSON) -> None:
             print(as_json({**vars(trigger), "used_up": trigger.used_up, "unquoted_dates": trigger.unquoted}))
         return
     if not known:
-        print("No one-time trigger is planned. Plan some with `qbo-backfill triggers plan`.")
+        print(say("No one-time trigger is planned. Plan some with `qbo-backfill triggers plan`."))
         return
-    table = Table(title="One-time triggers", title_justify="left")
-    for name in ("trigger", "starts", "reads", "file", "Mage", "last run"):
-        table.add_column(name, overflow="fold")
-    for trigger in known:
-        table.add_row(
+    rows = [
+        (
             trigger.name,
-            in_both_zones(trigger.start) if trigger.start else "",
-            " to ".join(str(trigger.variables[name]) for name in DATES if name in trigger.variables),
-            trigger.in_file or "not there",
-            trigger.in_mage or "not there",
-            f"{trigger.last_run.lower()}; used up, won't start again" if trigger.used_up else "none",
+            *(in_zones(trigger.start) if trigger.start else ("", "")),
+            " - ".join(str(trigger.variables[name]) for name in DATES if name in trigger.variables),
+            say(trigger.in_file or "not there"),
+            say(trigger.in_mage or "not there"),
+            say(trigger.last_run.lower() or "none"),
         )
-    screen().print(table, markup=False, highlight=False)
-    if any(trigger.used_up for trigger in known):
-        print("Mage starts a one-time trigger once: `qbo-backfill triggers rearm NAME` makes a used one fire again.")
+        for trigger in known
+    ]
+    print_fitted(screen(), "One-time triggers", LISTED, rows)
+    if used := [trigger.name for trigger in known if trigger.used_up]:
+        again = "`qbo-backfill triggers rearm NAME` makes a used one fire again"
+        print(say(f"Used up: {', '.join(used)}. Mage starts a one-time trigger once: {again}."))
     for trigger in known:
         for name in trigger.unquoted:
-            print(f"{trigger.file}: {trigger.name}: {name} is a date without quotes; write it in quotes: '2024-01-31'")
+            told = f"{name} is a date without quotes; write it in quotes: '2024-01-31'"
+            print(f"{trigger.file}: {trigger.name}: {say(told)}")
 
 
 @app.command("rearm")
@@ -117,23 +120,12 @@ def rearm_trigger(
     """Make a one-time trigger fire, also one that has had its run. Its earlier runs stay in Mage under another name."""
     moment = _moment(at, "at") if at.strip() else datetime.now(UTC)
     path = rearm(MageData.locate(), name, moment)
-    print(f"{name} is active in {path} and starts at {in_both_zones(moment)}.")
+    print(say(f"{name} is active in {path} and starts at {in_both_zones(moment)}."))
 
 
 def _show(planned: list[PlannedTrigger]) -> None:
-    table = Table(title=f"Triggers of {planned[0].pipeline}", title_justify="left")
-    for name in ("trigger", "starts (UTC)", "starts (America/Guayaquil)", "fecha_inicio", "fecha_fin"):
-        table.add_column(name)
-    for trigger in planned:
-        utc, local = trigger.description.split(", ")
-        table.add_row(
-            trigger.name,
-            utc.removesuffix(" UTC"),
-            local.removesuffix(" America/Guayaquil"),
-            trigger.variables["fecha_inicio"],
-            trigger.variables["fecha_fin"],
-        )
-    screen().print(table, markup=False, highlight=False)
+    rows = [(one.name, *in_zones(one.start), *(str(one.variables[name]) for name in DATES)) for one in planned]
+    print_fitted(screen(), f"Triggers of {planned[0].pipeline}", PLANNED, rows)
 
 
 def _plain(trigger: PlannedTrigger) -> dict[str, object]:

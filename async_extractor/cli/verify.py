@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from async_extractor.checks import CheckResult
 from async_extractor.checks.messages import check_name
@@ -27,7 +26,7 @@ from async_extractor.cli.options import (
 )
 from async_extractor.cli.progress import PlainLines, name_of
 from async_extractor.cli.run import until_signalled
-from async_extractor.cli.screen import screen
+from async_extractor.cli.screen import Column, print_fitted, screen
 from async_extractor.entity_names import entities_named
 from async_extractor.errors import BackfillError, IncompleteError
 from async_extractor.mage.profiles import profiles_named
@@ -112,11 +111,14 @@ def _what_now(result: VerificationResult, *, repaired: bool) -> str:
 
 
 def print_checks(checks: Sequence[CheckResult], console: Console, title: str) -> None:
-    """A table of checks: how grave, which, what was found, what to do."""
-    table = Table(title=say(title), title_justify="left")
-    for name in ("", "check", "what was found", "what to do"):
-        table.add_column(say(name), overflow="fold")
-    for check in checks:
-        name, found = check_name(check.name, spoken()), check.words(spoken())
-        table.add_row(say(MARKS[check.severity]), name, found, check.advice)
-    console.print(table, markup=False, highlight=False)
+    """A table of checks: how grave, which, what was found; beneath it what to do, each command whole on a line."""
+    names = [check_name(check.name, spoken()) for check in checks]
+    columns = (Column(""), Column("check", folds=20), Column("what was found", folds=40))
+    rows = [
+        (say(MARKS[check.severity]), name, check.words(spoken())) for name, check in zip(names, checks, strict=True)
+    ]
+    print_fitted(console, title, columns, rows)
+    for name, check in zip(names, checks, strict=True):
+        if check.advice:
+            told = f"{name}: {say(f'to do: {check.advice}')}"
+            console.print(told, markup=False, highlight=False, soft_wrap=True)

@@ -58,10 +58,10 @@ def migrate(
     )
     applied, notes = asyncio.run(_migrate(address, raw_schema_of(profile)))
     for name in applied:
-        typer.echo(f"applied {name}")
+        typer.echo(say(f"applied {name}"))
     typer.echo(say(f"{address}: schema and rights are up to date."))
     for note in notes:
-        typer.echo(f"note: {note}")
+        typer.echo(say(f"note: {note}"))
 
 
 @app.command()
@@ -88,7 +88,8 @@ def prune(
     )
     removed = asyncio.run(_prune(address, keep, delete=delete))
     found = ", ".join(f"{rows:,} {what}" for what, rows in removed.items())
-    typer.echo(f"{address}: {found} of runs that ended more than {keep} ago {'removed' if delete else 'can go'}.")
+    fate = "removed" if delete else "can go"
+    typer.echo(say(f"{address}: {found} of runs that ended more than {keep} ago {fate}."))
     if not delete and any(removed.values()):
         typer.echo(say("Nothing was removed; --delete does it."))
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from async_extractor.mage import core_dumps
+from async_extractor.spoken import say
 
 
 def start(project: Path, *options: str) -> None:
@@ -62,7 +63,8 @@ def mend_triggers(trigger: Any, pipeline_schedule: Any, db_connection: Any) -> N
             try:
                 batch([one for one in triggers if one.pipeline_uuid == pipeline])
             except Exception:  # whatever it is: it is told, and the other pipelines' triggers are taken over
-                print(f"[ERROR] the triggers of {pipeline} can't be taken over; see its triggers.yaml", file=sys.stderr)
+                told = say(f"the triggers of {pipeline} can't be taken over; see its triggers.yaml")
+                print(f"[ERROR] {told}", file=sys.stderr)
                 traceback.print_exc()
                 db_connection.session.rollback()
 

@@ -86,9 +86,13 @@ class KnownTrigger:
 
 def in_both_zones(moment: datetime) -> str:
     """`2026-12-01 02:00 UTC, 2026-11-30 21:00 America/Guayaquil`."""
-    return (
-        f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {moment.astimezone(GUAYAQUIL):%Y-%m-%d %H:%M} America/Guayaquil"
-    )
+    utc, local = in_zones(moment)
+    return f"{utc} UTC, {local} America/Guayaquil"
+
+
+def in_zones(moment: datetime) -> tuple[str, str]:
+    """Both without their zones' names."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}", f"{moment.astimezone(GUAYAQUIL):%Y-%m-%d %H:%M}"
 
 
 def chain(

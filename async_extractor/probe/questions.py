@@ -331,7 +331,7 @@ class Probe:
         quick = sorted(seconds * 1000 for seconds in self._count_seconds)
         if quick:
             base = [float(math.floor(quick[0])), float(math.ceil(quick[-1]))]
-            self._add("milliseconds of a COUNT(*)", "", f"{base[0]:.0f} to {base[1]:.0f}", "latency.base_ms", base)
+            self._add("milliseconds of a COUNT(*)", "", f"{base[0]:.0f} - {base[1]:.0f}", "latency.base_ms", base)
             rows, spent = len(self._page.rows), self._page.seconds * 1000
             each = round(max(0.0, spent - quick[len(quick) // 2]) / max(rows, 1), 3)
             self._add(f"milliseconds of a page of {rows}", "", f"{spent:.0f}", "latency.row_ms", each)

@@ -6,7 +6,7 @@ import ast
 import itertools
 import re
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +26,112 @@ ENGLISH = re.compile(
 )
 
 
-def template(node: ast.expr | None) -> str | None:
-    """A text of the source, `{}` where a value stands; None where it isn't one."""
+# Headings that are the same in both languages: names of columns, of QuickBooks, of figures.
+SAME = {"", "429", "Id", "Mage", "bytes", "chunk", "concurrency", "fecha_fin", "fecha_inicio", "p50 ms", "p95 ms"}
+SAME |= {"realm", "trigger"}
+# What shows texts to people, and what is no sentence.
+SHOWS = re.compile(r"print|.*\.print|typer\.(echo|confirm|prompt)|web\.Response")
+AS_THEY_ARE = {"qbo-backfill: ", "[ERROR] "}
+# A command, and a sentence of which the most stands elsewhere.
+FRAME = re.compile(r"qbo-backfill |Would read {}\.$")
+# What each name of a piece of source may be.
+Known = Mapping[str, Sequence[ast.AST | None]]
+
+
+def templates(node: ast.AST | None, known: Known) -> list[str]:
+    """The texts that a piece of source may be, `{}` where a value stands."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
-    return None
+        return [node.value]
+    if isinstance(node, ast.IfExp):
+        return [*templates(node.body, known), *templates(node.orelse, known)]
+    if isinstance(node, ast.FormattedValue):
+        window = ast.unparse(node.value).endswith("window")
+        return ["[{}, {})"] if window else templates(node.value, known) or ["{}"]
+    if isinstance(node, ast.BoolOp):
+        return [text for value in node.values for text in templates(value, known)]
+    if isinstance(node, (ast.JoinedStr, ast.BinOp)):
+        parts = node.values if isinstance(node, ast.JoinedStr) else (node.left, node.right)
+        return ["".join(texts) for texts in itertools.product(*(templates(part, known) or ["{}"] for part in parts))]
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "with_profile":
+        return templates(node.args[0], known)
+    if isinstance(node, (ast.Name, ast.Call)) and (name := ast.unparse(getattr(node, "func", node))) in known:
+        others = {key: nodes for key, nodes in known.items() if key != name}
+        return [text for one in known[name] for text in templates(one, others)]
+    return []
+
+
+def sources() -> Iterator[tuple[str, ast.AST, Known]]:
+    """Each piece of the source, where it stands, and what its function's names and its file's one-liners may be."""
+    for path in sorted(ROOT.rglob("*.py")):
+        tops = ast.parse(path.read_text(encoding="utf-8")).body
+        one_liners = {
+            top.name: [top.body[-1].value]
+            for top in tops
+            if isinstance(top, ast.FunctionDef) and len(top.body) < 3 and isinstance(top.body[-1], ast.Return)
+        }
+        for part in [inner for top in tops for inner in (top.body if isinstance(top, ast.ClassDef) else [top])]:
+            known: dict[str, Sequence[ast.AST | None]] = dict(one_liners)
+            for node in ast.walk(part):
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                    name = node.targets[0].id
+                    known[name] = [*known.get(name, []), node.value]
+            for node in ast.walk(part):
+                yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}", node, known
 
 
 def said() -> Iterator[tuple[str, str]]:
-    """Each sentence that is raised or emitted, and where."""
-    for path in sorted(ROOT.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            text = None
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-                raised = ast.unparse(node.exc.func).rpartition(".")[2]
-                text = template(node.exc.args[0]) if node.exc.args and raised not in INNER else None
-            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".emit") and len(node.args) > 2:
-                text = template(node.args[2])
-            if text and re.search(r"[a-z]{3} [a-z]", text):
-                yield f"{path.relative_to(ROOT)}:{node.lineno}", text
+    """Each sentence that is raised, emitted, found by `check` or passed through `say`, and where."""
+    for where, node, known in sources():
+        shown: Sequence[ast.expr] = ()
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            raised = ast.unparse(node.exc.func).rpartition(".")[2]
+            shown = node.exc.args[:1] if raised not in INNER else ()
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called.endswith(".emit"):
+                shown = node.args[2:3]
+            elif called in ("say", "self._add", "print_fitted", "KnownSecret"):
+                shown = node.args
+        for number, text in enumerate(text for one in shown for text in templates(one, known)):
+            if re.search(r"[a-z]{3} [a-z]", text) and not FRAME.match(text):
+                yield f"{where}:{number}", text
+
+
+def unsaid(node: ast.AST, known: Known) -> list[str]:
+    """The words of a text that is shown, and not passed through `say`."""
+    if isinstance(node, ast.Constant):
+        return [node.value] if isinstance(node.value, str) and re.search("[A-Za-z]{2}", node.value) else []
+    parts: Sequence[ast.AST | None] = ()
+    if isinstance(node, ast.JoinedStr):
+        parts = node.values
+    elif isinstance(node, ast.FormattedValue):
+        parts = [node.value]
+    elif isinstance(node, ast.IfExp):
+        parts = [node.body, node.orelse]
+    elif isinstance(node, ast.BinOp):
+        parts = [node.left, node.right]
+    elif isinstance(node, (ast.Name, ast.Call)) and (name := ast.unparse(getattr(node, "func", node))) in known:
+        parts, known = known[name], {key: nodes for key, nodes in known.items() if key != name}
+    return [text for part in parts if part is not None for text in unsaid(part, known)]
 
 
 SAID = dict(said())
+
+
+def test_what_is_shown_is_said() -> None:
+    """Every text of a print is passed through `say`, every table is `print_fitted`'s, and its headings are known."""
+    for where, node, known in sources():
+        if isinstance(node, ast.ImportFrom) and node.module == "rich.table":
+            assert where.startswith(("cli/screen.py", "cli/check.py")), where
+        called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        # Click's own usage lines are English, as `--help` is.
+        if isinstance(node, ast.Call) and SHOWS.fullmatch(called) and not where.startswith("cli/__init__.py"):
+            shown = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "text")]
+            words = {text for one in shown for text in unsaid(one, known)}
+            assert words <= AS_THEY_ARE, f"{where}: {words}"
+        if isinstance(node, ast.Call) and called == "Column" and where.startswith("cli/"):
+            for name in templates(node.args[0], known):
+                assert say(name, "es") != name or name in SAME, f"{where}: {name}"
 
 
 @pytest.mark.parametrize("where", SAID)
