@@ -16,7 +16,7 @@ from async_extractor.spoken import say
 MOST_LISTED = 20
 
 COLUMNS = (
-    Column("chunk (UTC)", folds=60),
+    Column("chunk (UTC)", folds=36),
     Column("status", 2),
     Column("pages", 9, number=True),
     Column("requests", 7, number=True),

@@ -817,6 +817,8 @@ POSTGRES: tuple[Phrase, ...] = (
      "el esquema ops es de la versión 0.1.0 y se hace de nuevo; no con {names} dentro o que dependa de él: bórrelo, y créelo otra vez después de {command}"),
     ("Postgres at {where}: {why}; check the POSTGRES_* secrets with {command}",
      "Postgres en {where}: {why}; revise los secretos POSTGRES_* con {command}"),
+    ("Postgres at {where}: {why}; check --host, --port, --database, --user, --password-file and --sslmode; {more}",
+     "Postgres en {where}: {why}; revise --host, --port, --database, --user, --password-file y --sslmode; {more}"),
     ("Postgres at {where}: {why}; check --host, --port, --database, --user, --password-file and --sslmode",
      "Postgres en {where}: {why}; revise --host, --port, --database, --user, --password-file y --sslmode"),
     ("Postgres at {where} can't be used: {why}", "Postgres en {where} no se puede usar: {why}"),
