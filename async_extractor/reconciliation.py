@@ -63,6 +63,14 @@ class Listed:
     complete: bool
 
 
+@dataclass(frozen=True)
+class Lately:
+    """Rows of raw that are too young for the counts, and those of them that QuickBooks has no more."""
+
+    rows: int
+    gone: list[Finding]
+
+
 def costs_as_much_as_all(tasks: Sequence[Task], counts: Counts) -> bool:
     """Whether these are so many places that reading all of the range costs no more."""
     return len(tasks) > max(10, math.ceil(counts.at_source / MOST_ROWS) + 2)
@@ -86,8 +94,8 @@ class Reconciliation:
         self._settings = settings
         self._request = request
         self._query_of = query_of
-        # QuickBooks' clock as of which a range of TxnDates is counted: to any of its days records come at any time.
-        self._known_at: datetime | None = None
+        # QuickBooks' clock as of which ranges are counted.
+        self._counted_at: datetime | None = None
         self._events = events
         self._spent = spent
         self._by_id = ById(client, request.entity, events, spent, self._query)
@@ -97,16 +105,16 @@ class Reconciliation:
     def field(self) -> DateField:
         return DATE_FIELDS[self._request.filter_field]
 
-    def count_as_of(self, read_until: datetime) -> Window | None:
-        """Makes all counts be of this moment; gives the part of the range that runs can have read by then.
+    def count_as_of(self, moment: datetime) -> Window | None:
+        """Makes all counts be of what had settled by this moment; gives the part of the range that they are of.
 
-        What is younger is the next run's. None: nothing yet.
+        What is younger may still become visible, and would make up in a count for a record that is gone: it is looked
+        up instead (`gone_lately`). To a range of TxnDates records come at any time. None: nothing can be counted yet.
         """
-        self._known_at = read_until
-        window = self._request.window
+        window, self._counted_at = self._request.window, moment - SETTLING
         if self._request.filter_field == "txn_date":
             return window
-        return Window(window.start, min(window.end, read_until)) if window.start < read_until else None
+        return Window(window.start, min(window.end, self._counted_at)) if window.start < self._counted_at else None
 
     async def mark_reported(self, since: datetime, now: datetime) -> Listed:
         """Asks change data capture for what was deleted since a moment, and marks it. Both are QuickBooks' clock.
@@ -160,16 +168,17 @@ class Reconciliation:
         entity = self._request.entity
         return entity.in_cdc and entity.leaves not in ("stays", "superseded")
 
-    async def reconcile(
-        self, run_id: int, verified: Window | None, read_until: datetime, *, listed: bool = True
-    ) -> Reconciled:
+    async def reconcile(self, run_id: int, as_of: datetime, *, listed: bool = True) -> Reconciled:
         """The counts of the range, and the records that differ where these do. Raises as the client does.
+
+        `as_of`: QuickBooks' clock when the run began. An edit since, or just before, is the next run's.
 
         A record in quarantine that can't be left out of the counts may hide one that was merged away, which no list of
         changes tells: all is compared then. So may a row that another hand has deleted: the days that it has changed
         are compared, and are the run's own again where they are equal. `listed`: change data capture has told what was
         deleted; an entity that it hasn't is compared where it is a page anyway.
         """
+        verified, since = self.count_as_of(as_of), as_of - SETTLING
         if verified is None:
             return Reconciled(0, 0, Compared(), 0)
         seals = Seals(await self._session.live(), self._request.entity, self._settings.raw_schema)
@@ -187,7 +196,7 @@ class Reconciliation:
                 tasks = [Task(self.field, verified)] if counts.at_source or counts.in_raw else []
                 # Only the whole day, by CreateTime, says that none of its records is missing.
                 tasks += days if self.field != CREATED else []
-            compared, clean = await self.compare(tasks, verified, read_until)
+            compared, clean = await self.compare(tasks, verified, since)
             counts = counts.without(len(compared.of("superseded")))
             result = await self.balance(verified, counts, compared)
             if result.whole:
@@ -196,40 +205,37 @@ class Reconciliation:
         await seals.confirm(run_id, await seals.confirmable(equal, verified, filter_field))
         return result
 
-    async def resolve_gone(self, verified: Window, asked: datetime) -> None:
+    async def resolve_gone(self, asked: datetime) -> None:
         """Closes the entries in quarantine of records that QuickBooks has no more: they would stand for ever."""
         ids = sorted(filter(can_be_asked_for, await self._quarantined()))
         if not ids or await self._by_id.all_there(ids):
             return
-        looked_up = await self._look_up(ids, verified)
+        looked_up = await self._look_up(ids, self._request.window)
         gone = [i for i in ids if i not in looked_up.records and i not in looked_up.unserved]
         key = self._settings.realm_id, self._request.entity.name
         await self._session.do(lambda c: c.execute(statement("resolve_gone"), *key, gone, asked))
 
-    async def gone_lately(self, read_until: datetime) -> list[Finding]:
-        """Rows of raw from beyond the verified range that QuickBooks has no more.
+    async def gone_lately(self) -> Lately:
+        """The range's rows in raw that are too young for the counts, held against QuickBooks one by one.
 
-        What is merged away is in no list of changes, and QuickBooks' clocks may differ by seconds: a record edited then
-        would be in no count. Mostly raw has no such rows, and nothing is asked.
+        What is merged away is in no list of changes, and edited just before it would be in no count. Mostly raw has no
+        such rows, and nothing is asked.
         """
-        window = self._request.window
-        if self._request.filter_field == "txn_date":
-            return await self._gone_after_an_edit(window, read_until)
-        if window.end <= read_until:
-            return []
-        beyond = Window(max(window.start, read_until), window.end)
-        if not await (await self.hours(beyond))(beyond):
-            return []
-        compared, _ = await self.compare([Task(self.field, beyond)], beyond, read_until)
-        return compared.of("surplus")
-
-    async def _gone_after_an_edit(self, window: Window, read_until: datetime) -> list[Finding]:
-        """Of a range of TxnDates: rows that were edited too late for the counts, and that QuickBooks has no more."""
-        query, field = statement("edited_since_in_raw", **self._table), self._request.filter_field
-        rows = await self._session.do(lambda c: c.fetch(query, window.start, window.end, field, read_until))
-        found = await self._look_up([row["id"] for row in rows], window)
+        window, since, field = self._request.window, self._counted_at, self._request.filter_field
+        assert since is not None, "count_as_of comes first"
+        if field != "txn_date":
+            if window.end <= since:
+                return Lately(0, [])
+            beyond = Window(max(window.start, since), window.end)
+            rows = await (await self.hours(beyond))(beyond)
+            compared, _ = await self.compare([Task(self.field, beyond)] if rows else [], beyond, since)
+            return Lately(rows, compared.of("surplus"))
+        query = statement("edited_since_in_raw", **self._table)
+        edited = await self._session.do(lambda c: c.fetch(query, window.start, window.end, field, since))
+        found = await self._look_up([row["id"] for row in edited], window)
         there = found.records.keys() | found.unserved
-        return [Finding(row["id"], "surplus", row["moment"]) for row in rows if row["id"] not in there]
+        gone = [Finding(row["id"], "surplus", row["moment"]) for row in edited if row["id"] not in there]
+        return Lately(len(edited), gone)
 
     async def counts(self, verified: Window) -> Counts:
         """QuickBooks' count of the range and raw's."""
@@ -271,7 +277,7 @@ class Reconciliation:
         missing = len(counted) - await in_raw(counted)
         difference = counts.at_source - missing - (counts.in_raw - await in_raw(later))
         # An answer that shows these doesn't say that the count has them, too.
-        more = len(compared.of("surplus", "moved", "misplaced")) + await in_raw(compared.of("quarantined", "unread"))
+        more = await in_raw(compared.of("surplus", "moved", "misplaced", "quarantined", "unread"))
         unexplained, left_over = max(0, difference), max(0, -difference - more)
         return Reconciled(counts.at_source, counts.in_raw, compared, unexplained, left_over)
 
@@ -309,6 +315,8 @@ class Reconciliation:
         async def look_up(ids: Sequence[str]) -> LookedUp:
             return await self._look_up(ids, verified)
 
+        counted_at = self._counted_at
+        assert counted_at is not None, "count_as_of comes first"
         changed = await Seals(await self._session.live(), entity, self._settings.raw_schema).changed()
         rows = await self._session.do(
             lambda c: c.fetch(statement("planned_ranges"), self._settings.realm_id, entity.name)
@@ -332,6 +340,7 @@ class Reconciliation:
                     self._request.filter_field,
                     verified,
                     read_until,
+                    counted_at,
                     quarantined,
                     changed,
                     look_up,
@@ -373,7 +382,7 @@ class Reconciliation:
 
     @property
     def _changed_before(self) -> datetime | None:
-        return self._known_at if self._request.filter_field == "txn_date" else None
+        return self._counted_at if self._request.filter_field == "txn_date" else None
 
     async def hours(self, window: Window, without: Sequence[str] = ()) -> CountsByHour:
         """Raw's rows of a window, by the hour."""

@@ -184,27 +184,27 @@ class Run:
         """
         since, as_of, now, asked = await self.ledger.deletions_owed(run_id)
         listed = await self.reconciliation.mark_reported(since, now)
-        verified = self.reconciliation.count_as_of(as_of)
-        if verified is not None:
-            await self.reconciliation.resolve_gone(verified, asked)
-        reconciled = await self.reconciliation.reconcile(run_id, verified, as_of, listed=listed.complete)
+        await self.reconciliation.resolve_gone(asked)
+        reconciled = await self.reconciliation.reconcile(run_id, as_of, listed=listed.complete)
         lost = [f.moment for f in reconciled.compared.of("missing", "outdated") if f.moment is not None]
         await self.ledger.reopen(self.series, lost)
-        lately = [finding.id for finding in await self.reconciliation.gone_lately(as_of)]
-        marked = await self.reconciliation.mark_deleted([*reconciled.surplus, *lately])
-        reconciled = reconciled.without_surplus()
+        lately = await self.reconciliation.gone_lately()
+        marked = await self.reconciliation.mark_deleted([*reconciled.surplus, *(gone.id for gone in lately.gone)])
+        reconciled = reconciled.without_surplus().including(lately.rows - len(lately.gone))
         if listed.complete:
             await self.ledger.know_deletions(run_id, since, asked, whole=True)
         elif reconciled.whole:
             # Counts that agree, and records compared where they did not: nothing is left that QuickBooks hasn't.
             await self.ledger.know_deletions(run_id, since, asked, whole=False)
-        if listed.marked + marked:
+        if deleted := listed.marked + marked:
             self.events.emit(
                 "marked_deleted",
                 "load",
-                f"{listed.marked + marked} records were deleted in QuickBooks: marked in raw, their payload kept",
+                f"{deleted:,} records were deleted in QuickBooks: marked in raw, their payload kept"
+                if deleted > 1
+                else "1 record was deleted in QuickBooks: marked in raw, its payload kept",
                 level="warning",
-                marked=listed.marked + marked,
+                marked=deleted,
             )
         return reconciled
 

@@ -136,7 +136,11 @@ class Verification:
         connection = await run.session.live()
         table = {"table": entity.table, "raw_schema": self.settings.raw_schema}
         keys = findings.table_keys(dict(await connection.fetchrow(statement("check_table_keys", **table))))
-        verified = reconciliation.count_as_of(as_of) or request.window
+        verified = request.window
+        # What is too young for the counts is compared record by record.
+        counted = reconciliation.count_as_of(as_of) or verified
+        if field_name != "txn_date" and verified.start < as_of < verified.end:
+            verified = Window(verified.start, as_of)
         covered = await coverage(connection, self.settings.realm_id, entity.name, field_name, verified)
         seals = Seals(connection, entity, self.settings.raw_schema)
         sealed = await seals.any()
@@ -147,11 +151,11 @@ class Verification:
         undated = [seal for seal in broken if seal.day <= UNDATED]
         days = [Task(CREATED, window) for window in windows_to_read(broken, MOST_ROWS)]
         for look in range(MOST_LOOKS):
-            counts = await reconciliation.counts(verified)
-            tasks = [*also, *await self._edited_since(as_of)]
+            counts = await reconciliation.counts(counted)
+            tasks = [*also, await self._edited_since(as_of)]
             whole = deep or bool(undated) or look == MOST_LOOKS - 1 or await reconciliation.counts_can_hide()
             if not whole:
-                tasks += [*await reconciliation.differing(verified, counts), *days]
+                tasks += [*await reconciliation.differing(counted, counts), *days]
                 # Or counts that say nothing.
                 whole = costs_as_much_as_all(tasks, counts) or entity.leaves == "superseded"
             if whole:
@@ -162,14 +166,17 @@ class Verification:
                 # Only the whole day, by CreateTime, says that none of its records is missing.
                 tasks += days if reconciliation.field != CREATED else []
             compared, clean = await reconciliation.compare(tasks, verified, as_of, lambda: run.stopped_for)
-            if whole:  # a day's records were compared in their own window, too
-                compared.rows = min(compared.rows, counts.at_source)
             counts = counts.without(len(compared.of("superseded")))
-            balance = await reconciliation.balance(verified, counts, compared)
+            balance = await reconciliation.balance(counted, counts, compared)
             if balance.whole:
                 break
-        for finding in await reconciliation.gone_lately(as_of):
+        lately = await reconciliation.gone_lately()
+        for finding in lately.gone:
             compared.add(finding)
+        younger = lately.rows - len(lately.gone) + sum(not finding.counted for finding in compared.of("missing"))
+        at_source = counts.at_source + younger
+        if whole:  # a day's records were compared in their own window, too
+            compared.rows = min(compared.rows, at_source)
         # Days of which QuickBooks confirms every row are as they should be, whoever wrote them.
         equal = [seal for seal in broken if seal.day > UNDATED and not gaps(seal.window, clean)]
         all_equal = whole and not compared.findings and not compared.unreadable
@@ -180,7 +187,12 @@ class Verification:
         misplaced = await reconciliation.misplaced(verified, compared)
         repair = suggested_commands.verify(entity.name, request.window, field_name, repair=True)
         source = findings.source_rows(
-            compared, counts.at_source, counts.in_raw, unexplained=balance.unexplained, whole=whole, repair=repair
+            compared,
+            at_source,
+            counts.in_raw + lately.rows,
+            unexplained=balance.unexplained,
+            whole=whole,
+            repair=repair,
         )
         volume = await validator.volume(
             run_id,
@@ -208,16 +220,17 @@ class Verification:
             return False
         return await self._run.reconciliation.count(Window(BEGINNING, as_of + DAY)) == counts.at_source
 
-    async def _edited_since(self, as_of: datetime) -> list[Task]:
-        """What was edited since raw is known to have all edits: counts don't show it where it stays in the range."""
+    async def _edited_since(self, as_of: datetime) -> Task:
+        """What was edited since raw is known to have all edits: counts don't show it where it stays in the range.
+
+        What is too young for the counts is part of it.
+        """
         run = self._run
         if self.request.filter_field == "last_updated":
             since = await (await run.session.live()).fetchval(statement("read_until"), *run.series.key, as_of)
         else:
             since = (await run.ledger.owed_since(run.series, self.request.window, as_of)).edits
-        if since is None or not since - SETTLING < as_of:
-            return []
-        return [Task(LAST_UPDATED, Window(since - SETTLING, as_of))]
+        return Task(LAST_UPDATED, Window(min(since or as_of, as_of) - SETTLING, as_of))
 
     async def _repair(self, run_id: int, as_of: datetime, examined: Examined) -> tuple[list[Window], int]:
         """Reads again what differs, through the ledger; marks deleted what QuickBooks has no more."""

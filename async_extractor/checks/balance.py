@@ -58,6 +58,10 @@ class Reconciled:
         in_raw = self.in_raw - (len(self.compared.findings) - len(left))
         return replace(self, in_raw=in_raw, compared=replace(self.compared, findings=left))
 
+    def including(self, rows: int) -> Reconciled:
+        """With so many rows more that were held against QuickBooks one by one."""
+        return replace(self, at_source=self.at_source + rows, in_raw=self.in_raw + rows)
+
     @property
     def whole(self) -> bool:
         """Whether every difference has a record's name, so that what QuickBooks hasn't is known."""

@@ -154,7 +154,8 @@ def moment_of(record: SourceRecord, filter_field: str) -> datetime | None:
 class Comparison:
     """Compares windows of one entity, through one connection that nobody else uses.
 
-    `changed`: the days of CreateTime that another hand has changed.
+    `read_until` and `counted_at` are QuickBooks' clock: what was edited since the one needn't be in raw, what is
+    younger than the other is in no count. `changed`: the days of CreateTime that another hand has changed.
     """
 
     def __init__(
@@ -165,6 +166,7 @@ class Comparison:
         filter_field: str,
         verified: Window,
         read_until: datetime,
+        counted_at: datetime,
         quarantined: Collection[str],
         changed: Collection[date],
         look_up: LookUp,
@@ -176,6 +178,7 @@ class Comparison:
         self._filter_field = filter_field
         self._verified = verified
         self._read_until = read_until
+        self._counted_at = counted_at
         self._quarantined = quarantined
         self._changed = changed
         self._look_up = look_up
@@ -273,9 +276,7 @@ class Comparison:
                 lost = lost and created is not None and created.astimezone(UTC).date() in self._changed
             if updated >= self._read_until and not ahead and not lost:
                 kind = "unread"
-        # To a TxnDate records come at any time: the count leaves out what was edited since.
-        later = self._filter_field == "txn_date" and updated is not None and updated >= self._read_until
-        return Finding(record.id, kind, moment, counted=not later)
+        return Finding(record.id, kind, moment, counted=self._is_counted(record))
 
     async def _explain(self, rows: Sequence[Any], compared: Compared) -> None:
         """Rows of raw that QuickBooks didn't give for the window: deleted there, edited since, or wrong here."""
@@ -294,11 +295,18 @@ class Comparison:
                 compared.add(Finding(row["id"], "surplus", row["moment"]))
             elif not _is_newer(record, row["last_updated_utc"], row["sync_token"]):
                 moment = moment_of(record, self._filter_field)
-                compared.add(Finding(row["id"], "altered", moment, counted=self._is_verified(moment)))
+                counted = self._is_verified(moment) and self._is_counted(record)
+                compared.add(Finding(row["id"], "altered", moment, counted=counted))
             elif self._is_verified(moment_of(record, self._filter_field)):
                 compared.add(self._finding(record, "outdated"))
             else:
                 compared.add(Finding(row["id"], "moved", moment_of(record, self._filter_field)))
+
+    def _is_counted(self, record: SourceRecord) -> bool:
+        """Whether it is old enough for the counts. To a TxnDate records come at any time: it goes by their edits."""
+        by = "last_updated" if self._filter_field == "txn_date" else self._filter_field
+        moment = moment_of(record, by)
+        return moment is None or moment < self._counted_at
 
     def _is_verified(self, moment: datetime | None) -> bool:
         return moment is not None and self._verified.start <= moment < self._verified.end

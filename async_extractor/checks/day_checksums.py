@@ -1,7 +1,8 @@
 """Seals: what raw held when a run had finished with it, so that a change by another hand shows without a request.
 
 A run seals the days that it wrote to, whatever else stands in them. So the database notes the days that another hand
-changes (ops.changed_days), and only a verification that has held all of a day against QuickBooks forgets them.
+changes (ops.changed_days), a run those that have lost rows without the database noticing, and only who has held all of
+a day against QuickBooks forgets them.
 """
 
 from __future__ import annotations
@@ -96,15 +97,15 @@ class Seals:
             [day for day, _ in changes],
             [transaction for _, transaction in changes],
         )
-        await self._seal(run_id, [seal.day for seal in confirmed])
+        await self._seal(run_id, [seal.day for seal in confirmed], confirmed=True)
 
-    async def _seal(self, run_id: int, days: Collection[date]) -> int:
+    async def _seal(self, run_id: int, days: Collection[date], *, confirmed: bool = False) -> int:
         if not days:
             return 0
         figures = {figure.day: figure for figure in await self._figures(list(days))}
-        return await self._write(run_id, [figures.get(day) or _without_rows(day) for day in days])
+        return await self._write(run_id, [figures.get(day) or _without_rows(day) for day in days], confirmed=confirmed)
 
-    async def _write(self, run_id: int, figures: Sequence[DayFigure]) -> int:
+    async def _write(self, run_id: int, figures: Sequence[DayFigure], *, confirmed: bool = False) -> int:
         await self._connection.execute(
             statement("write_seals"),
             *self._names,
@@ -114,6 +115,7 @@ class Seals:
             [figure.hash for figure in figures],
             [figure.updated_from for figure in figures],
             [figure.updated_to for figure in figures],
+            confirmed,
         )
         return len(figures)
 
@@ -124,6 +126,7 @@ class Seals:
 
     async def broken(self) -> list[BrokenSeal]:
         """The days that another hand has changed, in order: what it has done to a row may be any time's."""
+        await self._note_lost()
         # Before the rows are looked at: what is changed after that isn't forgotten with what was found.
         changed = await self.changed()
         now = {figure.day: figure for figure in await self._figures(None)}
@@ -147,7 +150,8 @@ class Seals:
         return found
 
     async def changed_by_others(self) -> list[BrokenSeal]:
-        """Those of the broken ones that another hand has changed. Mostly there are none, and nothing is looked at."""
+        """Those of the broken ones that another hand has changed. Mostly there are none, and rows are counted only."""
+        await self._note_lost()
         return [seal for seal in await self.broken() if seal.transactions] if await self.changed() else []
 
     async def confirmable(self, broken: Sequence[BrokenSeal], verified: Window, filter_field: str) -> list[BrokenSeal]:
@@ -158,6 +162,11 @@ class Seals:
         rows = await self._connection.fetch(query, days, verified.start, verified.end, filter_field)
         beyond = {row["day"] for row in rows}
         return [seal for seal in broken if seal.day not in beyond]
+
+    async def _note_lost(self) -> None:
+        """Notes the days that have lost rows, however that was done."""
+        if await self.any():
+            await self._connection.execute(statement("note_lost", **self._table), *self._names)
 
     async def any(self) -> bool:
         """Whether the table has seals at all."""

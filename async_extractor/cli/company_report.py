@@ -14,15 +14,18 @@ from async_extractor.mage.profiles import shown
 from async_extractor.report import EntityEnd, compose_company, gather, reports_folder, write_pages
 from async_extractor.spoken import say
 from async_extractor.warehouse.connection import Connection
-from async_extractor.windows import Window
 
 
 def company_report(profile: str, outcomes: Sequence[Outcome]) -> Path | None:
-    """Writes it, and says where; None for one entity alone, and where it can't be written, which a line says."""
-    if len(outcomes) < 2:
-        return None
+    """Writes it, and says where; None where it can't be written, which a line says.
+
+    None for one entity alone, too, and for runs of several ranges: what is complete of each is no company's history.
+    """
     requests = [outcome.job.request for outcome in outcomes]
-    window = Window(min(one.window.start for one in requests), max(one.window.end for one in requests))
+    windows = {request.window for request in requests}
+    if len(outcomes) < 2 or len(windows) > 1:
+        return None
+    (window,) = windows
 
     async def ends(connection: Connection, realm_id: str) -> tuple[str, list[EntityEnd]]:
         return realm_id, [await _end(connection, outcome) for outcome in outcomes]

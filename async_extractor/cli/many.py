@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -252,12 +253,17 @@ def _company_row(profile: str, group: Sequence[Outcome]) -> tuple[str, ...]:
 
 
 def _reasons(group: Sequence[Outcome], *, errors_only: bool) -> list[tuple[str, str]]:
-    """Each reason once, with the entities that it is of, as text. What isn't offered is no error."""
-    reasons: dict[str, list[str]] = {}
+    """Each reason once, with the entities that it is of, as text. What isn't offered is no error.
+
+    Those that differ by Intuit's transaction id only are one, and the first tells it.
+    """
+    reasons: dict[str, tuple[str, list[str]]] = {}
     for outcome in group:
         if outcome.exit_code or (outcome.why and not errors_only):
-            reasons.setdefault(outcome.why or outcome.status, []).append(outcome.entity)
-    return [(", ".join(names) if len(names) < len(group) else say("all"), why) for why, names in reasons.items()]
+            why = outcome.why or outcome.status
+            key = re.sub(r" \(intuit_tid [^)]*\)", "", why)
+            reasons.setdefault(key, (why, []))[1].append(outcome.entity)
+    return [(", ".join(names) if len(names) < len(group) else say("all"), why) for why, names in reasons.values()]
 
 
 def _figures(group: Sequence[Outcome]) -> tuple[str, ...]:

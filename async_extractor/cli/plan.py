@@ -63,10 +63,16 @@ def plan(
     if as_json:
         print(json.dumps({"entity": entity, "window": str(request.window), **cost.as_dict()}))
     else:
-        rows = "all of it is done" if cost.rows is None else f"{cost.rows:,} rows at QuickBooks"
         chunks = "1 chunk" if cost.chunks == 1 else f"{cost.chunks:,} chunks"
-        print(say(f"{entity} in {request.window}: {rows}, {chunks}; {cost}."))
+        print(say(f"{entity} in {request.window}: {_rows(cost)}, {chunks}; {cost}."))
     return 0
+
+
+def _rows(cost: Cost) -> str:
+    if cost.rows is None:
+        return "left by an earlier plan" if cost.chunks else "all of it is done"
+    beside = " beside what an earlier plan left" if cost.planned_before else ""
+    return f"{cost.rows:,} rows at QuickBooks{beside}"
 
 
 def _plan_many(jobs: Sequence[Job], *, as_json: bool) -> int:

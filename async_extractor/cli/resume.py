@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 
-from async_extractor.cli.many import Job
+from async_extractor.cli.many import Job, places_for
 from async_extractor.cli.options import CONNECTIONS, EVENTS, NO_LIMITS, ON_END, PROFILES
 from async_extractor.cli.reading import MOST_NUMBER, as_json, read
 from async_extractor.cli.run import run_request, run_side_by_side
@@ -45,26 +46,12 @@ def resume(
     profiles = profiles_named(profile)
     if run is not None and len(profiles) > 1:
         raise RequestError("RUN: a run is of one company; name its profile alone")
-    jobs: list[Job] = []
-    worst = 0
-    under_way: list[str] = []
-    for one in profiles:
-        try:
-            require_own(one)
-            runs = read(lambda connection, realm_id: _unfinished(connection, realm_id, run), one)
-        except ConfigurationError as error:
-            if len(profiles) == 1:
-                raise
-            worst = error.exit_code
-            print(f"{shown(one)}: {say(str(error))}", file=sys.stderr, flush=True)
-            continue
-        for left in runs:
-            company = f"company {shown(one)}, " if len(profiles) > 1 else ""
-            if left["ended"]:
-                jobs.append(Job(one, _request(left)))
-                _say(left, company, dry_run=dry_run, as_lines=json_lines)
-            else:
-                under_way.append(f"{company}{_which(left)}")
+    found, under_way, worst = _left(profiles, run)
+    jobs = [Job(one, _request(left)) for one, left in found]
+    if len(jobs) > 1:
+        places_for(jobs, connections)  # which may refuse, and then nothing has been begun
+    for one, left in found:
+        _say(left, _company(one, profiles), dry_run=dry_run, as_lines=json_lines)
     worst = max(worst, _told_as_under_way(under_way))
     if not jobs and json_lines:
         print(as_json({"resumed": 0, "under_way": len(under_way)}), flush=True)
@@ -87,6 +74,30 @@ def resume(
             jobs, as_json=json_lines, limits=not no_limits, events=events, connections=connections, on_end=on_end
         )
     return max(code, worst)
+
+
+def _left(profiles: Sequence[str], run: int | None) -> tuple[list[tuple[str, dict[str, Any]]], list[str], int]:
+    """Runs to go on with, each after its company's profile; what is under way; the exit code for what can't be read."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    under_way: list[str] = []
+    worst = 0
+    for one in profiles:
+        try:
+            require_own(one)
+            runs = read(lambda connection, realm_id: _unfinished(connection, realm_id, run), one)
+        except ConfigurationError as error:
+            if len(profiles) == 1:
+                raise
+            worst = error.exit_code
+            print(f"{shown(one)}: {say(str(error))}", file=sys.stderr, flush=True)
+            continue
+        found += [(one, left) for left in runs if left["ended"]]
+        under_way += [f"{_company(one, profiles)}{_which(left)} is under way" for left in runs if not left["ended"]]
+    return found, under_way, worst
+
+
+def _company(profile: str, profiles: Sequence[str]) -> str:
+    return f"company {shown(profile)}, " if len(profiles) > 1 else ""
 
 
 def _say(left: dict[str, Any], company: str, *, dry_run: bool, as_lines: bool) -> None:
@@ -122,6 +133,8 @@ def _request(left: dict[str, Any]) -> BackfillRequest:
 
 
 async def _unfinished(connection: Connection, realm_id: str, run: int | None) -> list[dict[str, Any]]:
-    if run is not None and await connection.fetchrow(statement("select_run"), run) is None:
-        raise RequestError(f"RUN: there is no run {run}; `qbo-backfill status` lists them")
+    if run is not None:
+        found = await connection.fetchrow(statement("select_run"), run)
+        if found is None or found["realm_id"] != realm_id:
+            raise RequestError(f"RUN: there is no run {run} of this company; `qbo-backfill status` lists them")
     return [dict(row) for row in await connection.fetch(statement("unfinished_runs"), realm_id, run)]

@@ -22,7 +22,8 @@ class Cost:
     """Requests: `counted` were sent to plan, `reading` are for the pages, `after` catch up and check.
 
     Reading is what the rows need at the least where their number is known, one request for each other window;
-    records that weigh more than common ones come in smaller pages, and so in more. `spent_this_month` is what
+    records that weigh more than common ones come in smaller pages, and so in more. `rows` are those of the pieces that
+    no plan has had before, `planned_before` the chunks that an earlier one left. `spent_this_month` is what
     the company's requests of this month come to so far, those that counted among them.
     """
 
@@ -31,6 +32,7 @@ class Cost:
     after: int
     rows: int | None
     chunks: int
+    planned_before: int
     spent_this_month: int
 
     @property
@@ -66,6 +68,7 @@ class Cost:
             "after": self.after,
             "rows": self.rows,
             "chunks": self.chunks,
+            "planned_before": self.planned_before,
             "minutes": round(self.minutes, 2),
             "monthly_allowance": MONTHLY_ALLOWANCE,
             "share_of_allowance": round(self.share, 6),

@@ -199,6 +199,7 @@ class Planner:
             after=2 * int(plan.catch_up_from is not None) + CHECKING,
             rows=plan.source_count,
             chunks=len(pieces) + len(work.waiting),
+            planned_before=len(work.waiting),
             spent_this_month=month,
         )
 

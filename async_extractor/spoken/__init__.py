@@ -25,6 +25,11 @@ VARIABLE = "QBO_BACKFILL_LANG"
 _NUMBER = r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?|[-+]?\d+(?:\.\d+)?%?"
 # Sentences in sentences. A list has no end of them, and has nothing to be said in another language.
 _DEEPEST = 12
+# Between the things that a run owes (`ops.owed`), which may be checks' findings.
+_OWED = re.compile(
+    r"\. (?=[a-z_]+: |not read: |the range was never planned|edits since |what was edited "
+    "|deletions are |the checks were)"
+)
 # Of one clause of a check, which may have semicolons of its own.
 _MOST_PARTS = 4
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("language", default="")
@@ -131,7 +136,7 @@ def _form(phrase: Phrase) -> _Form:
                 numbered = [f"(?P<{name}__{n}>{form})" for n, form in zip(many, numbered, strict=True)]
             pattern += f"(?:{'|'.join(numbered)})"
         else:
-            value = _NUMBER if name in counted else ".*?"
+            value = _NUMBER if spec == "#" or name in counted else ".*?"
             pattern += f"(?P={name})" if f"(?P<{name}>" in pattern else f"(?P<{name}>{value})"
     weight += sum(map(len, literals))
     begins = not english.startswith("{")
@@ -165,6 +170,8 @@ def _translated(text: str, depth: int = 0) -> str:
         return text.translate(str.maketrans(",.", ".,"))
     if depth > _DEEPEST or not re.search("[A-Za-z]{2}", text):
         return text
+    if len(owed := _OWED.split(text)) > 1:
+        return ". ".join(_translated(one, depth + 1) for one in owed)
     entity, colon, rest = text.partition(": ")
     if colon and entity in ENTITIES:
         return f"{entity}: {_translated(rest, depth + 1)}"

@@ -56,7 +56,7 @@ WITH catch_up AS (
 ), told AS (
     UPDATE ops.runs r SET edits_since = k.since FROM catch_up k WHERE r.run_id = k.run_id
 )
-UPDATE ops.chunks w SET edits_known_until = k.as_of
+UPDATE ops.chunks w SET edits_known_until = greatest(w.edits_known_until, k.as_of)
   FROM catch_up k
  WHERE (w.realm_id, w.entity, w.filter_field) = (k.realm_id, k.entity, k.filter_field) AND w.kind = 'window'
    AND w.status = 'done' AND w.done_at < k.started_at AND w.window_start >= k.range_start AND w.window_end <= k.range_end
@@ -77,7 +77,7 @@ SELECT coalesce((SELECT min(coalesce(w.deletions_known_until, w.as_of))
 WITH run AS (
     UPDATE ops.runs SET deletions_since = $2 WHERE run_id = $1 RETURNING *
 )
-UPDATE ops.chunks c SET deletions_known_until = run.as_of
+UPDATE ops.chunks c SET deletions_known_until = greatest(c.deletions_known_until, run.as_of)
   FROM run
  WHERE c.realm_id = run.realm_id AND c.entity = run.entity AND c.kind = 'window' AND c.status = 'done'
    AND coalesce(c.deletions_known_until, c.as_of) >= $2 AND c.done_at < $4

@@ -1,19 +1,22 @@
 -- name: unfinished_runs
--- The newest run of each series and range, or of run $2's, where it isn't done, or isn't by now: that range is not complete.
+-- The newest run of each series and range, or of run $2's, that left chunks, or was closed without being done. A run that
+-- was done has some left where another try of its checks has found records missing: their windows are open again.
 SELECT * FROM (
     SELECT DISTINCT ON (r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end)
            r.run_id, r.entity, r.filter_field, r.mode, r.range_start, r.range_end, r.chunk, r.concurrency, r.status, r.error,
            r.finished_at IS NOT NULL OR ops.is_gone(r) AS ended,
            (SELECT count(*) FROM ops.run_chunks x WHERE x.run_id = r.run_id) AS planned,
            (SELECT count(*) FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
-             WHERE x.run_id = r.run_id AND c.status NOT IN ('done', 'superseded')) AS left
+             WHERE x.run_id = r.run_id AND c.status NOT IN ('done', 'superseded')) AS left,
+           EXISTS (SELECT FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
+                    WHERE x.run_id = r.run_id AND c.kind = 'window' AND c.status = 'failed') AS reopened
       FROM ops.runs r
      WHERE r.realm_id = $1 AND r.mode <> 'verify'
        AND ($2::bigint IS NULL OR (r.entity, r.filter_field, r.range_start, r.range_end) =
             (SELECT asked.entity, asked.filter_field, asked.range_start, asked.range_end FROM ops.runs asked
               WHERE asked.run_id = $2 AND asked.realm_id = $1))
      ORDER BY r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end, r.run_id DESC) AS newest
- WHERE status <> 'done' OR EXISTS (SELECT FROM ops.owed(run_id))
+ WHERE status <> 'done' OR reopened
  ORDER BY run_id;
 
 -- name: chunks_at

@@ -24,13 +24,35 @@ SELECT {created_day} AS day, count(*) AS rows,
  GROUP BY 1;
 
 -- name: write_seals
+-- A day that has fewer rows than when it was sealed has lost them to another hand, unless QuickBooks has confirmed it ($9).
+WITH figures AS (
+    SELECT d.* FROM unnest($4::date[], $5::bigint[], $6::numeric[], $7::timestamptz[], $8::timestamptz[])
+                    AS d (day, rows, hash, updated_from, updated_to)
+), lost AS (
+    INSERT INTO ops.changed_days (raw_schema, table_name, created_day)
+    SELECT s.raw_schema, s.table_name, d.day
+      FROM figures d JOIN ops.seals s ON (s.raw_schema, s.table_name, s.created_day) = ($1, $2, d.day) AND s.rows > d.rows
+     WHERE NOT $9
+    ON CONFLICT DO NOTHING
+)
 INSERT INTO ops.seals AS s (raw_schema, table_name, created_day, rows, hash, updated_from, updated_to, run_id)
 SELECT $1, $2, d.day, d.rows, d.hash, d.updated_from, d.updated_to, $3
-  FROM unnest($4::date[], $5::bigint[], $6::numeric[], $7::timestamptz[], $8::timestamptz[])
-       AS d (day, rows, hash, updated_from, updated_to)
+  FROM figures d
 ON CONFLICT (raw_schema, table_name, created_day) DO UPDATE
    SET rows = excluded.rows, hash = excluded.hash, updated_from = excluded.updated_from,
        updated_to = excluded.updated_to, run_id = excluded.run_id, sealed_at = clock_timestamp();
+
+-- name: note_lost
+-- Days that have fewer rows than when they were sealed: no trigger sees TRUNCATE, DROP TABLE or a replica's DELETE. A row
+-- that QuickBooks has no more is marked, and stays.
+INSERT INTO ops.changed_days (raw_schema, table_name, created_day)
+SELECT s.raw_schema, s.table_name, s.created_day
+  FROM ops.seals s
+  LEFT JOIN (SELECT {created_day} AS day, count(*) AS rows FROM raw.{table} GROUP BY 1) d ON d.day = s.created_day
+ WHERE (s.raw_schema, s.table_name) = ($1, $2) AND s.rows > coalesce(d.rows, 0)
+   AND NOT EXISTS (SELECT FROM ops.changed_days c
+                    WHERE (c.raw_schema, c.table_name, c.created_day) = (s.raw_schema, s.table_name, s.created_day))
+ON CONFLICT DO NOTHING;
 
 -- name: seals_of
 SELECT created_day AS day, rows, hash, updated_from, updated_to

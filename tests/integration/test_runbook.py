@@ -41,6 +41,7 @@ def test_resume_reads_what_is_left_and_then_has_nothing_to_do(command: CommandLi
     execute(database, "UPDATE ops.chunks SET status = 'planned', done_at = NULL WHERE window_start >= '2025-10-01'")
     execute(database, "UPDATE ops.runs SET status = 'incomplete', error = '5 of 14 chunks are not done; run again'")
     assert "\nrun 1: 5 of 14 chunks are not done; run again\n" in command.run("status").stdout
+    assert re.search(r": left by an earlier plan, [45] chunks; about", command.run("plan", "invoices", *RANGE).stdout)
     would = command.run("resume", "--dry-run")
     assert would.code == 0
     assert re.search(r"Would resume run 1: invoices by last_updated .*: [4567] of 1[45] chunks are left", would.stdout)
@@ -116,10 +117,14 @@ def test_a_full_disk_for_the_log_ends_no_run(command: CommandLine, database: Any
     assert "Traceback" not in ended.stderr
 
 
-def test_resume_of_a_run_that_never_was_is_one_line(command: CommandLine) -> None:
-    ended = command.run("resume", "77")
-    assert (ended.code, ended.stdout) == (2, "")
-    assert ended.stderr == "qbo-backfill: RUN: there is no run 77; `qbo-backfill status` lists them\n"
+def test_resume_of_a_run_that_is_none_of_the_companys_is_one_line(command: CommandLine, database: Any) -> None:
+    assert run(command).code == 0
+    execute(database, "UPDATE ops.runs SET status = 'incomplete', realm_id = '777'")
+    for number in ("1", "77"):
+        ended = command.run("resume", number)
+        assert (ended.code, ended.stdout) == (2, "")
+        told = f"RUN: there is no run {number} of this company; `qbo-backfill status` lists them"
+        assert ended.stderr == f"qbo-backfill: {told}\n"
 
 
 def test_retry_of_a_date_reads_its_chunk_and_nothing_else(command: CommandLine, database: Any) -> None:

@@ -223,3 +223,15 @@ def test_as_json_each_company_has_its_entities(capsys: pytest.CaptureFixture[str
     tell(OUTCOMES[:2], "", as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert (told["exit_code"], [one["status"] for one in told["entities"]]) == (0, ["done", "not offered"])
+
+
+def test_each_reason_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever id Intuit gave each of the refused requests."""
+    outcomes = [
+        Outcome(job("acme", name), error=ConfigurationError(f"invalid_grant (intuit_tid 1-{number}); auth login"))
+        for number, name in enumerate(("invoices", "customers", "items"))
+    ]
+    assert tell([*outcomes, Outcome(job("globex"), Ended())], "", as_json=False) == ConfigurationError.exit_code
+    told = "".join(capsys.readouterr())
+    assert told.count("invalid_grant") == 1
+    assert "1-0" in told

@@ -225,6 +225,26 @@ def test_what_is_said_of_an_entity() -> None:
     assert say(f"items: {missing}", "es") == f"items: {say(missing, 'es')}" != f"items: {missing}"
 
 
+def test_all_that_a_run_owes() -> None:
+    """As `ops.runs` keeps it: each by itself, a check's findings or a sentence."""
+    owed = (
+        "not read: from 2024-01-01 00:00 to 2025-01-01 00:00",
+        "ledger: 3 chunks of the range are not done",
+        "edits since 2024-01-01 10:00 are not caught up with",
+        "source_rows: QuickBooks counts 3,000 records in the range, raw 1,988; 1,012 missing in raw (132 and 9 more)",
+        "the checks were not made",
+    )
+    assert all(say(one, "es") != one for one in owed)
+    assert say(". ".join(owed), "es") == ". ".join(say(one, "es") for one in owed)
+
+
+def test_the_words_of_others_stay() -> None:
+    """Intuit's and Postgres': whoever searches for them must find them."""
+    for theirs in ("Number of arguments", "must be owner of schema ops", "out of memory", "number of files is 1.5"):
+        assert theirs in say(f"QuickBooks answered HTTP 400, code 4001: {theirs}", "es")
+        assert theirs in say(f"Postgres 53100: {theirs}; free space on the server and run again", "es")
+
+
 def test_what_is_not_known_stays() -> None:
     for text in ("", "7", "Item 3", "qb_invoices_backfill", "something that nobody has foreseen"):
         assert say(text, "es") == text

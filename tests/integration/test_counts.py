@@ -1,18 +1,20 @@
-"""Transactions that appear and disappear in a range by TxnDate, whose counts are of the moment at which it was read."""
+"""What appears in a range and disappears from it meanwhile: counts are of what had settled when it was read."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import pytest
+
 from async_extractor.backfill import Backfill
 from async_extractor.events import Event
 from async_extractor.request import BackfillRequest
 from async_extractor.verification import Verification
 from qbo_simulator import Simulator
-from tests.support.backfilling import secrets_for, simulate, truth
+from tests.support.backfilling import in_raw, secrets_for, simulate, truth
 from tests.support.databases import execute
-from tests.support.small_books import DAY, SMALL, run
+from tests.support.small_books import DAY, SMALL, check, run
 
 
 async def test_new_transaction_makes_up_for_no_deleted_one(database: Any) -> None:
@@ -81,3 +83,57 @@ async def test_moved_into_the_range_while_it_is_checked(database: Any) -> None:
         assert result.status == "done", result.error
         assert (await run(secrets, "invoices", start, end, filter_field="txn_date")).status == "done"
     assert execute(database, f"SELECT count(*) FROM raw.qb_invoices WHERE id = '{outside}'") == [(1,)]
+
+
+@pytest.mark.parametrize("field", ["last_updated", "created"])
+async def test_late_record_makes_up_for_no_merged_name(database: Any, field: str) -> None:
+    """It is seen after the catch-up, and dated seconds before the run began; no list of changes tells of a merge."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        assert (await run(secrets, "customers", "2015-01-01", today, filter_field=field)).status == "done"
+        loser, winner, *_ = sorted(await truth(simulator, "customers"), key=int)
+        await simulate(simulator, "edit", {"entity": "Customer", "merge": [[loser, winner]]})
+        request = BackfillRequest.parse("customers", "2015-01-01", today, filter_field=field)
+        async with Backfill(request, secrets, limits=False) as backfill:
+            run_id = await backfill.plan()
+            await backfill.extract(run_id)
+            simulator.service.clock.offset -= 30
+            simulator.service.change("Customer", insert=1)
+            simulator.service.clock.offset += 30
+            await backfill.validate(run_id)
+            assert (await backfill.report(run_id)).status == "done"
+        marked = execute(database, "SELECT id FROM raw.qb_customers WHERE deleted_at_utc IS NOT NULL")
+        assert marked == [(loser,)]
+        assert (await run(secrets, "customers", "2015-01-01", today, filter_field=field)).status == "done"
+        assert await in_raw(database, "customers", living=True) == await truth(simulator, "customers")
+
+
+async def test_figures_hold_the_newest_rows(database: Any) -> None:
+    """Rows too young for the counts are held against QuickBooks one by one, and are in what a run says it found."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await simulate(simulator, "edit", {"entity": "Customer", "insert": 2})
+        result = await run(secrets, "customers", "2015-01-01", today)
+        assert result.status == "done", result.error
+        rows = len(await truth(simulator, "customers"))
+        figures = check(result, "source_rows").figures
+        assert (figures["source"], figures["raw"]) == (rows, rows)
+
+
+async def test_a_run_that_began_long_before_takes_nothing_back(database: Any) -> None:
+    """Until when deletions are known: a run that ends later, and began earlier, knows no less of others' windows."""
+    request = BackfillRequest.parse("customers", "2025-07-01", "2025-12-31")
+    known = "SELECT min(deletions_known_until) FROM ops.chunks WHERE kind = 'window'"
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        async with Backfill(request, secrets, limits=False) as backfill:
+            run_id = await backfill.plan()
+            await backfill.extract(run_id)
+            await simulate(simulator, "clock", {"offset_seconds": 60})
+            assert (await run(secrets, "customers", "2025-07-01", "2025-12-31")).status == "done"
+            before = execute(database, known)
+            await backfill.validate(run_id)
+            assert (await backfill.report(run_id)).status == "done"
+        assert execute(database, known) == before
