@@ -43,7 +43,7 @@ queue.stop()
 """
 
 
-@pytest.mark.parametrize(("version", "wait_seconds", "done"), [("mended", 60, True), ("mages own", 5, False)])
+@pytest.mark.parametrize(("version", "wait_seconds", "done"), [("mended", 180, True), ("mages own", 5, False)])
 def test_a_block_that_is_queued_while_the_queues_process_ends(
     tmp_path: Path, version: str, wait_seconds: int, done: bool
 ) -> None:
@@ -54,7 +54,7 @@ def test_a_block_that_is_queued_while_the_queues_process_ends(
         env={"MAGE_DATA_DIR": str(tmp_path), "PATH": "", "HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=260,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
