@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test test-all test-compose lint coverage mutants bench evidence clean
+.PHONY: help install demo up down test test-slow test-all test-compose lint coverage mutants bench evidence clean
 
 help:  ## what there is to call
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,8 +39,11 @@ lint: install  ## ruff and strict mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-test: lint  ## lint, then every test but the long ones
-	@$(BIN)/python -m tests.side_by_side -m 'not long'
+test: lint  ## lint, then every test but the slow and the long ones
+	@$(BIN)/python -m tests.side_by_side -m 'not slow and not long'
+
+test-slow: install  ## slow ones, of which a quicker one of the kind is in make test; CI runs both
+	@$(BIN)/python -m tests.side_by_side -m 'slow and not long'
 
 test-all: lint  ## every test, also those that run for minutes
 	@$(BIN)/python -m tests.side_by_side

@@ -75,6 +75,7 @@ async def raw(stack: Stack, entity: Entity) -> dict[str, Any]:
     return dict(record(entity, row["payload"]) for row in rows)
 
 
+@pytest.mark.slow
 async def test_every_entity_is_loaded_by_a_child_of_its_own(company: Stack) -> None:
     """What the company doesn't have is told and fails nothing; at the end the trigger is inactive."""
     await behave(company, queries={"absent": ["JournalCode"]})

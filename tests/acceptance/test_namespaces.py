@@ -103,6 +103,7 @@ async def run(namespace: str, command_line: CommandLine, *arguments: str) -> End
     return Ended(process.returncode or 0, stdout.decode(), stderr.decode())
 
 
+@pytest.mark.slow
 async def test_workers_on_machines_of_their_own_do_each_chunk_once_inside_the_limits(
     namespaces: list[str], command_line: CommandLine, database: Any
 ) -> None:

@@ -79,6 +79,7 @@ async def test_a_backfill_through_every_kind_of_fault_leaves_no_secret_behind(
     await _nothing_is_found(stack)
 
 
+@pytest.mark.slow
 async def test_answers_that_repeat_the_credentials_are_not_passed_on(stack: Stack) -> None:
     with echoing_intuit() as echo:
         _store(stack, QBO_SIMULATOR_URL=echo.url, QBO_REFRESH_TOKEN=CANARIES["QBO_REFRESH_TOKEN"])

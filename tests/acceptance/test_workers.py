@@ -76,6 +76,7 @@ async def raw_equals_the_company(stack: Stack) -> bool:
     return {row["id"]: exactly(row["payload"]) for row in rows} == truth
 
 
+@pytest.mark.slow
 async def test_six_workers_do_each_chunk_once_inside_the_limits_and_take_over_a_killed_ones(stack: Stack) -> None:
     stack.mage.create_trigger(PIPELINE, "six", EVERYTHING)
 

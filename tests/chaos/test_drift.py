@@ -34,7 +34,7 @@ def check(before: dict[str, Any], after: dict[str, Any], raw: dict[str, Any]) ->
             assert raw[i] == before[i]
 
 
-@pytest.mark.parametrize("entity", ["invoices", "customers"])
+@pytest.mark.parametrize("entity", ["invoices", pytest.param("customers", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("field", ["last_updated", "created", "txn_date"])
 @pytest.mark.parametrize("concurrency", [pytest.param(1, marks=pytest.mark.long), 8])
 @pytest.mark.parametrize("order_by", ["honoured", "ignored"])
@@ -127,7 +127,13 @@ async def test_thousands_of_rows_of_one_second_that_are_being_edited_all_arrive(
         check(before, await truth(simulator, "invoices"), await in_raw(database, "invoices"))
 
 
-@pytest.mark.parametrize("scenario", ["busy", "busy,storm", "busy,poisoned", "busy,rotation-strict"])
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "busy,storm",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("busy", "busy,poisoned", "busy,rotation-strict")),
+    ],
+)
 async def test_the_scenarios_by_name_lose_no_row(database: Any, scenario: str) -> None:
     config = SimulatorConfig(seed=13, invoices=2_500, years=1, limits=False)
     quick = Patience(first_pause=0.01, longest_pause=0.1)

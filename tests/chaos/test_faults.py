@@ -35,7 +35,7 @@ def one_in(rate: float, *kinds: str) -> dict[str, Any]:
     return {"limits": limits, "faults": [{"kind": kind, "rate": rate / len(kinds)} for kind in kinds]}
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 async def test_every_kind_of_fault_at_a_quarter_of_all_answers_changes_nothing(database: Any, seed: int) -> None:
     config = SimulatorConfig(seed=seed, invoices=6_000, customers=2_500, years=1, limits=False)
     async with Simulator(config) as simulator:
@@ -80,7 +80,9 @@ async def test_a_hung_socket_is_given_up_and_asked_again(database: Any) -> None:
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
 
 
-@pytest.mark.parametrize("field", ["last_updated", "created", "txn_date"])
+@pytest.mark.parametrize(
+    "field", ["last_updated", *(pytest.param(field, marks=pytest.mark.slow) for field in ("created", "txn_date"))]
+)
 @pytest.mark.parametrize("code", ["10000", "4002"])
 async def test_a_poisoned_record_is_set_aside_by_its_id_and_all_others_arrive(
     database: Any, field: str, code: str

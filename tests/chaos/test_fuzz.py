@@ -118,6 +118,7 @@ async def test_spoilt_tokens(database: Any) -> None:
     await fuzz_until_enough(database, 9, "token", answers=25)
 
 
+@pytest.mark.slow
 async def test_spoilt_answers_of_a_company(database: Any) -> None:
     """What an answer says of pauses reaches Postgres, too, where processes share the limits."""
     await fuzz_until_enough(database, 10, answers=20, limits=True)

@@ -95,6 +95,7 @@ async def test_killed_before_and_in_the_copy_of_new_records(
         await finishes_equal(command_line, database, simulator)
 
 
+@pytest.mark.slow
 async def test_killed_between_the_copy_to_staging_and_the_merge(command_line: CommandLine, database: Any) -> None:
     """Records that raw knows and that were edited since pass through staging; SHARE stops their merge at its INSERT."""
     async with Simulator(CONFIG) as simulator:
@@ -179,6 +180,7 @@ async def test_killed_between_the_tokens_answer_and_its_storing(
             assert ended.stderr.splitlines()[-1].startswith("qbo-backfill: ")
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_restarted_under_the_run_costs_no_row(database: Any, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("own_server")
     server = EmbeddedPostgres(folder / "postgres", throwaway=True)
@@ -250,6 +252,7 @@ HELD_PART = """CREATE FUNCTION ops.stand_still() RETURNS trigger LANGUAGE plpgsq
 CREATE TRIGGER stand_still BEFORE INSERT ON ops.attempts FOR EACH ROW EXECUTE FUNCTION ops.stand_still()"""
 
 
+@pytest.mark.slow
 async def test_killed_while_the_far_part_of_a_window_goes_over(command_line: CommandLine, database: Any) -> None:
     async with Simulator(SHARED) as simulator:
         store(command_line, simulator, database)

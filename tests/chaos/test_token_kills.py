@@ -31,6 +31,7 @@ def mage_in_postgres(tmp_path: Path, database: Any) -> CommandLine:
     return mage
 
 
+@pytest.mark.slow
 def test_nor_where_mages_secrets_are_in_postgres(mage_in_postgres: CommandLine) -> None:
     assert_never_refused(torment(mage_in_postgres.environ, 12, kill_every=0.5, seed=2))
 

@@ -105,6 +105,7 @@ def test_parameters_that_cannot_be_are_told_in_one_line(command_line: CommandLin
         assert (ended.code, len(ended.stderr.strip().splitlines())) == (2, 1), ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.mage
 def test_the_bench_of_the_repository_writes_its_outcome_and_says_met_or_missed(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -212,7 +212,7 @@ def scaled_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SharedLimiter, "__init__", scaled)
 
 
-@pytest.mark.parametrize("concurrency", [1, 10])
+@pytest.mark.parametrize("concurrency", [pytest.param(1, marks=pytest.mark.slow), 10])
 async def test_a_run_outlives_an_outage_of_ten_minutes_with_fewer_than_thirty_requests(
     database: Any, scaled_limits: None, concurrency: int
 ) -> None:

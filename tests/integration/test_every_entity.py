@@ -64,7 +64,13 @@ async def verify(secrets: Any, entity: Entity, end: str = DATES[1], **how: bool)
         return await verification.verify(**how)
 
 
-@pytest.mark.parametrize("entity", ENTITIES.values(), ids=list(ENTITIES))
+@pytest.mark.parametrize(
+    "entity",
+    [
+        pytest.param(entity, id=name, marks=[] if number % 6 == 0 else pytest.mark.slow)
+        for number, (name, entity) in enumerate(ENTITIES.items())
+    ],
+)
 async def test_an_entity_is_read_followed_reprocessed_verified_and_repaired(entity: Entity, database: Any) -> None:
     async with Simulator(SMALL) as simulator:
         secrets, service = secrets_for(simulator, database), simulator.service
@@ -125,6 +131,7 @@ def test_all_of_a_companys_books_arrive_row_for_row_by_one_command(command_line:
                 assert asyncio.run(raw_of(database, entity)) == truth_of(simulator, entity), entity.name
 
 
+@pytest.mark.slow
 def test_all_of_a_companys_books_are_killed_and_resumed(command_line: CommandLine, database: Any) -> None:
     """`resume` takes what had begun, `run all` the rest; what is done isn't read again."""
     with run_in_thread(replace(SMALL, latency_ms=30)) as simulator:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 
 from qbo_simulator import Simulator, SimulatorConfig, run_in_thread
 from tests.support.backfilling import EVERYTHING, exactly, secrets_for, simulate, truth
@@ -148,6 +149,7 @@ def test_what_a_run_suggests_is_for_its_company(command_line: CommandLine, datab
         assert all(commands), text
 
 
+@pytest.mark.slow
 def test_a_company_that_quickbooks_keeps_waiting_lets_others_go_first_and_is_complete_in_the_end(
     command_line: CommandLine, database: Any
 ) -> None:
@@ -166,6 +168,7 @@ def test_a_company_that_quickbooks_keeps_waiting_lets_others_go_first_and_is_com
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_signal_stops_all_and_resume_and_the_same_run_go_on(command_line: CommandLine, database: Any) -> None:
     """What had begun is resumed, what had not says so; `status` and `plan` take the same companies."""
     kinds = {name: config(number, latency_ms=100) for number, name in enumerate(("acme", "globex", "initech"), 1)}

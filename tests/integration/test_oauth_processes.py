@@ -51,6 +51,7 @@ async def test_the_next_run_uses_the_token_that_the_last_one_stored(command_line
         assert simulator.service.ledger.summary()["refreshes"] == 1
 
 
+@pytest.mark.slow
 async def test_a_run_that_outlives_its_tokens_renews_each_before_it_ends(
     command_line: CommandLine, database: Any
 ) -> None:

@@ -130,6 +130,7 @@ async def test_a_wrong_password_is_still_one_line_and_exit_4(company: Company) -
     assert company.command.secrets.get("POSTGRES_PASSWORD_NEXT") is None
 
 
+@pytest.mark.slow
 async def test_the_client_secret_is_rotated_while_a_run_goes_on(company: Company) -> None:
     run = company.start()
     await company.until_chunks_are_done()
@@ -152,6 +153,7 @@ async def test_a_client_secret_that_intuit_refuses_is_not_stored(company: Compan
     assert {name: company.command.secrets.get(name) for name in company.command.secrets.names()} == before
 
 
+@pytest.mark.slow
 async def test_the_refresh_token_is_rotated_while_a_run_goes_on(company: Company) -> None:
     run = company.start()
     await company.until_chunks_are_done()

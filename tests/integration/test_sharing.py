@@ -20,7 +20,9 @@ COMPANY = SimulatorConfig(seed=5, invoices=8_000, years=4, limits=False, latency
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
 
 
-@pytest.mark.parametrize("field", ["last_updated", "created", "txn_date"])
+@pytest.mark.parametrize(
+    "field", ["last_updated", *(pytest.param(field, marks=pytest.mark.slow) for field in ("created", "txn_date"))]
+)
 async def test_the_parts_of_a_window_are_the_whole(database: Any, field: str) -> None:
     async with Simulator(COMPANY) as simulator:
         result = await backfill(secrets_for(simulator, database), "invoices", concurrency=4, filter_field=field)

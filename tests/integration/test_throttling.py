@@ -46,6 +46,7 @@ async def test_a_429_pauses_the_company_and_the_run_ends_well(database: Any) -> 
     assert not [entry for entry in answered if first + 0.3 < entry.arrived < first + 1]
 
 
+@pytest.mark.slow
 async def test_the_logs_and_reports_of_all_pipelines_tell_the_pause(database: Any) -> None:
     entities = ("invoices", "customers")
     recorders = {entity: Recorder() for entity in entities}
@@ -129,6 +130,7 @@ async def test_a_month_s_allowance_that_is_used_up_ends_the_run_and_says_so(data
     assert [row["status"] for row in statuses] == ["done", "planned"]
 
 
+@pytest.mark.slow
 async def test_it_can_be_resumed_when_intuit_counts_anew(database: Any, impatient: None) -> None:
     async with Simulator(SimulatorConfig(invoices=500, switches=limits(monthly_calls=8))) as simulator:
         secrets = secrets_for(simulator, database)

@@ -70,10 +70,10 @@ async def test_a_whole_backfill_is_found_equal_with_four_requests(database: Any)
     ("entity", "field"),
     [
         ("invoices", "last_updated"),
-        ("invoices", "created"),
+        pytest.param("invoices", "created", marks=pytest.mark.slow),
         ("invoices", "txn_date"),
-        ("customers", "last_updated"),
-        ("items", "created"),
+        pytest.param("customers", "last_updated", marks=pytest.mark.slow),
+        pytest.param("items", "created", marks=pytest.mark.slow),
     ],
 )
 async def test_fifty_rows_deleted_from_raw_are_named_and_read_again(database: Any, entity: str, field: str) -> None:
