@@ -24,7 +24,7 @@ from async_extractor.qbo.by_id import ById, can_be_asked_for
 from async_extractor.qbo.client import PLANNING, QueryClient, Spent
 from async_extractor.qbo.counting import count
 from async_extractor.qbo.faults import PageFault, QueryRefusedFault
-from async_extractor.qbo.paging.reader import WindowReader
+from async_extractor.qbo.paging.reader import BEGINNING, WindowReader
 from async_extractor.qbo.query import (
     CREATED,
     DATE_FIELDS,
@@ -41,7 +41,7 @@ from async_extractor.settings import Settings
 from async_extractor.warehouse.connection import connect
 from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
-from async_extractor.windows import SETTLING, Window, gaps
+from async_extractor.windows import DAY, SETTLING, Window, gaps
 
 # How often a count that no record explains is asked again: the books may have changed between count and comparison.
 MOST_LOOKS = 3
@@ -202,6 +202,8 @@ class Reconciliation:
             if result.whole:
                 break
         equal = [seal for seal in changed if seal.day > UNDATED and not gaps(seal.window, clean)]
+        if undated and result.whole and not compared.findings and await self.holds_all(counts, as_of):
+            equal += [seal for seal in changed if seal.day <= UNDATED]
         await seals.confirm(run_id, await seals.confirmable(equal, verified, filter_field))
         return result
 
@@ -273,7 +275,10 @@ class Reconciliation:
 
         counted, later = list[Finding](), list[Finding]()
         for finding in compared.of(*COUNTED):
-            (counted if finding.counted else later).append(finding)
+            # Of those that can be asked for, the count has what was asked for.
+            aside = finding.kind == "quarantined" and can_be_asked_for(finding.id)
+            is_counted = finding.id in counts.aside if aside else finding.counted
+            (counted if is_counted else later).append(finding)
         missing = len(counted) - await in_raw(counted)
         difference = counts.at_source - missing - (counts.in_raw - await in_raw(later))
         # An answer that shows these doesn't say that the count has them, too.
@@ -286,6 +291,12 @@ class Reconciliation:
         values = (verified.start, verified.end, field, list(ids), self._changed_before)
         found = await self._session.do(lambda c: c.fetchval(query, *values))
         return int(found)
+
+    async def holds_all(self, counts: Counts, as_of: datetime) -> bool:
+        """Whether the range holds all that QuickBooks has of the entity: records without a CreateTime are in no day."""
+        if self._request.filter_field != "last_updated":
+            return False
+        return await self.count(Window(BEGINNING, as_of + DAY)) == counts.at_source
 
     async def counts_can_hide(self) -> bool:
         """Whether records stand in quarantine that can't be left out of a count."""

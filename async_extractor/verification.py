@@ -15,7 +15,7 @@ from types import TracebackType
 
 from async_extractor.checks import CheckResult, Validator, findings, latest, suggested_commands, worst
 from async_extractor.checks.after_run import ledger_result
-from async_extractor.checks.balance import Counts
+from async_extractor.checks.balance import Counts, Reconciled
 from async_extractor.checks.comparison import Compared, days_to_read
 from async_extractor.checks.coverage import Coverage, coverage
 from async_extractor.checks.day_checksums import UNDATED, Seals, windows_to_read
@@ -23,14 +23,13 @@ from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.events import Listener
 from async_extractor.planning.chunking import cut_into_pieces
 from async_extractor.qbo.client import Patience
-from async_extractor.qbo.paging.reader import BEGINNING
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS
 from async_extractor.reconciliation import MOST_LOOKS, Task, costs_as_much_as_all
 from async_extractor.request import BackfillRequest
 from async_extractor.run import Run
 from async_extractor.settings import Secrets
 from async_extractor.warehouse.statements import statement
-from async_extractor.windows import DAY, SETTLING, Window, gaps
+from async_extractor.windows import SETTLING, Window, gaps
 
 
 @dataclass
@@ -137,8 +136,8 @@ class Verification:
         table = {"table": entity.table, "raw_schema": self.settings.raw_schema}
         keys = findings.table_keys(dict(await connection.fetchrow(statement("check_table_keys", **table))))
         verified = request.window
-        # What is too young for the counts is compared record by record.
-        counted = reconciliation.count_as_of(as_of) or verified
+        # What is too young for the counts is compared record by record; it may be all of the range.
+        counted = reconciliation.count_as_of(as_of)
         if field_name != "txn_date" and verified.start < as_of < verified.end:
             verified = Window(verified.start, as_of)
         covered = await coverage(connection, self.settings.realm_id, entity.name, field_name, verified)
@@ -151,11 +150,11 @@ class Verification:
         undated = [seal for seal in broken if seal.day <= UNDATED]
         days = [Task(CREATED, window) for window in windows_to_read(broken, MOST_ROWS)]
         for look in range(MOST_LOOKS):
-            counts = await reconciliation.counts(counted)
+            counts = await reconciliation.counts(counted) if counted else Counts(0, 0)
             tasks = [*also, await self._edited_since(as_of)]
             whole = deep or bool(undated) or look == MOST_LOOKS - 1 or await reconciliation.counts_can_hide()
             if not whole:
-                tasks += [*await reconciliation.differing(counted, counts), *days]
+                tasks += [*(await reconciliation.differing(counted, counts) if counted else ()), *days]
                 # Or counts that say nothing.
                 whole = costs_as_much_as_all(tasks, counts) or entity.leaves == "superseded"
             if whole:
@@ -167,7 +166,9 @@ class Verification:
                 tasks += days if reconciliation.field != CREATED else []
             compared, clean = await reconciliation.compare(tasks, verified, as_of, lambda: run.stopped_for)
             counts = counts.without(len(compared.of("superseded")))
-            balance = await reconciliation.balance(counted, counts, compared)
+            balance = Reconciled(0, 0, compared, 0)
+            if counted:
+                balance = await reconciliation.balance(counted, counts, compared)
             if balance.whole:
                 break
         lately = await reconciliation.gone_lately()
@@ -180,7 +181,7 @@ class Verification:
         # Days of which QuickBooks confirms every row are as they should be, whoever wrote them.
         equal = [seal for seal in broken if seal.day > UNDATED and not gaps(seal.window, clean)]
         all_equal = whole and not compared.findings and not compared.unreadable
-        if undated and all_equal and await self._holds_all(counts, as_of):
+        if undated and all_equal and await reconciliation.holds_all(counts, as_of):
             equal += undated
         confirmed = await seals.confirmable(equal, verified, field_name)
         await seals.confirm(run_id, confirmed)
@@ -213,12 +214,6 @@ class Verification:
             compared=compared,
             covered=covered,
         )
-
-    async def _holds_all(self, counts: Counts, as_of: datetime) -> bool:
-        """Whether the range holds all that QuickBooks has of the entity: records without a CreateTime are in no day."""
-        if self.request.filter_field != "last_updated":
-            return False
-        return await self._run.reconciliation.count(Window(BEGINNING, as_of + DAY)) == counts.at_source
 
     async def _edited_since(self, as_of: datetime) -> Task:
         """What was edited since raw is known to have all edits: counts don't show it where it stays in the range.

@@ -1,23 +1,32 @@
 -- name: unfinished_runs
--- The newest run of each series and range, or of run $2's, that left chunks, or was closed without being done. A run that
--- was done has some left where another try of its checks has found records missing: their windows are open again.
-SELECT * FROM (
-    SELECT DISTINCT ON (r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end)
-           r.run_id, r.entity, r.filter_field, r.mode, r.range_start, r.range_end, r.chunk, r.concurrency, r.status, r.error,
-           r.finished_at IS NOT NULL OR ops.is_gone(r) AS ended,
-           (SELECT count(*) FROM ops.run_chunks x WHERE x.run_id = r.run_id) AS planned,
-           (SELECT count(*) FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
-             WHERE x.run_id = r.run_id AND c.status NOT IN ('done', 'superseded')) AS left,
-           EXISTS (SELECT FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
-                    WHERE x.run_id = r.run_id AND c.kind = 'window' AND c.status = 'failed') AS reopened
-      FROM ops.runs r
-     WHERE r.realm_id = $1 AND r.mode <> 'verify'
-       AND ($2::bigint IS NULL OR (r.entity, r.filter_field, r.range_start, r.range_end) =
-            (SELECT asked.entity, asked.filter_field, asked.range_start, asked.range_end FROM ops.runs asked
-              WHERE asked.run_id = $2 AND asked.realm_id = $1))
-     ORDER BY r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end, r.run_id DESC) AS newest
- WHERE status <> 'done' OR reopened
- ORDER BY run_id;
+-- The newest run of each series and range, or of run $2's, that isn't done; or that was, and has windows open again: those
+-- that another try of its checks found incomplete, or a repair that was cut off. Windows that another run will read, or
+-- reads, are that one's. `left` counts chunks.
+SELECT run_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency, status, error, ended, planned,
+       CASE status WHEN 'done' THEN open ELSE mine END AS left
+  FROM (SELECT DISTINCT ON (r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end)
+               r.run_id, r.realm_id, r.entity, r.filter_field, r.mode, r.range_start, r.range_end, r.chunk, r.concurrency, r.status,
+               r.error, r.finished_at IS NOT NULL OR ops.is_gone(r) AS ended,
+               (SELECT count(*) FROM ops.run_chunks x WHERE x.run_id = r.run_id) AS planned,
+               (SELECT count(*) FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
+                 WHERE x.run_id = r.run_id AND c.status NOT IN ('done', 'superseded')) AS mine
+          FROM ops.runs r
+         WHERE r.realm_id = $1 AND r.mode <> 'verify'
+           AND ($2::bigint IS NULL OR (r.entity, r.filter_field, r.range_start, r.range_end) =
+                (SELECT asked.entity, asked.filter_field, asked.range_start, asked.range_end FROM ops.runs asked
+                  WHERE asked.run_id = $2 AND asked.realm_id = $1))
+         ORDER BY r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end, r.run_id DESC) AS newest,
+       LATERAL (SELECT count(*) AS open FROM ops.chunks c
+                 WHERE newest.status = 'done'
+                   AND (c.realm_id, c.entity, c.filter_field) = (newest.realm_id, newest.entity, newest.filter_field)
+                   AND c.kind = 'window' AND c.status NOT IN ('done', 'superseded')
+                   AND c.window_start < newest.range_end AND c.window_end > newest.range_start
+                   AND NOT EXISTS (SELECT FROM ops.run_chunks x JOIN ops.runs o USING (run_id)
+                                    WHERE x.chunk_id = c.chunk_id
+                                      AND CASE WHEN o.finished_at IS NULL THEN NOT ops.is_gone(o)
+                                               ELSE o.mode <> 'verify' AND o.status <> 'done' END)) AS again
+ WHERE newest.status <> 'done' OR again.open > 0
+ ORDER BY newest.run_id;
 
 -- name: chunks_at
 -- The windows of the ledger that hold a moment or touch a day.

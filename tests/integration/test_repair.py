@@ -6,15 +6,19 @@ What a run may call done is in test_completeness.py.
 from __future__ import annotations
 
 import contextlib
+import functools
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import asyncpg
 import pytest
 
 from async_extractor import IncompleteError
 from async_extractor.backfill import Backfill
+from async_extractor.events import Event
 from async_extractor.request import BackfillRequest
 from async_extractor.verification import Verification
+from async_extractor.warehouse.statements import statement
 from qbo_simulator import Simulator
 from tests.support.backfilling import in_raw, secrets_for, simulate, truth
 from tests.support.databases import execute
@@ -251,3 +255,30 @@ async def test_columns_that_another_hand_has_spoilt(database: Any, change: str, 
         assert (await verify(secrets, field=field, deep=True)).status == "equal"
     found = execute(database, "SELECT id, payload::text, last_updated_utc, created_utc, digest FROM raw.qb_items")
     assert sorted(found) == sorted(good)
+
+
+async def test_a_repair_that_was_cut_off_is_left_to_be_resumed(database: Any) -> None:
+    """It had planned its windows anew, so that the run's own are not done any more."""
+    day = ("2025-06-01", "2025-06-01")
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        assert (await run(secrets, "items", *day)).status == "done"
+        connection = await asyncpg.connect(database.dsn)
+        left = functools.partial(connection.fetch, statement("unfinished_runs"), simulator.realm_id, None)
+        assert await left() == []
+        execute(database, "DELETE FROM raw.qb_items WHERE id = '2'")
+
+        def stop(event: Event) -> None:
+            if event.name == "chunk_started":
+                verification.stop("stopped by SIGTERM")
+
+        request = BackfillRequest.parse("items", *day)
+        async with Verification(request, secrets, [stop], limits=False) as verification:
+            with pytest.raises(IncompleteError):
+                await verification.verify(repair=True)
+        assert [(row["run_id"], row["left"] > 0) for row in await left()] == [(1, True)]
+        assert (await run(secrets, "items", *day)).status == "done"
+        assert await left() == []
+        await connection.close()
+    assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(2,)]
