@@ -50,7 +50,7 @@ SELECT min(coalesce(w.edits_known_until, w.as_of))
 
 -- name: know_edits
 -- A catch-up chunk is done: what it caught up with. Windows that were done after it had begun are not covered. What another
--- run has caught up with since stays known, unless its clock was ahead of what this one can be by now.
+-- run has caught up with since stays known, unless its clock was minutes ahead of what this one can be by now.
 WITH catch_up AS (
     SELECT c.*, a.run_id, a.started_at, c.window_start + ops.settling_time() AS since
       FROM ops.chunks c JOIN ops.attempts a USING (chunk_id, attempt) WHERE c.chunk_id = $1
@@ -58,8 +58,9 @@ WITH catch_up AS (
     UPDATE ops.runs r SET edits_since = k.since FROM catch_up k WHERE r.run_id = k.run_id
 )
 UPDATE ops.chunks w
-   SET edits_known_until = CASE WHEN w.edits_known_until BETWEEN k.as_of AND k.as_of + (clock_timestamp() - k.started_at)
-                                THEN w.edits_known_until ELSE k.as_of END
+   SET edits_known_until =
+       CASE WHEN w.edits_known_until BETWEEN k.as_of AND k.as_of + (clock_timestamp() - k.started_at) + ops.settling_time()
+            THEN w.edits_known_until ELSE k.as_of END
   FROM catch_up k
  WHERE (w.realm_id, w.entity, w.filter_field) = (k.realm_id, k.entity, k.filter_field) AND w.kind = 'window'
    AND w.status = 'done' AND w.done_at < k.started_at AND w.window_start >= k.range_start AND w.window_end <= k.range_end
@@ -83,7 +84,7 @@ WITH run AS (
 )
 UPDATE ops.chunks c
    SET deletions_known_until =
-       CASE WHEN c.deletions_known_until BETWEEN run.as_of AND run.as_of + (clock_timestamp() - run.started_at)
+       CASE WHEN c.deletions_known_until BETWEEN run.as_of AND run.as_of + (clock_timestamp() - run.started_at) + ops.settling_time()
             THEN c.deletions_known_until ELSE run.as_of END
   FROM run
  WHERE c.realm_id = run.realm_id AND c.entity = run.entity AND c.kind = 'window' AND c.status = 'done'
