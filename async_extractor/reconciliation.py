@@ -197,7 +197,7 @@ class Reconciliation:
                 # Only the whole day, by CreateTime, says that none of its records is missing.
                 tasks += days if self.field != CREATED else []
             compared, clean = await self.compare(tasks, verified, since)
-            counts = counts.without(len(compared.of("superseded")))
+            counts = await self.without_superseded(verified, counts, compared)
             result = await self.balance(verified, counts, compared)
             if result.whole:
                 break
@@ -259,6 +259,11 @@ class Reconciliation:
         hours = await self.hours(verified, counts.aside)
         places = await differing(verified, at_source, count_others, hours, MOST_ROWS, self.field.granularity)
         return [Task(self.field, place.window) for place in places]
+
+    async def without_superseded(self, verified: Window, counts: Counts, compared: Compared) -> Counts:
+        """The counts without what raw keeps of what was in effect on a day, as far as they have it."""
+        ids = [finding.id for finding in compared.of("superseded")]
+        return counts.without(await self._counted_in_raw(verified, ids)) if ids else counts
 
     async def balance(self, verified: Window, counts: Counts, compared: Compared) -> Reconciled:
         """The counts, held against each other and against what the findings explain of their difference.

@@ -165,9 +165,9 @@ class Verification:
                 # Only the whole day, by CreateTime, says that none of its records is missing.
                 tasks += days if reconciliation.field != CREATED else []
             compared, clean = await reconciliation.compare(tasks, verified, as_of, lambda: run.stopped_for)
-            counts = counts.without(len(compared.of("superseded")))
             balance = Reconciled(0, 0, compared, 0)
             if counted:
+                counts = await reconciliation.without_superseded(counted, counts, compared)
                 balance = await reconciliation.balance(counted, counts, compared)
             if balance.whole:
                 break

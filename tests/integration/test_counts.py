@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from async_extractor.backfill import Backfill
+from async_extractor.entities import ENTITIES
 from async_extractor.events import Event
 from async_extractor.request import BackfillRequest
 from async_extractor.verification import Verification
-from qbo_simulator import Simulator
+from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import in_raw, secrets_for, simulate, truth
 from tests.support.databases import execute
 from tests.support.small_books import DAY, SMALL, check, run
@@ -166,3 +167,19 @@ async def test_a_range_that_begins_just_now(database: Any, field: str) -> None:
     assert seen
     assert found.status == "equal", check(found, "source_rows").sentence
     assert check(found, "source_rows").figures["raw"] == 2
+
+
+async def test_a_rate_of_just_now_that_is_in_effect_no_more(database: Any) -> None:
+    """QuickBooks lists it no more, raw keeps it, and no count has had it yet."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    entity = ENTITIES["exchange_rates"]
+    async with Simulator(SimulatorConfig(everything=True, limits=False)) as simulator:
+        secrets = secrets_for(simulator, database)
+        simulator.service.clock.offset = -60
+        simulator.service.change(entity.query_name, edit=100)
+        assert (await run(secrets, entity.name, "2015-01-01", today)).status == "done"
+        simulator.service.change(entity.query_name, delete=2)
+        request = BackfillRequest.parse(entity.name, "2015-01-01", today)
+        async with Verification(request, secrets, limits=False) as verification:
+            found = await verification.verify()
+    assert found.status == "equal", check(found, "source_rows").sentence
