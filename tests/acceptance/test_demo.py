@@ -21,7 +21,7 @@ from tools.demo.stack import Company, Stack
 
 CHECKOUT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.mage, pytest.mark.timeout(900)]
 long = pytest.mark.long
 
 

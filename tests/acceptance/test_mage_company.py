@@ -18,7 +18,7 @@ from tools.demo.stack import Company, Stack
 
 PIPELINE = "qb_company_backfill"
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.mage, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ EVERYTHING = {"fecha_inicio": "2023-01-01", "fecha_fin": "2025-12-31", "concurre
 # Mage's tick, a fork, a block: seconds on a quiet machine. This is only what a hung test waits.
 PATIENCE_S = 240
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.mage, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

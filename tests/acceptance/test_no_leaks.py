@@ -19,7 +19,7 @@ from tests.support.leaks import files, forbids_core_dumps, leaks, processes, row
 from tools.demo.mage_server import CHECKOUT, failures
 from tools.demo.stack import Company, Stack
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.mage, pytest.mark.timeout(900)]
 
 PATIENCE_S = 300
 # Shapes as Intuit's and Postgres' own are, values that nobody else has.

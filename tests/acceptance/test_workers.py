@@ -23,7 +23,7 @@ PIPELINE = "qb_invoices_backfill"
 PATIENCE_S = 300
 EVERYTHING = {"fecha_inicio": "2023-01-01", "fecha_fin": "2025-12-31", "chunk": "week", "concurrency": 2, "workers": 6}
 
-pytestmark = pytest.mark.timeout(700)
+pytestmark = [pytest.mark.mage, pytest.mark.timeout(700)]
 
 
 @pytest.fixture(scope="module")
