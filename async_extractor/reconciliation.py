@@ -202,7 +202,7 @@ class Reconciliation:
             if result.whole:
                 break
         equal = [seal for seal in changed if seal.day > UNDATED and not gaps(seal.window, clean)]
-        if undated and result.whole and not compared.findings and await self.holds_all(counts, as_of):
+        if undated and result.whole and not compared.findings and await self.holds_all(counts.at_source, as_of):
             equal += [seal for seal in changed if seal.day <= UNDATED]
         await seals.confirm(run_id, await seals.confirmable(equal, verified, filter_field))
         return result
@@ -297,11 +297,11 @@ class Reconciliation:
         found = await self._session.do(lambda c: c.fetchval(query, *values))
         return int(found)
 
-    async def holds_all(self, counts: Counts, as_of: datetime) -> bool:
-        """Whether the range holds all that QuickBooks has of the entity: records without a CreateTime are in no day."""
+    async def holds_all(self, rows: int, as_of: datetime) -> bool:
+        """Whether these rows of the range are all that QuickBooks has: records without a CreateTime are in no day."""
         if self._request.filter_field != "last_updated":
             return False
-        return await self.count(Window(BEGINNING, as_of + DAY)) == counts.at_source
+        return await self.count(Window(BEGINNING, as_of + DAY)) == rows
 
     async def counts_can_hide(self) -> bool:
         """Whether records stand in quarantine that can't be left out of a count."""

@@ -181,7 +181,7 @@ class Verification:
         # Days of which QuickBooks confirms every row are as they should be, whoever wrote them.
         equal = [seal for seal in broken if seal.day > UNDATED and not gaps(seal.window, clean)]
         all_equal = whole and not compared.findings and not compared.unreadable
-        if undated and all_equal and await reconciliation.holds_all(counts, as_of):
+        if undated and all_equal and await reconciliation.holds_all(at_source, as_of):
             equal += undated
         confirmed = await seals.confirmable(equal, verified, field_name)
         await seals.confirm(run_id, confirmed)
