@@ -77,6 +77,11 @@ class Session:
         self._connection = connection
         self._prepare = prepare
 
+    async def prepare(self, preparation: Callable[[Connection], Awaitable[None]]) -> None:
+        """Does this now, and on each new connection from now on, instead of what was done there. Raises as `do`."""
+        self._prepare = preparation
+        await self.do(preparation)
+
     async def do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """The work's result; raises its error where another try can't help, `WarehouseLost` past the patience."""
         outage = _Outage()

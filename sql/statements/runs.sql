@@ -14,8 +14,13 @@ UPDATE ops.runs r SET backend_pid = a.pid, backend_start = a.backend_start
 -- A stage has ended, and the next one may be a process of its own.
 UPDATE ops.runs SET backend_pid = NULL, backend_start = NULL WHERE run_id = $1 AND backend_pid = pg_backend_pid();
 
+-- name: lock_open_runs
+-- Nobody enters these runs until the transaction ends.
+SELECT FROM ops.runs WHERE realm_id = $1 AND finished_at IS NULL ORDER BY run_id FOR NO KEY UPDATE;
+
 -- name: close_gone_runs
--- Runs of a company that nobody works on any more. What they left stands in their windows.
+-- Runs of a company that nobody works on any more. What they left stands in their windows. A transaction looks at the
+-- server's sessions once, so that it must have locked the runs before: else one that a process enters meanwhile looks gone.
 UPDATE ops.runs r SET status = 'incomplete', finished_at = clock_timestamp(), error = coalesce(r.error, $2)
  WHERE r.realm_id = $1 AND r.finished_at IS NULL AND ops.is_gone(r)
 RETURNING r.run_id;

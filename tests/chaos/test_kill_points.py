@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from local_postgres.embedded import EmbeddedPostgres
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import backfill, in_raw, secrets_for, simulate, truth
 from tests.support.commands import CommandLine, store
+from tests.support.databases import until
 
 CONFIG = SimulatorConfig(seed=31, invoices=2_500, years=1, limits=False)
 
@@ -54,13 +55,6 @@ async def until_somebody_waits(database: Any, query_like: str) -> None:
         raise AssertionError(f"nobody came to wait in {query_like}")
     finally:
         await connection.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        await asyncio.sleep(0.02)
 
 
 async def killed_in(command_line: CommandLine, database: Any, query_like: str, *arguments: str) -> None:

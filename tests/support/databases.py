@@ -1,7 +1,10 @@
-"""SQL for a test, as a server's superuser and outside of any transaction."""
+"""SQL for a test, as a server's superuser and outside of any transaction, and waiting for what it shows."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg2
@@ -20,3 +23,11 @@ def execute(address: PostgresAddress, *statements: str) -> list[tuple[Any, ...]]
         return cursor.fetchall() if cursor.description else []
     finally:
         connection.close()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Until the condition is true; AssertionError when a minute is not enough."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        await asyncio.sleep(0.02)
