@@ -7,14 +7,18 @@ queue) belongs to its Postgres backend, and is free when that is gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
+import asyncpg
+
 from async_extractor.events import Events
-from async_extractor.warehouse.connection import Address, Connection, backend_pid
-from async_extractor.warehouse.session import Session
+from async_extractor.warehouse.connection import Address, Connection
+from async_extractor.warehouse.session import Session, WarehouseLost
 from async_extractor.warehouse.statements import statement
 
 # A call takes milliseconds; one that takes this long is on a connection that leads nowhere.
@@ -32,8 +36,9 @@ class CompanyConnection:
 
     def __init__(self, address: Address, realm_id: str, events: Events) -> None:
         self.realm_id = realm_id
-        # The pid of this process's backend.
-        self.backend: int | None = None
+        self._backend: tuple[int, datetime] | None = None
+        self._coming_back: asyncio.Task[None] | None = None
+        self._closed = False
         self._session = Session(address, events, prepare=self._prepare)
         self._one_call = asyncio.Lock()
         self._listeners: list[Heard] = []
@@ -43,8 +48,17 @@ class CompanyConnection:
         """`heard(word, rest)` is called with each notification of the company, such as `place 4711`."""
         self._listeners.append(heard)
 
+    @property
+    def backend(self) -> int | None:
+        """The pid of this process's backend."""
+        return self._backend[0] if self._backend else None
+
     async def close(self) -> None:
         """Ends the connection."""
+        self._closed = True
+        if self._coming_back is not None:
+            self._coming_back.cancel()
+            await asyncio.gather(self._coming_back, return_exceptions=True)
         await self._session.close()
 
     async def try_out(self, name: str, *values: object) -> None:
@@ -82,13 +96,31 @@ class CompanyConnection:
     async def _prepare(self, connection: Connection) -> None:
         # A turn that a crash of the server forgets costs nothing, and these statements' plans can be kept.
         await connection.execute("SET synchronous_commit = off; SET plan_cache_mode = auto")
-        self.backend = await backend_pid(connection)
+        before, self._backend = self._backend, await connection.fetchrow(statement("this_backend"))
+        if before is not None:
+            await connection.execute(statement("keep_turns"), self.realm_id, *before, *self._backend)
         await connection.add_listener(f"qbo_{self.realm_id}", self._heard)
+        connection.add_termination_listener(self._lost)
+
+    def _lost(self, _connection: object) -> None:
+        """Comes back at once: all that this process has in flight may take long, and is anybody's meanwhile."""
+        if not self._closed:
+            self._coming_back = asyncio.ensure_future(self._come_back())
+
+    async def _come_back(self) -> None:
+        # What keeps it from coming back is told to the next call.
+        with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, OSError):
+            async with self._one_call:
+                await self._session.do(_nothing)
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
         word, _, rest = payload.partition(" ")
         for listener in self._listeners:
             listener(word, rest)
+
+
+async def _nothing(_connection: Connection) -> None:
+    """For a connection's own sake."""
 
 
 class ServerClock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -47,6 +48,23 @@ async def test_the_places_of_a_killed_process_come_free_by_themselves(company: C
         await turn.__aenter__()
     for turn in taken:
         await turn.__aexit__(None, None, None)
+
+
+async def test_what_is_in_flight_is_the_new_connections(company: Company) -> None:
+    """It was cut while QuickBooks takes far longer than of late: the process lives, and so do its requests."""
+    await company.past_requests(1, answered_ago=1, taking=0.1)
+    limiter = company.limiter()
+    async with contextlib.AsyncExitStack() as taken:
+        for _ in range(IN_FLIGHT):
+            permit = await taken.enter_async_context(limiter.permit())
+            permit.outcome = "taken"
+        in_flight = "ops.turns WHERE arrived_by = 'infinity'"
+        cut = await company.value(f"SELECT backend_pid FROM {in_flight} LIMIT 1")
+        assert await company.value("SELECT pg_terminate_backend($1, 5000)", cut)
+        await company.until(f"SELECT NOT EXISTS (SELECT FROM {in_flight} AND backend_pid = {cut})")
+        await company.sql.execute("UPDATE ops.turns SET moment = moment - interval '20 s'")
+        assert await company.next_turn() is None
+    assert await company.next_turn() is not None
 
 
 HOLDER = f"""
