@@ -85,6 +85,7 @@ class Backfill:
                 before = await run.unless_stopped(planner.before_reprocessing())
                 run_id, chunks = await planner.write(work, **before)
             await run.enter(run_id)
+            await run.reconciliation.note_changed()
             cost = await planner.cost(work)
             planned = await run.ledger.run(run_id)
             await run.count_requests(run_id)

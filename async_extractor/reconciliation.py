@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -146,22 +146,18 @@ class Reconciliation:
                 "what was deleted is looked for by counts",
                 level="info",
             )
-        deleted = changed.deleted
-        marked = await self._session.do(
-            lambda c: c.fetchval(
-                statement("mark_reported_deleted", **self._table),
-                [record.id for record in deleted],
-                [record.deleted_at for record in deleted],
-            )
-        )
-        return Listed(int(marked), complete)
+        deleted = {record.id: record.deleted_at for record in changed.deleted}
+        return Listed(await self.mark_deleted(deleted), complete)
 
-    async def mark_deleted(self, ids: Sequence[str]) -> int:
-        """Marks rows that QuickBooks has no more; the payload stays."""
-        if not ids:
-            return 0
-        tag = await self._session.do(lambda c: c.execute(statement("mark_deleted", **self._table), list(ids)))
-        return int(tag.rpartition(" ")[2])
+    async def note_changed(self) -> None:
+        """Notes which days another hand has changed where no trigger looks, while no row of this run hides it."""
+        await self._session.do(lambda c: Seals(c, self._request.entity, self._settings.raw_schema).note_changed())
+
+    async def mark_deleted(self, gone: Mapping[str, datetime | None]) -> int:
+        """Marks rows that QuickBooks has no more, and since when; the payload stays. How many it marked."""
+        query = statement("mark_deleted", **self._table)
+        names = self._table["raw_schema"], self._table["table"]
+        return int(await self._session.do(lambda c: c.fetchval(query, list(gone), list(gone.values()), *names)))
 
     @property
     def _asks_for_changes(self) -> bool:

@@ -189,7 +189,9 @@ class Run:
         lost = [f.moment for f in reconciled.compared.of("missing", "outdated") if f.moment is not None]
         await self.ledger.reopen(self.series, lost)
         lately = await self.reconciliation.gone_lately()
-        marked = await self.reconciliation.mark_deleted([*reconciled.surplus, *(gone.id for gone in lately.gone)])
+        marked = await self.reconciliation.mark_deleted(
+            dict.fromkeys([*reconciled.surplus, *(gone.id for gone in lately.gone)])
+        )
         reconciled = reconciled.without_surplus().including(lately.rows - len(lately.gone))
         if listed.complete:
             await self.ledger.know_deletions(run_id, since, asked, whole=True)

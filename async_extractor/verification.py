@@ -254,7 +254,7 @@ class Verification:
             # The next read of these wins, whatever version raw pretends to have. Whoever is killed here has planned it.
             await run.session.do(lambda c: c.execute(statement("forget_versions", **table), again))
         await run.extract(run_id, self.request.concurrency)
-        return windows, await run.reconciliation.mark_deleted(surplus)
+        return windows, await run.reconciliation.mark_deleted(dict.fromkeys(surplus))
 
 
 def _needs_repair(examined: Examined) -> bool:

@@ -1,8 +1,8 @@
 """Seals: what raw held when a run had finished with it, so that a change by another hand shows without a request.
 
 A run seals the days that it wrote to, whatever else stands in them. So the database notes the days that another hand
-changes (ops.changed_days), a run those that have lost rows without the database noticing, and only who has held all of
-a day against QuickBooks forgets them.
+changes (ops.changed_days), a run notes, before it writes and after, those that were changed where no trigger looks, and
+only who has held all of a day against QuickBooks forgets them.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Seals:
 
     async def broken(self) -> list[BrokenSeal]:
         """The days that another hand has changed, in order: what it has done to a row may be any time's."""
-        await self._note_lost()
+        await self.note_changed()
         # Before the rows are looked at: what is changed after that isn't forgotten with what was found.
         changed = await self.changed()
         now = {figure.day: figure for figure in await self._figures(None)}
@@ -151,7 +151,7 @@ class Seals:
 
     async def changed_by_others(self) -> list[BrokenSeal]:
         """Those of the broken ones that another hand has changed. Mostly there are none, and rows are counted only."""
-        await self._note_lost()
+        await self.note_changed()
         return [seal for seal in await self.broken() if seal.transactions] if await self.changed() else []
 
     async def confirmable(self, broken: Sequence[BrokenSeal], verified: Window, filter_field: str) -> list[BrokenSeal]:
@@ -163,10 +163,10 @@ class Seals:
         beyond = {row["day"] for row in rows}
         return [seal for seal in broken if seal.day not in beyond]
 
-    async def _note_lost(self) -> None:
-        """Notes the days that have lost rows, however that was done."""
+    async def note_changed(self) -> None:
+        """Notes the days that another hand has changed where no trigger looks."""
         if await self.any():
-            await self._connection.execute(statement("note_lost", **self._table), *self._names)
+            await self._connection.execute(statement("note_changed", **self._table), *self._names)
 
     async def any(self) -> bool:
         """Whether the table has seals at all."""

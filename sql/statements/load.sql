@@ -87,12 +87,22 @@ ON CONFLICT (realm_id, entity, coalesce(record_id, ''), record_sha256, (CASE WHE
 DO UPDATE SET last_seen_at = clock_timestamp(), reason = excluded.reason, chunk_id = excluded.chunk_id,
               page_number = excluded.page_number, request_payload = excluded.request_payload, intuit_tid = excluded.intuit_tid;
 
--- name: mark_reported_deleted
--- What QuickBooks says was deleted: marked, its last payload kept. How many were newly marked.
-WITH gone (id, deleted_at) AS (SELECT * FROM unnest($1::text[], $2::timestamptz[])), marked AS (
+-- name: mark_deleted
+-- QuickBooks has the records $1 no more, since the moments $2 where it says them: they are marked, their last payload kept,
+-- and the seals of their days hold them so. How many were newly marked.
+WITH gone AS (
+    SELECT t.id AS gone_id, g.deleted_at, {created_day} AS day, {row_hash} AS hash_before
+      FROM unnest($1::text[], $2::timestamptz[]) AS g (gone_id, deleted_at) JOIN raw.{table} t ON t.id = g.gone_id
+     WHERE t.deleted_at_utc IS NULL
+       FOR UPDATE OF t
+), marked AS (
     UPDATE raw.{table} t SET deleted_at_utc = coalesce(g.deleted_at, clock_timestamp())
       FROM gone g
-     WHERE t.id = g.id AND t.deleted_at_utc IS NULL
-    RETURNING 1
+     WHERE t.id = g.gone_id AND t.deleted_at_utc IS NULL
+    RETURNING g.day, {row_hash}::numeric - g.hash_before AS added
+), sealed AS (
+    UPDATE ops.seals s SET hash = s.hash + m.added
+      FROM (SELECT day, sum(added) AS added FROM marked GROUP BY day) AS m
+     WHERE (s.raw_schema, s.table_name, s.created_day) = ($3, $4, m.day)
 )
 SELECT count(*) FROM marked;

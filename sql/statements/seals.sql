@@ -42,14 +42,24 @@ ON CONFLICT (raw_schema, table_name, created_day) DO UPDATE
    SET rows = excluded.rows, hash = excluded.hash, updated_from = excluded.updated_from,
        updated_to = excluded.updated_to, run_id = excluded.run_id, sealed_at = clock_timestamp();
 
--- name: note_lost
--- Days that have fewer rows than when they were sealed: no trigger sees TRUNCATE, DROP TABLE or a replica's DELETE. A row
+-- name: note_changed
+-- Days that raw holds otherwise than when they were sealed, though no run has written to them since: no trigger sees
+-- TRUNCATE, DROP TABLE, a table that is restored, or a replica's DELETE. Where a run has, fewer rows still show it: a row
 -- that QuickBooks has no more is marked, and stays.
+WITH unsealed AS (
+    SELECT r.run_id, CASE WHEN r.finished_at IS NULL THEN 9223372036854775807 ELSE r.run_id END AS writes_until
+      FROM ops.runs r
+     WHERE NOT EXISTS (SELECT FROM ops.validations v WHERE v.run_id = r.run_id AND v.name = 'seals')
+), now AS (
+    SELECT {created_day} AS day, count(*) AS rows, sum({row_hash})::numeric AS hash, max(u.writes_until) AS written
+      FROM raw.{table} LEFT JOIN unsealed u USING (run_id)
+     GROUP BY 1
+)
 INSERT INTO ops.changed_days (raw_schema, table_name, created_day)
 SELECT s.raw_schema, s.table_name, s.created_day
-  FROM ops.seals s
-  LEFT JOIN (SELECT {created_day} AS day, count(*) AS rows FROM raw.{table} GROUP BY 1) d ON d.day = s.created_day
- WHERE (s.raw_schema, s.table_name) = ($1, $2) AND s.rows > coalesce(d.rows, 0)
+  FROM ops.seals s LEFT JOIN now d ON d.day = s.created_day
+ WHERE (s.raw_schema, s.table_name) = ($1, $2)
+   AND (s.rows > coalesce(d.rows, 0) OR (s.hash <> coalesce(d.hash, 0) AND (d.written > s.run_id) IS NOT TRUE))
    AND NOT EXISTS (SELECT FROM ops.changed_days c
                     WHERE (c.raw_schema, c.table_name, c.created_day) = (s.raw_schema, s.table_name, s.created_day))
 ON CONFLICT DO NOTHING;

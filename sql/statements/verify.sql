@@ -83,10 +83,6 @@ UPDATE raw.{table}
        deleted_at_utc = CASE WHEN deleted_at_utc IS NOT NULL THEN 'epoch'::timestamptz END
  WHERE id = ANY ($1::text[]);
 
--- name: mark_deleted
--- QuickBooks has these no more. The payload stays.
-UPDATE raw.{table} SET deleted_at_utc = clock_timestamp() WHERE id = ANY ($1::text[]) AND deleted_at_utc IS NULL;
-
 -- name: check_table_keys
 -- The whole table: Ids that stand twice, and of living rows those that are empty or aren't the payload's own.
 SELECT count(*) AS rows, count(*) - count(DISTINCT id) AS twice,

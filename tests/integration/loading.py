@@ -53,8 +53,11 @@ class Warehouse:
 
     async def mark_deleted(self, deleted: Sequence[tuple[str, datetime | None]]) -> int:
         """Marks records (Id, when) as change data capture lists them; how many were not marked before."""
-        query = statement("mark_reported_deleted", table="qb_items", raw_schema="raw")
-        return int(await self.watcher.fetchval(query, [i for i, _ in deleted], [moment for _, moment in deleted]))
+        query, (ids, moments) = (
+            statement("mark_deleted", table="qb_items", raw_schema="raw"),
+            zip(*deleted, strict=True),
+        )
+        return int(await self.watcher.fetchval(query, ids, moments, "raw", "qb_items"))
 
     async def attempts(self, name: str) -> int:
         return int(await self.watcher.fetchval(f"SELECT sum({name}) FROM ops.attempts"))

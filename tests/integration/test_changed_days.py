@@ -23,6 +23,7 @@ UNSEEN = [
     "DROP TABLE raw.{table} CASCADE",
     "SET session_replication_role = replica; DELETE FROM raw.{table}",
 ]
+RESTORED = "DELETE FROM raw.qb_items; INSERT INTO raw.qb_items SELECT * FROM backup"
 FORGED = """UPDATE raw.qb_items SET payload = payload || '{"Name": "forged"}' WHERE id = '1'"""
 EDITED = "2025-09-01T10:00:00-07:00"
 
@@ -319,3 +320,48 @@ async def test_verify_sees_them_after_the_day_was_sealed_anew(database: Any, how
         await plant(simulator, one, two)
         found = await verify(secrets)
         assert (found.status, check(found, "source_rows").figures["missing"]) == ("different", 1)
+
+
+@pytest.mark.parametrize("how", ["DELETE FROM raw.qb_items WHERE id = '1'", RESTORED])
+async def test_what_no_trigger_sees_is_noted_before_the_run_writes_beside_it(database: Any, how: str) -> None:
+    """Another record of the same day comes, so that the day has its number of rows, and is sealed anew."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        first = [item(1), item(2), item(3, created="2025-05-02T10:00:00-07:00")]
+        newer = item(1, updated="2025-07-01T10:00:00-07:00", version="1", more='"Price":5,')
+        await plant(simulator, *first)
+        assert (await run(secrets)).status == "done"
+        execute(database, "CREATE TABLE backup AS SELECT * FROM raw.qb_items")
+        await plant(simulator, newer, *first[1:])
+        assert (await run(secrets, mode="reprocess")).rows["updated"] == 1
+        execute(database, f"SET session_replication_role = replica; {how}")
+        # One is merged away, which makes up in the counts for what is lost.
+        await plant(simulator, newer, item(2), item(4, updated="2025-09-02T10:00:00-07:00"))
+        for _ in range(2):
+            result = await run(secrets, end=today)
+            held = await in_raw(database, "items", living=True) == await truth(simulator, "items")
+            assert held or result.status != "done", result
+        assert held
+        assert (await verify(secrets, end=today, deep=True)).status == "equal"
+        assert execute(database, "SELECT count(*) FROM ops.changed_days") == [(0,)]
+
+
+async def test_a_mark_of_deletion_is_no_other_hands(database: Any) -> None:
+    """The day's seal has it at once, also when nothing else of the day is written, or the run ends there."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2), item(3, created="2025-05-02T10:00:00-07:00"))
+        assert (await run(secrets)).status == "done"
+        await plant(simulator, item(2), item(3, created="2025-05-02T10:00:00-07:00"))
+        request = BackfillRequest.parse("items", *RANGE)
+        async with Backfill(request, secrets, limits=False) as backfill:
+            run_id = await backfill.plan()
+            await backfill.extract(run_id)
+            await backfill.validate(run_id)
+        assert execute(database, "SELECT id FROM raw.qb_items WHERE deleted_at_utc IS NOT NULL") == [("1",)]
+        execute(database, "UPDATE ops.runs SET finished_at = now() WHERE finished_at IS NULL")
+        result = await run(secrets)
+        assert (result.status, check(result, "seals").severity) == ("done", "ok")
+        found = check(await verify(secrets), "source_rows")
+        assert (found.severity, found.figures["compared"]) == ("ok", 0)
