@@ -33,6 +33,8 @@ FaultKind = Literal[
     "html-in-200",
     "batch-item",
     "empty-page",
+    "short-page",
+    "zero-count",
     "other-key",
     "bom",
     "gzip-bomb",
@@ -120,9 +122,10 @@ class Fault(Section, frozen=True):
     """A fault, the requests it hits (none named means all but token requests), and how often.
 
     `containing`: only requests whose statement or address holds this text, without case. `empty-page` has no rows
-    though COUNT(*) says there are some; `other-key` has them under `<Entity>Txn`; `bom` puts a byte order mark before
-    the page; `gzip-bomb` unpacks to `megabytes`; `endless-body` sends a space a second until the client leaves; `fuzz`
-    makes one to three things wrong at random: status, headers, bytes, shape.
+    though COUNT(*) says there are some, `short-page` one too few; `zero-count` counts none; `other-key` has the rows
+    under `<Entity>Txn`; `bom` puts a byte order mark before the page; `gzip-bomb` unpacks to `megabytes`;
+    `endless-body` sends a space a second until the client leaves; `fuzz` makes one to three things wrong at random:
+    status, headers, bytes, shape.
     `rate` is a probability. The first `after` requests are spared, `times` bounds how many are hit, and the rule ends
     `seconds` after it was switched on. `body_seconds` is how long a `slow-body` trickles.
     """

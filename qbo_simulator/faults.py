@@ -10,6 +10,8 @@ from dataclasses import replace
 from datetime import datetime
 from random import Random
 
+import msgspec
+
 from qbo_simulator.behaviour import Behaviour, Fault, FaultKind, RequestKind
 from qbo_simulator.company import Company
 from qbo_simulator.company.deflate import deflated, gzipped
@@ -21,7 +23,7 @@ ON_THE_WAY = frozenset(
     ["reset", "truncated", "truncated-gzip", "slow-body", "batch-item", "gzip-bomb", "endless-body", "fuzz"]
 )
 # And these to the page in it.
-ON_A_PAGE = frozenset(["empty-page", "other-key", "bom"])
+ON_A_PAGE = frozenset(["empty-page", "short-page", "zero-count", "other-key", "bom"])
 _TIME = re.compile(rb',"time":"([^"]*)"\}$')
 
 
@@ -109,14 +111,27 @@ def on_a_page(answer: Answer, fault: Fault) -> Answer:
     body = answer.body
     if fault.kind == "bom":
         return replace(answer, body=b"\xef\xbb\xbf" + body, gzip=None)
+    if fault.kind == "zero-count":
+        return replace(answer, body=re.sub(rb'"totalCount":\d+', b'"totalCount":0', body), gzip=None)
     if fault.kind not in ON_A_PAGE or not answer.rows:
         return answer
     if fault.kind == "other-key":
         changed = re.sub(rb'^(\{"QueryResponse":\{"\w+)"', rb'\1Txn"', body, count=1)
         return replace(answer, body=changed, gzip=None)
+    if fault.kind == "short-page":
+        return replace(answer, body=_without_last_row(body), rows=answer.rows - 1, gzip=None)
     time_of = _TIME.search(body)
     ending = b"}" if time_of is None else time_of.group()
     return replace(answer, body=b'{"QueryResponse":{}' + ending, rows=0, gzip=None)
+
+
+def _without_last_row(body: bytes) -> bytes:
+    answer = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    page = msgspec.json.decode(answer["QueryResponse"], type=dict[str, msgspec.Raw])
+    entity = next(iter(page))
+    rows = msgspec.json.decode(page[entity], type=list[msgspec.Raw])[:-1]
+    page |= {entity: msgspec.Raw(msgspec.json.encode(rows)), "maxResults": msgspec.Raw(str(len(rows)))}
+    return msgspec.json.encode(answer | {"QueryResponse": page})
 
 
 def retimed(answer: Answer, kind: str, clock: Clock) -> Answer:

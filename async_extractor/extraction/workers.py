@@ -258,21 +258,27 @@ class Extraction:
         # Where there is no CreateTime to ask by, younger ones come along; what isn't in the range is the next run's.
         by_creation = self._filter_field != "txn_date" and self._entity.has_create_time
         before = chunk.range_end if by_creation else None
-        return reader.pages(LAST_UPDATED, chunk.window_start, None, created_before=before, count_along=True)
+        return reader.pages(LAST_UPDATED, chunk.window_start, None, created_before=before, catch_up=True)
 
     async def _shared_pages(self, work: _Work, share: Share) -> AsyncIterator[Page]:
         """The pages of a window whose far end may go to another worker at any moment, without what is the other's."""
         chunk, field = work.chunk, DATE_FIELDS[self._filter_field]
         start, end = chunk.window_start, chunk.window_end
         pages = work.reader.pages(field, start, end, begun=work.begun, until=lambda: self._shares.until(share))
+        poisoned = False
         async for page in pages:
             if not work.reader.order_honoured:
                 self._shares.order_is_ignored()
+            poisoned = poisoned or bool(page.poisoned)
             values = [value_of(record, field) or start for record in page.records]
             share.read += sum(value >= start for value in values) + len(page.unreadable)
             until = await self._shares.until(share)
             ours = [r for r, value in zip(page.records, values, strict=True) if start <= value < until]
             yield page if len(ours) == len(page.records) else replace(page, records=ours)
+        # Fewer than planned: some left the window, or were not sent, and the count of the range doesn't show it where
+        # others leave it before that is made.
+        if share.read < share.end - share.first and not poisoned:
+            await work.reader.confirm(field, start, share.until, share.read)
 
 
 @contextlib.asynccontextmanager

@@ -9,13 +9,14 @@ import pytest
 
 from async_extractor.backfill import Backfill
 from async_extractor.entities import ENTITIES
+from async_extractor.errors import IncompleteError
 from async_extractor.events import Event
 from async_extractor.request import BackfillRequest
 from async_extractor.verification import Verification
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import in_raw, secrets_for, simulate, truth
 from tests.support.databases import execute
-from tests.support.small_books import DAY, SMALL, check, run
+from tests.support.small_books import DAY, RANGE, SMALL, check, run
 
 
 async def test_new_transaction_makes_up_for_no_deleted_one(database: Any) -> None:
@@ -183,3 +184,48 @@ async def test_a_rate_of_just_now_that_is_in_effect_no_more(database: Any) -> No
         async with Verification(request, secrets, limits=False) as verification:
             found = await verification.verify()
     assert found.status == "equal", check(found, "source_rows").sentence
+
+
+LARGE = SimulatorConfig(invoices=2_400, customers=10, items=10, years=1, limits=False)
+
+
+async def short_page(simulator: Any, **rule: Any) -> None:
+    faults = [{"kind": "short-page", "requests": ["query"], "times": 1} | rule]
+    await simulate(simulator, "faults", {"switches": {"faults": faults}})
+
+
+async def test_counts_of_zero_are_not_believed_alone(database: Any) -> None:
+    """Whatever counts is broken, and the check counts by the same: a page of the range is asked for."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await simulate(simulator, "faults", {"switches": {"faults": [{"kind": "zero-count"}]}})
+        await run(secrets)
+        assert await in_raw(database, "items", living=True) == await truth(simulator, "items")
+
+
+@pytest.mark.parametrize("field", ["created", "txn_date"])
+async def test_a_catch_up_s_page_that_comes_short(database: Any, field: str) -> None:
+    """Edits change no count of these ranges, so that none would show what is left out, and what comes after it."""
+    async with Simulator(LARGE) as simulator:
+        secrets = secrets_for(simulator, database)
+        assert (await run(secrets, "invoices", filter_field=field)).status == "done"
+        await simulate(simulator, "edit", {"entity": "Invoice", "edit": 2_200})
+        await simulate(simulator, "clock", {"offset_seconds": 3600})
+        await short_page(simulator, containing="LastUpdatedTime >=")
+        result = await run(secrets, "invoices", filter_field=field)
+        assert result.status == "done", result.error
+        assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+
+
+async def test_a_window_s_page_that_comes_short(database: Any) -> None:
+    """The window is counted where it has fewer rows than planned: the range's count is later, and others leave it."""
+    async with Simulator(LARGE) as simulator:
+        secrets = secrets_for(simulator, database)
+        request = BackfillRequest.parse("invoices", *RANGE, concurrency=1)
+        await short_page(simulator, after=2)
+        async with Backfill(request, secrets, limits=False) as backfill:
+            run_id = await backfill.plan()
+            with pytest.raises(IncompleteError, match="rows and has sent"):
+                await backfill.extract(run_id)
+        assert (await run(secrets, "invoices")).status == "done"
+        assert await in_raw(database, "invoices") == await truth(simulator, "invoices")

@@ -30,6 +30,21 @@ async def test_a_count_says_rows_and_pages_are_empty() -> None:
         assert (page["QueryResponse"], list(page)) == ({}, ["QueryResponse", "time"])
 
 
+async def test_a_page_comes_without_its_last_row() -> None:
+    async with Client() as client:
+        whole = (await client.query("SELECT * FROM Invoice")).json["QueryResponse"]
+        await faulty(client, "short-page")
+        page = (await client.query("SELECT * FROM Invoice")).json["QueryResponse"]
+        assert page == whole | {"Invoice": whole["Invoice"][:-1], "maxResults": 59}
+
+
+async def test_a_count_says_none() -> None:
+    async with Client() as client:
+        await faulty(client, "zero-count")
+        assert await client.count("Invoice") == 0
+        assert len((await client.query("SELECT * FROM Invoice")).json["QueryResponse"]["Invoice"]) == 60
+
+
 async def test_rows_come_under_another_key() -> None:
     async with Client() as client:
         await faulty(client, "other-key", containing="from invoice")

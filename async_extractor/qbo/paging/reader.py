@@ -32,13 +32,16 @@ from async_extractor.qbo.paging.poison import MOST_PASSES, PoisonSearch
 from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.paging.source import Page, PageSource
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS, TXN_DATE, DateField, Query
-from async_extractor.qbo.split import Unreadable
+from async_extractor.qbo.split import Record, Unreadable
 from async_extractor.windows import SECOND, UTC, Window
 
 # Before any QuickBooks Online company; only for halving a range that has no start of its own.
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 # Rows may come to a second of QuickBooks' clock for so long: its servers need not agree on what time it is.
 SETTLES = 2 * SECOND
+# Records that can't be served, none served between, before it is QuickBooks that is taken for broken: each costs about
+# a hundred requests.
+MOST_UNSERVED = 20
 # Seconds that the present second of QuickBooks' clock is waited for to end; its servers' clocks differ by less.
 LONGEST_PRESENT = 60
 
@@ -71,6 +74,7 @@ class WindowReader:
         self._events = events
         self._counting: dict[Span, asyncio.Future[int]] = {}
         self.order_honoured = True
+        self._counts_all = False
         self._source = PageSource(client, entity, size or PageSize(page_size))
         self._poison = PoisonSearch(self._source)
 
@@ -108,29 +112,45 @@ class WindowReader:
         *,
         begun: Begun | None = None,
         until: Callable[[], Awaitable[datetime]] | None = None,
-        count_along: bool = False,
+        catch_up: bool = False,
     ) -> AsyncIterator[Page]:
         """The window's pages, at least one. Each version of a record comes once: again only what was edited meanwhile.
 
         `end` None reads until nothing is left, however much is edited meanwhile: edits move rows to
         the end, which is still ahead. `created_before` leaves out records that are younger. `begun` is a first page
         that was asked for already. `until` says before each page where the window ends by now, never later than before.
-        `count_along`: the first page is likely to be empty, so that the COUNT(*) that has to say so is asked with it.
+        `catch_up`: nothing else counts these rows, so that no page of fewer than asked for is the last before COUNT(*)
+        has said so; and the first is likely to be, so that it is counted along.
         """
         extra = () if created_before is None else (CREATED.before(created_before),)
-        span, number = Span(field, start, end, extra), 0
-        if count_along:
+        span, number, unserved = Span(field, start, end, extra), 0, 0
+        self._counts_all = catch_up
+        if catch_up:
             self._counting[span] = asyncio.ensure_future(self._source.count(span.query(self._source.entity)))
         try:
             async for page in self._walk(span, begun=begun, until=until):
                 if number and not (page.records or page.unreadable or page.poisoned):
                     continue  # it ends something, or all of it was handed on before
+                unserved = unserved + len(page.poisoned) if not page.records else 0
+                if unserved > MOST_UNSERVED:
+                    raise TransientFault(
+                        f"{span}: QuickBooks serves none of {unserved} records one after the other, with: "
+                        f"{page.poisoned[-1].reason}",
+                        tid=page.tid,
+                    )
                 number += 1
                 yield replace(_dated(page) if field == TXN_DATE else page, number=number)
         finally:
             for counting in self._counting.values():
                 counting.cancel()
             await asyncio.gather(*self._counting.values(), return_exceptions=True)
+
+    async def confirm(self, field: DateField, start: datetime, end: datetime, read: int) -> None:
+        """Raises TransientFault where COUNT(*) of a window knows more rows than were read."""
+        span = Span(field, start, end)
+        rows = await self._source.count(span.query(self._source.entity))
+        if rows > read:
+            raise TransientFault(f"{span}: QuickBooks counts {rows:,} rows and has sent {read:,}", status=200)
 
     async def _walk(
         self,
@@ -152,10 +172,8 @@ class WindowReader:
             except PageFault as fault:
                 part, pages = await self._servable(span, fault)
             else:
-                page, begun = answer.page, None
-                if page.rows == 0:
-                    answer = await self._empty(span, query, answer, patience)
-                    page = answer.page
+                answer, begun = await self._confirmed(span, query, answer, patience), None
+                page = answer.page
                 if page.rows < query.max_results:
                     yield self._source.page(answer, query)
                     self._source.passed(page.records)
@@ -199,23 +217,31 @@ class WindowReader:
             part = span
         return part, self._halve(part, fault) if part and part.end else _no_pages()
 
-    async def _empty(self, span: Span, query: Query, answer: Answer, patience: Patience | None) -> Answer:
-        """An empty page, once COUNT(*) of the very same span is 0; else the page that comes when it is asked again.
+    async def _confirmed(self, span: Span, query: Query, answer: Answer, patience: Patience | None) -> Answer:
+        """The answer; one that would be the span's last, once COUNT(*) knows no more rows; else what comes when it is
+        asked again. Where other counts follow, only one without any row has to be confirmed.
 
-        Raises TransientFault when QuickBooks goes on counting rows that it doesn't send: that is no empty window.
+        Raises TransientFault when QuickBooks goes on counting rows that it doesn't send.
         """
         tries = (patience or self._source.client.patience).page_fault_tries
         for again in range(tries):
-            rows = await (self._counting.pop(span, None) or self._source.count(span.query(self._source.entity)))
-            if rows == 0:
+            page = answer.page
+            if page.rows == query.max_results or (page.rows and not self._counts_all):
+                return answer
+            counting = self._counting.pop(span, None)
+            # Edits bring rows to a span without an end while it is counted, but none to its past.
+            past = span if page.rows == 0 else _past(span, page.server_time)
+            if (counting and await counting <= page.rows) or past is None:
+                return answer
+            rows = await self._source.count(past.query(self._source.entity))
+            sent = page.rows - sum(_is_beyond(record, past) for record in page.records)
+            if rows <= sent:
                 return answer
             if again < tries - 1:
                 await asyncio.sleep(self._source.client.patience.first_pause * 2**again)
                 answer = await self._source.fetch(query, patience)
-                if answer.page.rows:
-                    return answer
         raise TransientFault(
-            f"{span}: QuickBooks counts {rows:,} rows and answers a page without any", status=200, tid=answer.tid
+            f"{past}: QuickBooks counts {rows:,} rows and has sent {sent:,}", status=200, tid=answer.tid
         )
 
     async def _is_ordered(self, values: Sequence[datetime], records: int, span: Span) -> bool:
@@ -248,8 +274,7 @@ class WindowReader:
             async for page in self._halve(span, fault):
                 yield page
             return
-        if answer.page.rows == 0:
-            answer = await self._empty(span, query, answer, None)
+        answer = await self._confirmed(span, query, answer, None)
         if answer.page.rows < query.max_results:
             yield self._source.page(answer, query)
             self._source.passed(answer.page.records)
@@ -368,6 +393,11 @@ def _past(span: Span, now: datetime | None) -> Span | None:
         return None
     end = now.astimezone(UTC).replace(microsecond=0) - SETTLES
     return span.until(end) if span.start < end else None
+
+
+def _is_beyond(record: Record, span: Span) -> bool:
+    value = value_of(record, span.field)
+    return value is not None and span.end is not None and value >= span.end
 
 
 def _is_past(instant: Span, now: datetime | None) -> bool:

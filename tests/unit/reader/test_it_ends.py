@@ -115,3 +115,12 @@ async def test_a_catch_up_that_is_not_served_and_never_comes_to_what_is_counted(
     company = Unserved([*rows_at(range(5)), Row("9", at(0), at(900_000_000))])
     with pytest.raises(TransientFault, match="is not past it after 60 s"):
         await read(company, LAST_UPDATED, at(60), None)
+
+
+async def test_records_none_of_which_is_served() -> None:
+    """It isn't the records then: a hundred requests for each of a large company would be months' allowance."""
+    company = Company(rows_at(range(100)))
+    for row in company.rows[10:]:
+        row.poisoned = True
+    with pytest.raises(TransientFault, match="serves none of 21 records one after the other"):
+        await read(company, CREATED, at(0), at(100))

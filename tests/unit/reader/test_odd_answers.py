@@ -31,7 +31,7 @@ class Empty(Company):
 async def test_empty_pages_of_a_window_with_rows(date_field: Any) -> None:
     """COUNT(*) says there are rows: asked again, then the chunk fails."""
     company = Empty(rows_at(range(7)))
-    with pytest.raises(TransientFault, match="counts 7 rows and answers a page without any") as fault:
+    with pytest.raises(TransientFault, match="counts 7 rows and has sent 0") as fault:
         await read(company, date_field, *window(date_field, 0, 60))
     assert not isinstance(fault.value, PageFault)
     assert sum("COUNT" not in asked for asked in company.asked) == company.patience.page_fault_tries
@@ -42,6 +42,32 @@ async def test_empty_page_once() -> None:
     company = Empty(rows_at(range(7)))
     company.empty = 1
     assert len((await read(company, LAST_UPDATED, at(0), at(60))).ids) == 7
+
+
+class Short(Company):
+    """Leaves the last record out of so many of its first full pages."""
+
+    short = 1
+
+    async def fetch(self, query: Any, spent: Any, _patience: Any = None) -> Answer:
+        answer = await super().fetch(query, spent)
+        if query.what == "*" and len(answer.page.records) == query.max_results and self.short:
+            self.short -= 1
+            return replace(answer, page=replace(answer.page, records=answer.page.records[:-1]))
+        return answer
+
+
+async def test_a_page_of_a_catch_up_that_comes_short() -> None:
+    """No other count would find what it leaves out, and what comes after it."""
+    reading = await read(Short(rows_at(range(25))), LAST_UPDATED, at(0), None, page_size=10, catch_up=True)
+    assert len(reading.ids) == 25
+
+
+async def test_pages_of_a_catch_up_that_go_on_coming_short() -> None:
+    company = Short(rows_at(range(25)))
+    company.short = 10**6
+    with pytest.raises(TransientFault, match="counts 25 rows and has sent 9"):
+        await read(company, LAST_UPDATED, at(0), None, page_size=10, catch_up=True)
 
 
 class Undecodable(Company):
