@@ -81,7 +81,7 @@ def prune(
     Runs, chunks, checks and quarantine stay. The reports of these runs can still be made: without their events, and
     without what failed tries came to, which metrics count no more either.
     """
-    if not re.fullmatch(r"P[1-9]\d{0,3}[DWMY]", keep):
+    if not re.fullmatch(r"P[1-9][0-9]{0,3}[DWMY]", keep):
         raise RequestError(f"--keep {keep!r}: a duration such as P90D, P12W, P6M or P2Y")
     address = Address(
         checked_host(host), port, database, user, _first_line(password_file), sslmode=sslmode, sslrootcert=sslrootcert

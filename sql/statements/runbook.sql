@@ -1,8 +1,8 @@
 -- name: unfinished_runs
 -- The newest run of each series and range, or of run $2's, that isn't done; or that was, and has windows open again: those
 -- that another try of its checks found incomplete, or a repair that was cut off. Windows that another run will read, or
--- reads, are that one's. `left` counts chunks.
-SELECT run_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency, status, error, ended, planned,
+-- reads, are that one's. The range is wide enough to hold them. `left` counts chunks.
+SELECT run_id, entity, filter_field, mode, least(range_start, first) AS range_start, greatest(range_end, last) AS range_end, chunk, concurrency, status, error, ended, planned,
        CASE status WHEN 'done' THEN open ELSE mine END AS left
   FROM (SELECT DISTINCT ON (r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end)
                r.run_id, r.realm_id, r.entity, r.filter_field, r.mode, r.range_start, r.range_end, r.chunk, r.concurrency, r.status,
@@ -16,7 +16,7 @@ SELECT run_id, entity, filter_field, mode, range_start, range_end, chunk, concur
                 (SELECT asked.entity, asked.filter_field, asked.range_start, asked.range_end FROM ops.runs asked
                   WHERE asked.run_id = $2 AND asked.realm_id = $1))
          ORDER BY r.realm_id, r.entity, r.filter_field, r.range_start, r.range_end, r.run_id DESC) AS newest,
-       LATERAL (SELECT count(*) AS open FROM ops.chunks c
+       LATERAL (SELECT count(*) AS open, min(c.window_start) AS first, max(c.window_end) AS last FROM ops.chunks c
                  WHERE newest.status = 'done'
                    AND (c.realm_id, c.entity, c.filter_field) = (newest.realm_id, newest.entity, newest.filter_field)
                    AND c.kind = 'window' AND c.status NOT IN ('done', 'superseded')

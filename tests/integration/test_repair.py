@@ -282,3 +282,35 @@ async def test_a_repair_that_was_cut_off_is_left_to_be_resumed(database: Any) ->
         assert await left() == []
         await connection.close()
     assert execute(database, "SELECT count(*) FROM raw.qb_items") == [(2,)]
+
+
+async def test_a_repair_that_was_cut_off_and_crosses_ranges(database: Any) -> None:
+    """Its window is in no run's range: what is to be resumed is wide enough to hold it."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        times = [f"2025-06-{day}T12:00:00+00:00" for day in (15, 16)]
+        await plant(simulator, *(item(i, updated=at, created=at) for i, at in enumerate(times, start=1)))
+        assert (await run(secrets, end="2025-06-15")).status == "done"
+        assert (await run(secrets, start="2025-06-16")).status == "done"
+        execute(database, "UPDATE raw.qb_items SET payload = payload || '{\"UnitPrice\": 7}'")
+
+        def stop(event: Event) -> None:
+            if event.name == "chunk_started":
+                verification.stop("stopped by SIGTERM")
+
+        async with Verification(BackfillRequest.parse("items", *RANGE), secrets, [stop], limits=False) as verification:
+            with pytest.raises(IncompleteError):
+                await verification.verify(repair=True)
+        left = await unfinished(database, simulator)
+        for row in left:
+            await run(secrets, start=row["range_start"].isoformat(), end=row["range_end"].isoformat())
+        assert (len(left), await unfinished(database, simulator)) == (2, [])
+        assert await in_raw(database, "items") == await truth(simulator, "items")
+
+
+async def unfinished(database: Any, simulator: Simulator) -> Any:
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        return await connection.fetch(statement("unfinished_runs"), simulator.realm_id, None)
+    finally:
+        await connection.close()

@@ -294,6 +294,7 @@ def test_an_entity_comes_as_its_name_or_itself(value: object) -> None:
         "PT",
         "P0D",
         "P1.5D",
+        "P٣D",
         "6H",
         "P101Y",
         "PT99999999999999999999S",
