@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import ssl
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from typing import Any
 import pytest
 
 from qbo_simulator import SimulatorProcess, run_as_process
+from tools import environments
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1_500)]
 
@@ -33,23 +32,10 @@ INVOICES, CUSTOMERS, ITEMS = 2_500, 700, 300
 
 def environment_of(name: str, requirements_in: Path = HERE, kept_in: Path = ROOT / ".state" / "clients") -> Path:
     """The client's own virtual environment; the test is skipped, by the client's name, where it can't be installed."""
-    requirements = requirements_in / f"{name}.txt"
-    folder = kept_in / f"{name}-py{sys.version_info.major}{sys.version_info.minor}"
-    installed = folder / "installed.txt"
-    if installed.exists() and installed.read_text() == requirements.read_text():
-        return folder / "bin"
-    shutil.rmtree(folder, ignore_errors=True)
-    for command in (
-        [sys.executable, "-m", "venv", str(folder)],
-        [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
-        if done.returncode != 0:
-            said = done.stderr.strip().splitlines() or [f"{command[0]} ended with {done.returncode}"]
-            reason = ([line for line in said if line.startswith("ERROR")] or said)[-1]
-            pytest.skip(f"NOT RUN: {name} can't be installed here: {reason}")
-    installed.write_text(requirements.read_text())
-    return folder / "bin"
+    try:
+        return environments.python_of(requirements_in / f"{name}.txt", kept_in).parent
+    except environments.InstallError as error:
+        pytest.skip(f"NOT RUN: {error}")
 
 
 def test_a_client_that_can_not_be_installed_is_told_by_name_and_not_passed(tmp_path: Path) -> None:

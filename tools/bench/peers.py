@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from urllib.request import urlopen
 
 from async_extractor.report.svg import bars
 from qbo_simulator.simulator import SimulatorProcess
+from tools import environments
 from tools.bench.outcome import Goal, Part, Table, median, medians
 from tools.bench.processes import BenchError, run_measured
 from tools.bench.stage import Database, Stage, simulator
@@ -28,33 +27,10 @@ CONCURRENCY = 10
 
 def python_of(name: str) -> Path:
     """The interpreter of the virtual environment of `<name>.txt`, made the first time; BenchError when it can't be."""
-    wanted = (HERE / f"{name}.txt").read_text()
-    folder = ENVIRONMENTS / f"{name}-py{sys.version_info.major}{sys.version_info.minor}"
-    installed, python = folder / "installed.txt", folder / "bin" / "python"
-    if installed.exists() and installed.read_text() == wanted:
-        return python
-    shutil.rmtree(folder, ignore_errors=True)
-    print(f"installing {' '.join(wanted.split())} ...", flush=True)
-    for command in (
-        [sys.executable, "-m", "venv", str(folder)],
-        [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "-r",
-            str(HERE / f"{name}.txt"),
-        ],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise BenchError(
-                f"{name} can't be installed here: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}"
-            )
-    installed.write_text(wanted)
-    return python
+    try:
+        return environments.python_of(HERE / f"{name}.txt", ENVIRONMENTS)
+    except environments.InstallError as error:
+        raise BenchError(str(error)) from None
 
 
 @dataclass(frozen=True)

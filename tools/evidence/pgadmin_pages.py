@@ -1,27 +1,29 @@
-"""pgAdmin in a container of its own, looking at a warehouse on this machine, photographed as people use it."""
+"""pgAdmin, looking at a warehouse on this machine, photographed as people use it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from local_postgres.embedded import PostgresAddress
+from tools import environments
+from tools.demo.processes import stop_process_group
 from tools.evidence.gallery import EvidenceError
 
+REQUIREMENTS = Path(__file__).with_name("pgadmin4.txt")
+KEPT_IN = Path(__file__).parents[2] / ".state" / "pgadmin"
 # The compose file's.
-IMAGE = "dpage/pgadmin4:9"
 EMAIL = "owner@example.com"
 SERVER = "Backfill"
 # Its first start makes its own database.
@@ -29,18 +31,14 @@ STARTS_WITHIN_S = 180
 _ANSWERS_MS = 60_000
 
 
-def available() -> bool:
-    """Whether an engine answers that has pgAdmin's image."""
-    docker = shutil.which("docker")
-    if docker is None:
-        return False
-    return subprocess.run([docker, "image", "inspect", IMAGE], capture_output=True, check=False).returncode == 0
-
-
 @contextlib.contextmanager
 def running(warehouse: PostgresAddress) -> Iterator[tuple[str, str]]:
-    """pgAdmin's address and its password, until the block ends."""
-    port, password, name = _free_port(), secrets.token_urlsafe(16), f"qbo-backfill-evidence-{secrets.token_hex(4)}"
+    """pgAdmin's address and its password, until the block ends. EvidenceError where it can't be installed."""
+    try:
+        python = environments.python_of(REQUIREMENTS, KEPT_IN)
+    except environments.InstallError as error:
+        raise EvidenceError(str(error)) from None
+    port, password = _free_port(), secrets.token_urlsafe(16)
     registered = {
         "Name": SERVER,
         "Group": "Servers",
@@ -51,30 +49,33 @@ def running(warehouse: PostgresAddress) -> Iterator[tuple[str, str]]:
         "DBRestriction": warehouse.dbname,
         "ConnectionParameters": {"sslmode": "prefer"},
     }
-    with tempfile.TemporaryDirectory() as folder:
-        servers, secret = Path(folder) / "servers.json", Path(folder) / "password"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        servers, settings, log = folder / "servers.json", folder / "settings.py", folder / "log"
         servers.write_text(json.dumps({"Servers": {"1": registered}}))
-        secret.write_text(password)
-        for path in (Path(folder), servers, secret):
-            path.chmod(0o755 if path.is_dir() else 0o644)  # pgAdmin's own user reads them
-        settings = {
-            "PGADMIN_DEFAULT_EMAIL": EMAIL,
-            "PGADMIN_DEFAULT_PASSWORD_FILE": "/run/secrets/password",
-            "PGADMIN_LISTEN_ADDRESS": "127.0.0.1",
-            "PGADMIN_LISTEN_PORT": str(port),
-            "PGADMIN_CONFIG_UPGRADE_CHECK_ENABLED": "False",
-        }
-        _docker(
-            *("run", "--detach", "--rm", "--name", name, "--network", "host"),
-            *(part for key, value in settings.items() for part in ("--env", f"{key}={value}")),
-            *("--volume", f"{servers}:/pgadmin4/servers.json:ro", "--volume", f"{secret}:/run/secrets/password:ro"),
-            IMAGE,
+        # The last three would ask the internet, or look for keys of language models.
+        settings.write_text(
+            f"DATA_DIR = {name!r}\nDEFAULT_SERVER_PORT = {port}\n"
+            "UPGRADE_CHECK_ENABLED = SHOW_GRAVATAR_IMAGE = LLM_ENABLED = False\n"
         )
-        try:
-            _wait(port)
-            yield f"http://127.0.0.1:{port}", password
-        finally:
-            _docker("rm", "--force", "--volumes", name)
+        environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": name,
+            "CONFIG_DISTRO_FILE_PATH": str(settings),
+            "PGADMIN_SETUP_EMAIL": EMAIL,
+            "PGADMIN_SETUP_PASSWORD": password,
+        }
+        with log.open("wb") as said:
+            pgadmin = subprocess.Popen(
+                [python.with_name("pgadmin4")], env=environ, stdout=said, stderr=said, start_new_session=True
+            )
+            try:
+                _wait(port, pgadmin, log)
+                load = [str(python.with_name("pgadmin4-cli")), "load-servers", str(servers), "--user", EMAIL]
+                subprocess.run(load, env=environ, stdout=said, stderr=said, check=True)
+                yield f"http://127.0.0.1:{port}", password
+            finally:
+                stop_process_group(pgadmin.pid)
 
 
 class PgAdminPages:
@@ -82,7 +83,7 @@ class PgAdminPages:
 
     def __init__(self, context: Any, address: str, password: str, warehouse: PostgresAddress) -> None:
         self._page = context.new_page()
-        self._page.set_viewport_size({"width": 1700, "height": 900})
+        self._resize()
         self._page.goto(f"{address}/login", wait_until="domcontentloaded")
         self._page.wait_for_selector("input[name=email]", timeout=_ANSWERS_MS)
         self._page.fill("input[name=email]", EMAIL)
@@ -97,12 +98,11 @@ class PgAdminPages:
         asked.fill(warehouse.password)
         self._page.keyboard.press("Enter")
         self._entry("Databases").wait_for(timeout=_ANSWERS_MS)
-        self._page.add_style_tag(content="img[alt^=Gravatar] { display: none }")  # it would be asked of the internet
         self._warehouse = warehouse.dbname
 
     def photograph_tables(self, picture: Path) -> None:
         """The tree, opened down to the columns of raw.qb_invoices, and how that table was made."""
-        self._page.set_viewport_size({"width": 1700, "height": 1250})
+        self._resize(2_250, width=1_900)  # the tree has what is on the screen only
         for name, child in (
             ("Databases", self._warehouse),
             (self._warehouse, "Schemas"),
@@ -117,10 +117,27 @@ class PgAdminPages:
         self._page.locator(".dock-tab", has_text="SQL").first.click()
         self._page.wait_for_timeout(6_000)
         self._page.screenshot(path=picture)
-        self._page.set_viewport_size({"width": 1700, "height": 900})
 
-    def photograph_query(self, sql: str, picture: Path) -> None:
+    def photograph_query(self, sql: str, picture: Path, *, height: int = 900) -> None:
         """A query and its rows in the Query Tool. `photograph_tables` has been called."""
+        self._resize(height)
+        self._run(sql)
+        self._page.screenshot(path=picture)
+
+    def photograph_value(self, sql: str, lines: int, picture: Path) -> None:
+        """The JSON in the last column of a query's one row, all its lines, as a double click on it opens it."""
+        height = 100 + 18 * lines
+        self._resize(height + 150, width=1_330)
+        frame = self._run(sql)
+        # Where pgAdmin remembers the size that a person has dragged the last one to.
+        frame.evaluate(f"window.resizeKeys = {{json: {{width: '600px', height: '{height}px'}}}}")
+        frame.locator(".rdg-row .rdg-cell").last.dblclick(position={"x": 20, "y": 10})
+        frame.locator(".jsoneditor-div .cm-line").first.wait_for(timeout=_ANSWERS_MS)
+        self._page.wait_for_timeout(2_000)
+        self._page.screenshot(path=picture)
+
+    def _run(self, sql: str) -> Any:
+        """The frame of a new Query Tool that shows the query's rows."""
         before = len(self._page.frames)
         self._page.locator('button[aria-label="Query Tool"], button[title="Query Tool"]').first.click()
         deadline = time.monotonic() + _ANSWERS_MS / 1000
@@ -136,11 +153,11 @@ class PgAdminPages:
         frame.locator(".rdg-row").first.wait_for(timeout=_ANSWERS_MS)
         self._give_rows_room(frame, lines=sql.count("\n") + 1)
         self._page.wait_for_timeout(6_000)  # until the word of success is gone
-        self._page.screenshot(path=picture)
+        return frame
 
     def _give_rows_room(self, frame: Any, *, lines: int) -> None:
         """Drags the bar between query and rows up to the query's last line."""
-        top = frame.locator(".cm-content").first.bounding_box()["y"]
+        top = frame.locator(".cm-scroller").first.bounding_box()["y"]
         boxes = [bar.bounding_box() for bar in frame.locator(".dock-divider").all()]
         bar = next((box for box in boxes if box and box["width"] > box["height"]), None)
         if bar is None:
@@ -151,6 +168,9 @@ class PgAdminPages:
         self._page.mouse.move(x, (y + to) / 2, steps=6)
         self._page.mouse.move(x, to, steps=6)
         self._page.mouse.up()
+
+    def _resize(self, height: int = 900, width: int = 1_700) -> None:
+        self._page.set_viewport_size({"width": width, "height": height})
 
     def _open(self, name: str, child: str) -> None:
         """A double click opens what is closed and closes what is open, and some open by themselves."""
@@ -174,24 +194,16 @@ class PgAdminPages:
         return bool(self._entry(name).count())
 
 
-def _docker(*arguments: str) -> str:
-    ended = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise EvidenceError(f"docker {arguments[0]}: {ended.stderr.strip().splitlines()[-1]}")
-    return ended.stdout
-
-
-def _wait(port: int) -> None:
+def _wait(port: int, pgadmin: subprocess.Popen[bytes], log: Path) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + STARTS_WITHIN_S
     while True:
-        try:
-            with opener.open(f"http://127.0.0.1:{port}/misc/ping", timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            if time.monotonic() > deadline:
-                raise EvidenceError(f"pgAdmin didn't answer within {STARTS_WITHIN_S} s") from None
-            time.sleep(0.5)
+        with contextlib.suppress(OSError), opener.open(f"http://127.0.0.1:{port}/misc/ping", timeout=5):
+            return
+        if pgadmin.poll() is not None or time.monotonic() > deadline:
+            said = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise EvidenceError(f"pgAdmin didn't start: {said[-1]}")
+        time.sleep(0.5)
 
 
 def _free_port() -> int:
