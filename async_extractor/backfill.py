@@ -81,11 +81,11 @@ class Backfill:
         with endings(self.settings):
             async with run.alone():
                 await planner.settle_include()
+                await run.unless_stopped(run.reconciliation.note_changed())
                 work = await run.unless_stopped(planner.work())
                 before = await run.unless_stopped(planner.before_reprocessing())
                 run_id, chunks = await planner.write(work, **before)
             await run.enter(run_id)
-            await run.reconciliation.note_changed()
             cost = await planner.cost(work)
             planned = await run.ledger.run(run_id)
             await run.count_requests(run_id)

@@ -100,7 +100,9 @@ class SharedLimiter:
             yield permit
         finally:
             # Shielded: a cancelled worker's place is given back all the same.
-            await asyncio.shield(self._end(turn, permit))
+            ending = asyncio.ensure_future(self._end(turn, permit))
+            ending.add_done_callback(_heard_out)
+            await asyncio.shield(ending)
 
     async def _wait_for_turn(self) -> int:
         async with self._one_turn:
@@ -175,6 +177,12 @@ class SharedLimiter:
         # A hint, no more: anybody who may connect can say so, and what is true is looked up.
         if word == "circuit" or (word == "place" and rest == str(self._company.backend)):
             self._look_again.set()
+
+
+def _heard_out(task: asyncio.Task[None]) -> None:
+    """A cancelled worker hears no more of its turn's end; whoever asks next is told what has become of the database."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _unshared(why: str, workers: int, events: Events) -> LocalLimiter:

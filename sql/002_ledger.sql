@@ -34,7 +34,6 @@ CREATE TABLE ops.runs (
     error         text,
     settings      jsonb       NOT NULL DEFAULT '{}',
     backend_pid   integer,
-    backend_start timestamptz,
     started_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished_at   timestamptz,
     CHECK (range_start < range_end)
@@ -59,8 +58,7 @@ COMMENT ON COLUMN ops.runs.requests_retried   IS 'How many of them were second o
 COMMENT ON COLUMN ops.runs.requests_throttled IS 'How many were answered 429.';
 COMMENT ON COLUMN ops.runs.error        IS 'Why the run ended as it did, in one line; null when it is done.';
 COMMENT ON COLUMN ops.runs.settings     IS 'Versions and settings of the run, for the report. No secrets.';
-COMMENT ON COLUMN ops.runs.backend_pid   IS 'The Postgres backend of the process that works on the run; null between two stages, each of which may be a process of its own.';
-COMMENT ON COLUMN ops.runs.backend_start IS 'When that backend began, since pids come again.';
+COMMENT ON COLUMN ops.runs.backend_pid   IS 'The Postgres backend of a process that works on the run, and holds its lock; null between two stages, each of which may be a process of its own.';
 COMMENT ON COLUMN ops.runs.started_at   IS 'When the run began (UTC).';
 COMMENT ON COLUMN ops.runs.finished_at  IS 'When it ended (UTC); null while it works or after a kill.';
 
@@ -346,25 +344,23 @@ COMMENT ON COLUMN ops.events.level       IS 'debug, info, warning or error.';
 COMMENT ON COLUMN ops.events.message     IS 'What happened, for people. No secrets.';
 COMMENT ON COLUMN ops.events.fields      IS 'The figures behind it, with intuit_tid where Intuit gave one.';
 
-CREATE FUNCTION ops.is_held(chunk bigint) RETURNS boolean
+CREATE FUNCTION ops.is_held(kind text, number bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM pg_locks l
                     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
                       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                      AND l.classid::bigint = (hashtext('ops.chunks')::bigint & 4294967295)
-                      AND l.objid::bigint = chunk);
+                      AND l.classid::bigint = (hashtext(kind)::bigint & 4294967295)
+                      AND l.objid::bigint = number);
 $$;
 
--- Whose process is gone: it had a backend, which has ended, and no worker of it holds a chunk. Between two stages of a
--- run there is no backend; then only a long silence tells.
+-- Whose process is gone: nobody holds its lock, and no worker of it a chunk. Between two stages of a run nobody does; then
+-- only a long silence tells. A lock, since a pooler keeps a dead process's backend for others.
 CREATE FUNCTION ops.is_gone(this_run ops.runs) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT this_run.finished_at IS NULL
-       AND NOT EXISTS (SELECT FROM pg_stat_get_activity(this_run.backend_pid) a
-                        WHERE this_run.backend_pid IS NOT NULL
-                          AND (a.backend_start IS NULL OR a.backend_start = this_run.backend_start))
-       AND NOT EXISTS (SELECT FROM ops.attempts a JOIN ops.chunks c USING (chunk_id)
-                        WHERE a.run_id = this_run.run_id AND a.finished_at IS NULL AND ops.is_held(c.chunk_id))
+       AND NOT ops.is_held('ops.runs', this_run.run_id)
+       AND NOT EXISTS (SELECT FROM ops.attempts a
+                        WHERE a.run_id = this_run.run_id AND a.finished_at IS NULL AND ops.is_held('ops.chunks', a.chunk_id))
        AND (this_run.backend_pid IS NOT NULL
             OR coalesce((SELECT max(coalesce(a.finished_at, a.started_at)) FROM ops.attempts a
                           WHERE a.run_id = this_run.run_id), this_run.started_at) < clock_timestamp() - interval '1 hour');
@@ -402,5 +398,5 @@ $$;
 COMMENT ON FUNCTION ops.at_most(timestamptz, timestamptz, timestamptz, timestamptz) IS 'The latest that a moment of QuickBooks'' clock can have been, by the time that has passed since.';
 COMMENT ON FUNCTION ops.windows_known(text, text, text, timestamptz, timestamptz, timestamptz, timestamptz) IS 'A range''s windows with the moments until when they are known, none later than it can have been; reached_ahead: read when it had not ended.';
 COMMENT ON FUNCTION ops.is_gone(ops.runs) IS 'Whether an open run has no process any more that works on it.';
-COMMENT ON FUNCTION ops.is_held(bigint) IS 'Whether a living worker holds the chunk.';
+COMMENT ON FUNCTION ops.is_held(text, bigint) IS 'Whether a living process holds the lock of a row: of ops.runs, or a worker of ops.chunks.';
 COMMENT ON FUNCTION ops.settling_time() IS 'How long rows may still come to a moment that is past, by QuickBooks'' clock.';

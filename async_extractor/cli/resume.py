@@ -92,7 +92,7 @@ def _left(profiles: Sequence[str], run: int | None) -> tuple[list[tuple[str, dic
             print(f"{shown(one)}: {say(str(error))}", file=sys.stderr, flush=True)
             continue
         found += [(one, left) for left in runs if left["ended"]]
-        under_way += [f"{_company(one, profiles)}{_which(left)} is under way" for left in runs if not left["ended"]]
+        under_way += [f"{_company(one, profiles)}{_which(left)}" for left in runs if not left["ended"]]
     return found, under_way, worst
 
 

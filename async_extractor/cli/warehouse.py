@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import asyncpg
@@ -98,12 +99,20 @@ async def _prune(address: Address, keep: str, *, delete: bool) -> dict[str, int]
     async with _owned(address, "it can't be pruned") as connection:
         transaction = connection.transaction()
         await transaction.start()
-        before = await connection.fetchval(statement("moment_before"), keep)
+        before = await _moment_before(connection, keep)
         removed = {}
         for what, name in PRUNED.items():
             removed[what] = int((await connection.execute(statement(name), before)).split()[-1])
         await (transaction.commit() if delete else transaction.rollback())
         return removed
+
+
+async def _moment_before(connection: Connection, keep: str) -> datetime:
+    try:
+        moment: datetime = await connection.fetchval(statement("moment_before"), keep)
+    except (asyncpg.DataError, OverflowError):
+        raise RequestError(f"--keep {keep!r}: that is before the year 1") from None
+    return moment
 
 
 async def _migrate(address: Address, raw_schema: str) -> tuple[list[str], list[str]]:

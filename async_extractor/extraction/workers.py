@@ -252,13 +252,15 @@ class Extraction:
         if work.share is not None:
             return self._shared_pages(work, work.share)
         if chunk.kind == "window":
-            return reader.pages(DATE_FIELDS[self._filter_field], chunk.window_start, chunk.window_end)
+            return reader.pages(DATE_FIELDS[self._filter_field], chunk.window_start, chunk.window_end, counted=False)
         # Records that were in the range when the run began existed before the range's end. By TxnDate all that
         # were edited are read: a record's TxnDate of before the edit isn't known, and new ones may be dated back.
         # Where there is no CreateTime to ask by, younger ones come along; what isn't in the range is the next run's.
         by_creation = self._filter_field != "txn_date" and self._entity.has_create_time
         before = chunk.range_end if by_creation else None
-        return reader.pages(LAST_UPDATED, chunk.window_start, None, created_before=before, catch_up=True)
+        return reader.pages(
+            LAST_UPDATED, chunk.window_start, None, created_before=before, counted=False, count_along=True
+        )
 
     async def _shared_pages(self, work: _Work, share: Share) -> AsyncIterator[Page]:
         """The pages of a window whose far end may go to another worker at any moment, without what is the other's."""

@@ -222,12 +222,15 @@ class Planner:
         except (QueryRefusedFault, AuthorizationFault) as fault:
             if not (entity.needs and says_not_offered(fault)):
                 raise
-            query = statement("count_table", table=entity.table, raw_schema=self._settings.raw_schema)
-            kept = int(await self._session.do(lambda c: c.fetchval(query)))
+            kept = await self._rows_in_raw()
             told = f"this company has no {entity.query_name} (it needs {entity.needs}): {fault}"
             if kept:
                 raise IncompleteError(f"{told}; but {kept:,} rows were read before") from None
             raise NotOfferedError(told) from None
+
+    async def _rows_in_raw(self) -> int:
+        query = statement("count_table", table=self._request.entity.table, raw_schema=self._settings.raw_schema)
+        return int(await self._session.do(lambda c: c.fetchval(query)))
 
     async def _cut(self, left: Sequence[Window]) -> tuple[list[Piece], datetime, int]:
         """What is left of the range in pieces, QuickBooks' clock before it was counted, and the count.
@@ -256,9 +259,9 @@ class Planner:
             )
             if not left:
                 total = await rows(self._request.window)
-            elif total == 0 and list(left) == [self._request.window]:
+            elif total == 0 and not await self._rows_in_raw():
                 # A page says so, too: what answers each COUNT(*) with 0 would hide everything.
-                pieces = [Piece(self._request.window, None)]
+                pieces = [Piece(window, None) for window in left]
         return pieces, min(clock), total
 
     def _settled(self, pieces: Sequence[Piece], as_of: datetime) -> list[Piece]:

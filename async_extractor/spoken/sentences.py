@@ -688,6 +688,7 @@ PARAMETERS: tuple[Phrase, ...] = (
     ("redirect-uri: {uri} is not an http(s) address", "redirect-uri: {uri} no es una dirección http(s)"),
     ("--keep {value}: a duration such as P90D, P12W, P6M or P2Y",
      "--keep {value}: una duración como P90D, P12W, P6M o P2Y"),
+    ("--keep {value}: that is before the year 1", "--keep {value}: eso es antes del año 1"),
     ("--password-file {file}: can't be read: {why}", "--password-file {file}: no se puede leer: {why}"),
     ("--password-file {file}: {why}", "--password-file {file}: {why}"),
     ("has too long a first line", "su primera línea es demasiado larga"),

@@ -224,12 +224,12 @@ class Ledger:
         await self._execute("record_plan", run_id, as_of, None)
 
     async def enter_run(self, run_id: int) -> None:
-        """This process works on the run from now on, also by a session's next connection when this one is lost."""
+        """This process works on the run from now on: as long as the session is connected, and again when it is anew."""
 
         async def enter(connection: Connection) -> None:
             await connection.execute(statement("enter_run"), run_id)
 
-        await self._session.prepare(enter)
+        await self._session.stand_for(enter)
 
     async def include_of_run(self, run_id: int) -> str:
         """Intuit's `include` parameter that the run reads with; `none` where it sends none."""
@@ -255,14 +255,8 @@ class Ledger:
 
     async def close_gone_runs(self, realm_id: str) -> list[int]:
         """Closes the company's runs whose process is gone; their numbers."""
-
-        async def close(connection: Connection) -> list[int]:
-            async with connection.transaction():
-                await connection.execute(statement("lock_open_runs"), realm_id)
-                rows = await connection.fetch(statement("close_gone_runs"), realm_id, with_profile(GONE))
-            return [row["run_id"] for row in rows]
-
-        return await self._session.do(close)
+        rows = await self._rows("close_gone_runs", realm_id, with_profile(GONE))
+        return [row["run_id"] for row in rows]
 
     async def deletions_owed(self, run_id: int) -> tuple[datetime, datetime, datetime, datetime]:
         """From when on deletions are to be asked for, the run's beginning, and now, all by QuickBooks' clock; and now,

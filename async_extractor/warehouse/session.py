@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -58,7 +59,8 @@ class _Outage:
 
 
 class Session:
-    """One connection at a time. `prepare` is done on each new one, before anything else.
+    """One connection at a time. `prepare` is done on each new one, before anything else; `at_once` when one was lost,
+    for a session that is a process's sign of life.
 
     Work that is handed to `do` must be fit to be done twice: the server may have finished it when the
     connection was lost.
@@ -71,59 +73,97 @@ class Session:
         *,
         connection: Connection = None,
         prepare: Callable[[Connection], Awaitable[None]] | None = None,
+        at_once: bool = False,
     ) -> None:
         self._address = address
         self._events = events
         self._connection = connection
         self._prepare = prepare
+        self._at_once = at_once
+        self._connecting = asyncio.Lock()
+        self._coming_back: asyncio.Task[None] | None = None
+        self._closed = False
+        self._given_up: str | None = None
+        if connection is not None:
+            connection.add_termination_listener(self._lost)
 
-    async def prepare(self, preparation: Callable[[Connection], Awaitable[None]]) -> None:
-        """Does this now, and on each new connection from now on, instead of what was done there. Raises as `do`."""
-        self._prepare = preparation
-        await self.do(preparation)
+    async def stand_for(self, life: Callable[[Connection], Awaitable[None]]) -> None:
+        """This session is a process's sign of life from now on: given now and, at once, on each new connection.
+
+        Raises as `do`.
+        """
+        self._prepare, self._at_once = life, True
+        await self.do(life)
 
     async def do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """The work's result; raises its error where another try can't help, `WarehouseLost` past the patience."""
+        """The work's result; raises its error where another try can't help, `WarehouseLost` past the patience, and from
+        then on."""
+        if self._given_up is not None:
+            raise WarehouseLost(self._given_up)
         outage = _Outage()
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
             stop=outage.is_too_long,
             wait=tenacity.wait_exponential(multiplier=0.2, max=5.0),
             before_sleep=self._tell,
-            retry_error_callback=_lost,
+            retry_error_callback=self._give_up,
         )
         return await retrying(self._try_once, work, outage)
 
     async def _try_once(self, work: Callable[[Connection], Awaitable[T]], outage: _Outage) -> T:
         outage.connected_at = None
+        connection: Connection = None
         try:
             connection = await self.live()
             outage.connected_at = time.monotonic()
             return await work(connection)
         except Exception as error:
-            if _may_pass(error) and breaks_the_connection(error) and self._connection is not None:
-                self._connection.terminate()
+            if _may_pass(error) and breaks_the_connection(error) and connection is not None:
+                connection.terminate()
             raise
 
     def _tell(self, state: tenacity.RetryCallState) -> None:
         self._events.emit("database_retry", "load", f"trying again: {told(_error(state))}", level="warning")
 
+    def _give_up(self, state: tenacity.RetryCallState) -> None:
+        error = _error(state)
+        why = f"{told(error)}, for {DATABASE_PATIENCE:.0f} s"
+        if isinstance(error, asyncpg.TooManyConnectionsError):
+            raise NoConnectionLeft(why) from None
+        self._given_up = why
+        raise WarehouseLost(why) from None
+
     async def live(self) -> Connection:
         """The connection, a new one where the last was lost; raises what connecting raises."""
-        if self._connection is not None and not self._connection.is_closed():
-            return self._connection
-        connection = await connect(self._address)
-        try:
-            if self._prepare is not None:
-                await self._prepare(connection)
-        except BaseException:
-            connection.terminate()
-            raise
-        self._connection = connection
-        return connection
+        async with self._connecting:
+            if self._connection is not None and not self._connection.is_closed():
+                return self._connection
+            connection = await connect(self._address)
+            try:
+                if self._prepare is not None:
+                    await self._prepare(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+            connection.add_termination_listener(self._lost)
+            self._connection = connection
+            return connection
+
+    def _lost(self, connection: object) -> None:
+        if self._at_once and not self._closed and connection is self._connection:
+            self._coming_back = asyncio.ensure_future(self._come_back())
+
+    async def _come_back(self) -> None:
+        # What keeps it from coming back is told to who asks next.
+        with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            await self.do(_nothing)
 
     async def close(self) -> None:
         """Ends the connection, if there is one."""
+        self._closed = True
+        if self._coming_back is not None:
+            self._coming_back.cancel()
+            await asyncio.gather(self._coming_back, return_exceptions=True)
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -138,14 +178,12 @@ class Session:
             connection.terminate()
 
 
+async def _nothing(_connection: Connection) -> None:
+    """For a connection's own sake."""
+
+
 def _may_pass(error: BaseException) -> bool:
     return is_passing(error) and not refuses_the_data(error)
-
-
-def _lost(state: tenacity.RetryCallState) -> None:
-    error = _error(state)
-    kind = NoConnectionLeft if isinstance(error, asyncpg.TooManyConnectionsError) else WarehouseLost
-    raise kind(f"{told(error)}, for {DATABASE_PATIENCE:.0f} s") from None
 
 
 def _error(state: tenacity.RetryCallState) -> BaseException:

@@ -7,18 +7,15 @@ queue) belongs to its Postgres backend, and is free when that is gone.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from async_extractor.events import Events
 from async_extractor.warehouse.connection import Address, Connection
-from async_extractor.warehouse.session import Session, WarehouseLost
+from async_extractor.warehouse.session import Session
 from async_extractor.warehouse.statements import statement
 
 # A call takes milliseconds; one that takes this long is on a connection that leads nowhere.
@@ -37,9 +34,7 @@ class CompanyConnection:
     def __init__(self, address: Address, realm_id: str, events: Events) -> None:
         self.realm_id = realm_id
         self._backend: tuple[int, datetime] | None = None
-        self._coming_back: asyncio.Task[None] | None = None
-        self._closed = False
-        self._session = Session(address, events, prepare=self._prepare)
+        self._session = Session(address, events, prepare=self._prepare, at_once=True)
         self._one_call = asyncio.Lock()
         self._listeners: list[Heard] = []
         self._clock = ServerClock()
@@ -55,10 +50,6 @@ class CompanyConnection:
 
     async def close(self) -> None:
         """Ends the connection."""
-        self._closed = True
-        if self._coming_back is not None:
-            self._coming_back.cancel()
-            await asyncio.gather(self._coming_back, return_exceptions=True)
         await self._session.close()
 
     async def try_out(self, name: str, *values: object) -> None:
@@ -96,31 +87,17 @@ class CompanyConnection:
     async def _prepare(self, connection: Connection) -> None:
         # A turn that a crash of the server forgets costs nothing, and these statements' plans can be kept.
         await connection.execute("SET synchronous_commit = off; SET plan_cache_mode = auto")
-        before, self._backend = self._backend, await connection.fetchrow(statement("this_backend"))
-        if before is not None:
-            await connection.execute(statement("keep_turns"), self.realm_id, *before, *self._backend)
+        now = await connection.fetchrow(statement("this_backend"))
+        if self._backend is not None:
+            # A standby that isn't promoted yet refuses this; what is held is still the former backend's then.
+            await connection.execute(statement("keep_turns"), self.realm_id, *self._backend, *now)
+        self._backend = now
         await connection.add_listener(f"qbo_{self.realm_id}", self._heard)
-        connection.add_termination_listener(self._lost)
-
-    def _lost(self, _connection: object) -> None:
-        """Comes back at once: all that this process has in flight may take long, and is anybody's meanwhile."""
-        if not self._closed:
-            self._coming_back = asyncio.ensure_future(self._come_back())
-
-    async def _come_back(self) -> None:
-        # What keeps it from coming back is told to the next call.
-        with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, OSError):
-            async with self._one_call:
-                await self._session.do(_nothing)
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
         word, _, rest = payload.partition(" ")
         for listener in self._listeners:
             listener(word, rest)
-
-
-async def _nothing(_connection: Connection) -> None:
-    """For a connection's own sake."""
 
 
 class ServerClock:

@@ -7,7 +7,7 @@ SELECT pg_advisory_unlock(hashtext('ops.planning'), hashtext($1 || '/' || $2));
 
 -- name: chunks_in_range
 -- The ledger's windows that touch a range. `held` says that a living worker has the chunk now.
-SELECT chunk_id, window_start, window_end, status, expected_rows, status = 'running' AND ops.is_held(chunk_id) AS held
+SELECT chunk_id, window_start, window_end, status, expected_rows, status = 'running' AND ops.is_held('ops.chunks', chunk_id) AS held
   FROM ops.chunks c
  WHERE realm_id = $1 AND entity = $2 AND filter_field = $3 AND kind = 'window' AND status <> 'superseded'
    AND window_start < $5 AND window_end > $4
@@ -36,7 +36,7 @@ RETURNING chunk_id;
 -- Those of a series whose runs have ended: each run has its own.
 UPDATE ops.chunks c SET status = 'superseded', done_at = NULL
  WHERE c.realm_id = $1 AND c.entity = $2 AND c.filter_field = $3 AND c.kind = 'catch_up'
-   AND c.status IN ('planned', 'running', 'failed') AND NOT ops.is_held(c.chunk_id)
+   AND c.status IN ('planned', 'running', 'failed') AND NOT ops.is_held('ops.chunks', c.chunk_id)
    AND NOT EXISTS (SELECT FROM ops.run_chunks x JOIN ops.runs r USING (run_id)
                     WHERE x.chunk_id = c.chunk_id AND r.finished_at IS NULL);
 
@@ -121,7 +121,7 @@ SELECT * FROM ops.take_over($1, $2, $3, $4, $5, $6);
 -- name: chunk_in_other_hands
 -- A chunk of this run that is still to be done and that this process ($2) doesn't hold: one to be waited for where a living
 -- session holds it, one to be claimed where nobody does.
-SELECT c.chunk_id, ops.is_held(c.chunk_id) AS is_held
+SELECT c.chunk_id, ops.is_held('ops.chunks', c.chunk_id) AS is_held
   FROM ops.run_chunks r JOIN ops.chunks c USING (chunk_id)
  WHERE r.run_id = $1 AND c.status IN ('planned', 'running') AND NOT (c.chunk_id = ANY ($2::bigint[])) AND ops.may_begin(c)
  ORDER BY is_held, c.chunk_id LIMIT 1;

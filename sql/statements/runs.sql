@@ -1,26 +1,24 @@
 -- name: insert_run
--- A new run; its number comes back.
-INSERT INTO ops.runs (realm_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency, settings,
-                      backend_pid, backend_start)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, a.pid, a.backend_start FROM pg_stat_get_activity(pg_backend_pid()) a
-RETURNING run_id;
+-- A new run; its number comes back. This session holds its lock: as long as it does, the run is alive.
+WITH run AS (
+    INSERT INTO ops.runs (realm_id, entity, filter_field, mode, range_start, range_end, chunk, concurrency, settings, backend_pid)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_backend_pid())
+    RETURNING run_id
+)
+SELECT run_id, pg_advisory_lock_shared(hashtext('ops.runs'), run_id::int) FROM run;
 
 -- name: enter_run
--- A process begins a stage of the run: as long as its session lives, so does the run.
-UPDATE ops.runs r SET backend_pid = a.pid, backend_start = a.backend_start
-  FROM pg_stat_get_activity(pg_backend_pid()) a WHERE r.run_id = $1 AND r.finished_at IS NULL;
+-- A process begins a stage of the run, and holds its lock.
+UPDATE ops.runs r SET backend_pid = pg_backend_pid()
+  FROM (SELECT pg_advisory_lock_shared(hashtext('ops.runs'), $1::bigint::int)) AS lock
+ WHERE r.run_id = $1 AND r.finished_at IS NULL;
 
 -- name: leave_run
 -- A stage has ended, and the next one may be a process of its own.
-UPDATE ops.runs SET backend_pid = NULL, backend_start = NULL WHERE run_id = $1 AND backend_pid = pg_backend_pid();
-
--- name: lock_open_runs
--- Nobody enters these runs until the transaction ends.
-SELECT FROM ops.runs WHERE realm_id = $1 AND finished_at IS NULL ORDER BY run_id FOR NO KEY UPDATE;
+UPDATE ops.runs SET backend_pid = NULL WHERE run_id = $1 AND backend_pid = pg_backend_pid();
 
 -- name: close_gone_runs
--- Runs of a company that nobody works on any more. What they left stands in their windows. A transaction looks at the
--- server's sessions once, so that it must have locked the runs before: else one that a process enters meanwhile looks gone.
+-- Runs of a company that nobody works on any more. What they left stands in their windows.
 UPDATE ops.runs r SET status = 'incomplete', finished_at = clock_timestamp(), error = coalesce(r.error, $2)
  WHERE r.realm_id = $1 AND r.finished_at IS NULL AND ops.is_gone(r)
 RETURNING r.run_id;

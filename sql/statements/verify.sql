@@ -150,11 +150,14 @@ SELECT filter_field, lower(stretch) AS range_start, upper(stretch) AS range_end
          GROUP BY filter_field) AS r;
 
 -- name: pages_read
--- Pages of a run's windows of which every record that was read was written.
+-- Pages of a run's windows of which every record that was read was written. Where the catch-up begins at the same moment,
+-- rows don't say which of the two they came in.
 SELECT a.chunk_id, c.window_start, c.window_end, a.pages
   FROM ops.attempts a JOIN ops.chunks c USING (chunk_id)
  WHERE a.run_id = $1 AND a.outcome = 'done' AND c.kind = 'window'
    AND a.rows_read = a.rows_inserted + a.rows_updated AND a.rows_read > 0
+   AND NOT EXISTS (SELECT FROM ops.run_chunks x JOIN ops.chunks u USING (chunk_id)
+                    WHERE x.run_id = a.run_id AND u.kind = 'catch_up' AND u.window_start = c.window_start)
  ORDER BY a.chunk_id, a.attempt;
 
 -- name: hash_of_window

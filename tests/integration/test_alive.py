@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
-import psycopg2
+import asyncpg
 
 from async_extractor.backfill import Backfill
 from async_extractor.events import Events
@@ -14,24 +13,24 @@ from async_extractor.request import BackfillRequest
 from async_extractor.resources import opened_warehouse
 from async_extractor.settings import Settings
 from async_extractor.warehouse.ledger import Ledger
+from async_extractor.warehouse.statements import statement
 from qbo_simulator import Simulator
 from tests.support.backfilling import secrets_for
 from tests.support.databases import execute, until
 from tests.support.small_books import SMALL
 
-ENTER = "UPDATE ops.runs SET (backend_pid, backend_start) = (SELECT pid, backend_start FROM pg_stat_get_activity(%s))"
 RANGE = ("2015-01-01", "2026-01-01")
 
 
-async def test_a_new_connection_says_that_the_run_is_alive(database: Any) -> None:
-    """Another run of the company begins after this one's connection was lost and made again: it leaves it alone."""
+async def test_a_new_connection_says_at_once_that_the_run_is_alive(database: Any) -> None:
+    """Another run of the company begins after this one's connection was lost, while it waits for QuickBooks."""
     async with Simulator(SMALL) as simulator:
         secrets = secrets_for(simulator, database)
         async with Backfill(BackfillRequest.parse("invoices", *RANGE), secrets, limits=False) as backfill:
             run_id = await backfill.plan()
             ended = execute(database, "SELECT pg_terminate_backend(backend_pid, 5000) FROM ops.runs")
             assert ended == [(True,)]
-            assert await backfill.take_up(run_id) == run_id
+            await until(lambda: execute(database, "SELECT ops.is_held('ops.runs', run_id) FROM ops.runs") == [(True,)])
             async with Backfill(BackfillRequest.parse("customers", *RANGE), secrets, limits=False):
                 assert execute(database, "SELECT finished_at FROM ops.runs") == [(None,)]
             await backfill.extract(run_id)
@@ -44,15 +43,16 @@ async def test_a_run_that_is_entered_while_others_look_is_alive(database: Any) -
     async with Simulator(SMALL) as simulator:
         secrets = secrets_for(simulator, database)
         async with Backfill(BackfillRequest.parse("invoices", *RANGE), secrets, limits=False) as backfill:
-            await backfill.plan()
-            execute(database, "SELECT pg_terminate_backend(backend_pid, 5000) FROM ops.runs")
+            run_id = await backfill.plan()
             settings = Settings.read(secrets)
-            async with opened_warehouse(settings, Events()) as session:
-                with contextlib.closing(psycopg2.connect(database.url(show_password=True))) as entering:
-                    entering.cursor().execute("SELECT FROM ops.runs FOR UPDATE")
-                    closing = asyncio.create_task(Ledger(session).close_gone_runs(settings.realm_id))
-                    await until(lambda: bool(execute(database, "SELECT pid FROM pg_locks WHERE NOT granted")))
-                    with contextlib.closing(psycopg2.connect(database.url(show_password=True))) as later:
-                        entering.cursor().execute(ENTER, (later.info.backend_pid,))
-                        entering.commit()
-                        assert await closing == []
+        execute(database, "UPDATE ops.runs SET backend_pid = 1")
+        async with opened_warehouse(settings, Events()) as session:
+            entering = await asyncpg.connect(database.dsn)
+            async with entering.transaction():
+                await entering.execute("SELECT FROM ops.runs FOR UPDATE")
+                closing = asyncio.create_task(Ledger(session).close_gone_runs(settings.realm_id))
+                await until(lambda: execute(database, "SELECT pid FROM pg_locks WHERE NOT granted"))
+                await entering.execute(statement("enter_run"), run_id)
+            assert await closing == []
+            await entering.close()
+            assert await Ledger(session).close_gone_runs(settings.realm_id) == [run_id]

@@ -199,7 +199,8 @@ async def test_counts_of_zero_are_not_believed_alone(database: Any) -> None:
     async with Simulator(SMALL) as simulator:
         secrets = secrets_for(simulator, database)
         await simulate(simulator, "faults", {"switches": {"faults": [{"kind": "zero-count"}]}})
-        await run(secrets)
+        await run(secrets, start="2014-01-01", end="2014-12-31")
+        await run(secrets, start="2014-01-01")
         assert await in_raw(database, "items", living=True) == await truth(simulator, "items")
 
 
@@ -217,6 +218,14 @@ async def test_a_catch_up_s_page_that_comes_short(database: Any, field: str) -> 
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
 
 
+async def test_a_short_page_of_a_window_that_nobody_counted(database: Any) -> None:
+    async with Simulator(LARGE) as simulator:
+        secrets = secrets_for(simulator, database)
+        await short_page(simulator)
+        assert (await run(secrets, "invoices", chunk="P1Y", concurrency=1)).status == "done"
+        assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+
+
 async def test_a_window_s_page_that_comes_short(database: Any) -> None:
     """The window is counted where it has fewer rows than planned: the range's count is later, and others leave it."""
     async with Simulator(LARGE) as simulator:
@@ -229,3 +238,18 @@ async def test_a_window_s_page_that_comes_short(database: Any) -> None:
                 await backfill.extract(run_id)
         assert (await run(secrets, "invoices")).status == "done"
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+
+
+async def test_a_catch_up_that_begins_where_a_window_does(database: Any) -> None:
+    """By CreateTime, up to today: pages of the one are none of the other's."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    async with Simulator(LARGE) as simulator:
+        secrets = secrets_for(simulator, database)
+        await simulate(simulator, "clock", {"offset_seconds": -3600})
+        assert (await run(secrets, "invoices", end=today, filter_field="created")).status == "done"
+        await simulate(simulator, "clock", {"offset_seconds": -1800})
+        await simulate(simulator, "edit", {"entity": "Invoice", "insert": 1})
+        await simulate(simulator, "edit", {"entity": "Invoice", "edit": 1_200})
+        await simulate(simulator, "clock", {"offset_seconds": 0})
+        result = await run(secrets, "invoices", end=today, filter_field="created")
+        assert (result.status, result.rows["read"] > 1_000) == ("done", True), result.error

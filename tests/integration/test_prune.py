@@ -63,3 +63,13 @@ def test_keep_that_is_no_duration(command_line: CommandLine, tmp_path: Path, kee
     ended = command_line.run("warehouse", "prune", "--host", "x", "--password-file", str(tmp_path), f"--keep={keep}")
     assert ended.code == 2
     assert "a duration such as P90D" in ended.stderr
+
+
+def test_keep_that_reaches_before_the_calendar(command_line: CommandLine, database: Any, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text(database.password)
+    where = ["--host", database.host, "--port", str(database.port), "--database", database.dbname]
+    ended = command_line.run(
+        *("warehouse", "prune", *where, "--user", database.user, "--password-file", str(password), "--keep=P3000Y")
+    )
+    assert (ended.code, "before the year 1" in ended.stderr) == (2, True)

@@ -110,7 +110,7 @@ async def test_a_part_is_owed_what_the_whole_was_and_belongs_to_all_its_runs(dat
             assert part[name] == whole[name]
         runs = "SELECT array_agg(run_id ORDER BY run_id) FROM ops.run_chunks WHERE chunk_id = $1"
         assert await holder.fetchval(runs, part["chunk_id"]) == [1, 2]
-        assert await holder.fetchval("SELECT ops.is_held($1)", part["chunk_id"])
+        assert await holder.fetchval("SELECT ops.is_held('ops.chunks', $1)", part["chunk_id"])
         # Nobody else can begin it, and once its session is gone anybody can.
         other = await asyncpg.connect(database.dsn)
         assert await other.fetchrow("SELECT * FROM ops.claim_chunk(2)") is None

@@ -112,20 +112,21 @@ class WindowReader:
         *,
         begun: Begun | None = None,
         until: Callable[[], Awaitable[datetime]] | None = None,
-        catch_up: bool = False,
+        counted: bool = True,
+        count_along: bool = False,
     ) -> AsyncIterator[Page]:
         """The window's pages, at least one. Each version of a record comes once: again only what was edited meanwhile.
 
         `end` None reads until nothing is left, however much is edited meanwhile: edits move rows to
         the end, which is still ahead. `created_before` leaves out records that are younger. `begun` is a first page
         that was asked for already. `until` says before each page where the window ends by now, never later than before.
-        `catch_up`: nothing else counts these rows, so that no page of fewer than asked for is the last before COUNT(*)
-        has said so; and the first is likely to be, so that it is counted along.
+        `counted`: others count these rows, too; where nobody does, no page of fewer than asked for is the last before
+        COUNT(*) has said so. `count_along`: the first page is likely to be empty, so that this is asked with it.
         """
         extra = () if created_before is None else (CREATED.before(created_before),)
         span, number, unserved = Span(field, start, end, extra), 0, 0
-        self._counts_all = catch_up
-        if catch_up:
+        self._counts_all = not counted
+        if count_along:
             self._counting[span] = asyncio.ensure_future(self._source.count(span.query(self._source.entity)))
         try:
             async for page in self._walk(span, begun=begun, until=until):

@@ -59,7 +59,7 @@ class Short(Company):
 
 async def test_a_page_of_a_catch_up_that_comes_short() -> None:
     """No other count would find what it leaves out, and what comes after it."""
-    reading = await read(Short(rows_at(range(25))), LAST_UPDATED, at(0), None, page_size=10, catch_up=True)
+    reading = await read(Short(rows_at(range(25))), LAST_UPDATED, at(0), None, page_size=10, counted=False)
     assert len(reading.ids) == 25
 
 
@@ -67,7 +67,7 @@ async def test_pages_of_a_catch_up_that_go_on_coming_short() -> None:
     company = Short(rows_at(range(25)))
     company.short = 10**6
     with pytest.raises(TransientFault, match="counts 25 rows and has sent 9"):
-        await read(company, LAST_UPDATED, at(0), None, page_size=10, catch_up=True)
+        await read(company, LAST_UPDATED, at(0), None, page_size=10, counted=False)
 
 
 class Undecodable(Company):
