@@ -84,8 +84,6 @@ class Session:
         self._coming_back: asyncio.Task[None] | None = None
         self._closed = False
         self._given_up: str | None = None
-        if connection is not None:
-            connection.add_termination_listener(self._lost)
 
     async def stand_for(self, life: Callable[[Connection], Awaitable[None]]) -> None:
         """This session is a process's sign of life from now on: given now and, at once, on each new connection.
@@ -94,6 +92,7 @@ class Session:
         """
         self._prepare, self._at_once = life, True
         await self.do(life)
+        (await self.live()).add_termination_listener(self._lost)
 
     async def do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """The work's result; raises its error where another try can't help, `WarehouseLost` past the patience, and from
@@ -145,7 +144,8 @@ class Session:
             except BaseException:
                 connection.terminate()
                 raise
-            connection.add_termination_listener(self._lost)
+            if self._at_once:
+                connection.add_termination_listener(self._lost)
             self._connection = connection
             return connection
 

@@ -104,6 +104,17 @@ async def test_an_outage_is_waited_for_a_minute_and_a_half_in_growing_pauses(
     assert len(told.named("database_retry")) < 30
 
 
+async def test_a_database_that_was_given_up_is_waited_for_by_nobody_else(
+    session: Session, server: Server, clock: Clock
+) -> None:
+    """Ten requests that end one after the other would each wait as long again."""
+    server.down = ConnectionRefusedError()
+    for _ in range(3):
+        with pytest.raises(WarehouseLost, match=r"was lost \(ConnectionRefusedError\), for 90 s"):
+            await session.do(steps((0, "done")))
+    assert clock.now == pytest.approx(93, abs=4)
+
+
 async def test_patience_counts_from_the_first_failure_and_not_from_the_first_try(
     session: Session, clock: Clock
 ) -> None:
