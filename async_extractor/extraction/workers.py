@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from async_extractor.windows import SECOND, UTC, iso, whole_second_up
 
 # Chunks that fail one after the other, none done between, before the run is ended: it isn't the chunks then.
 MOST_FAILURES_IN_A_ROW = 10
+# Of a window or a catch-up for which no COUNT(*) was asked: each of its ends is to be counted.
+NOBODY_COUNTED: Callable[[], float] = lambda: math.inf  # noqa: E731 - a value for WindowReader.pages
 # A page that is being loaded when the run is told to stop is waited for so long: somebody may have locked the table.
 LOADING_SECONDS = 1.0
 
@@ -252,35 +255,39 @@ class Extraction:
         if work.share is not None:
             return self._shared_pages(work, work.share)
         if chunk.kind == "window":
-            return reader.pages(DATE_FIELDS[self._filter_field], chunk.window_start, chunk.window_end, counted=False)
+            return reader.pages(
+                DATE_FIELDS[self._filter_field], chunk.window_start, chunk.window_end, expected=NOBODY_COUNTED
+            )
         # Records that were in the range when the run began existed before the range's end. By TxnDate all that
         # were edited are read: a record's TxnDate of before the edit isn't known, and new ones may be dated back.
         # Where there is no CreateTime to ask by, younger ones come along; what isn't in the range is the next run's.
         by_creation = self._filter_field != "txn_date" and self._entity.has_create_time
         before = chunk.range_end if by_creation else None
         return reader.pages(
-            LAST_UPDATED, chunk.window_start, None, created_before=before, counted=False, count_along=True
+            LAST_UPDATED, chunk.window_start, None, created_before=before, expected=NOBODY_COUNTED, count_along=True
         )
 
     async def _shared_pages(self, work: _Work, share: Share) -> AsyncIterator[Page]:
         """The pages of a window whose far end may go to another worker at any moment, without what is the other's."""
         chunk, field = work.chunk, DATE_FIELDS[self._filter_field]
         start, end = chunk.window_start, chunk.window_end
-        pages = work.reader.pages(field, start, end, begun=work.begun, until=lambda: self._shares.until(share))
-        poisoned = False
+        before = work.begun.before if work.begun else 0
+        pages = work.reader.pages(
+            field,
+            start,
+            end,
+            begun=work.begun,
+            until=lambda: self._shares.until(share),
+            expected=lambda: before + share.end - share.first,
+        )
         async for page in pages:
             if not work.reader.order_honoured:
                 self._shares.order_is_ignored()
-            poisoned = poisoned or bool(page.poisoned)
             values = [value_of(record, field) or start for record in page.records]
             share.read += sum(value >= start for value in values) + len(page.unreadable)
             until = await self._shares.until(share)
             ours = [r for r, value in zip(page.records, values, strict=True) if start <= value < until]
             yield page if len(ours) == len(page.records) else replace(page, records=ours)
-        # Fewer than planned: some left the window, or were not sent, and the count of the range doesn't show it where
-        # others leave it before that is made.
-        if share.read < share.end - share.first and not poisoned:
-            await work.reader.confirm(field, start, share.until, share.read)
 
 
 @contextlib.asynccontextmanager

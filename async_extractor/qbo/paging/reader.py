@@ -74,7 +74,7 @@ class WindowReader:
         self._events = events
         self._counting: dict[Span, asyncio.Future[int]] = {}
         self.order_honoured = True
-        self._counts_all = False
+        self._expected: Callable[[], float] = lambda: 0
         self._source = PageSource(client, entity, size or PageSize(page_size))
         self._poison = PoisonSearch(self._source)
 
@@ -112,7 +112,7 @@ class WindowReader:
         *,
         begun: Begun | None = None,
         until: Callable[[], Awaitable[datetime]] | None = None,
-        counted: bool = True,
+        expected: Callable[[], float] = lambda: 0,
         count_along: bool = False,
     ) -> AsyncIterator[Page]:
         """The window's pages, at least one. Each version of a record comes once: again only what was edited meanwhile.
@@ -120,12 +120,13 @@ class WindowReader:
         `end` None reads until nothing is left, however much is edited meanwhile: edits move rows to
         the end, which is still ahead. `created_before` leaves out records that are younger. `begun` is a first page
         that was asked for already. `until` says before each page where the window ends by now, never later than before.
-        `counted`: others count these rows, too; where nobody does, no page of fewer than asked for is the last before
-        COUNT(*) has said so. `count_along`: the first page is likely to be empty, so that this is asked with it.
+        `expected` is how many rows the window was counted with, infinity where nobody has: while fewer have come, no
+        page of fewer than asked for is the last before COUNT(*) has said so. `count_along`: the first page is likely to
+        be empty, so that this is asked with it.
         """
         extra = () if created_before is None else (CREATED.before(created_before),)
         span, number, unserved = Span(field, start, end, extra), 0, 0
-        self._counts_all = not counted
+        self._expected = expected
         if count_along:
             self._counting[span] = asyncio.ensure_future(self._source.count(span.query(self._source.entity)))
         try:
@@ -145,13 +146,6 @@ class WindowReader:
             for counting in self._counting.values():
                 counting.cancel()
             await asyncio.gather(*self._counting.values(), return_exceptions=True)
-
-    async def confirm(self, field: DateField, start: datetime, end: datetime, read: int) -> None:
-        """Raises TransientFault where COUNT(*) of a window knows more rows than were read."""
-        span = Span(field, start, end)
-        rows = await self._source.count(span.query(self._source.entity))
-        if rows > read:
-            raise TransientFault(f"{span}: QuickBooks counts {rows:,} rows and has sent {read:,}", status=200)
 
     async def _walk(
         self,
@@ -220,14 +214,14 @@ class WindowReader:
 
     async def _confirmed(self, span: Span, query: Query, answer: Answer, patience: Patience | None) -> Answer:
         """The answer; one that would be the span's last, once COUNT(*) knows no more rows; else what comes when it is
-        asked again. Where other counts follow, only one without any row has to be confirmed.
+        asked again. Where as many have come as were expected, only one without any row has to be confirmed.
 
         Raises TransientFault when QuickBooks goes on counting rows that it doesn't send.
         """
         tries = (patience or self._source.client.patience).page_fault_tries
         for again in range(tries):
             page = answer.page
-            if page.rows == query.max_results or (page.rows and not self._counts_all):
+            if page.rows == query.max_results or (page.rows and self._source.sent_with(page) >= self._expected()):
                 return answer
             counting = self._counting.pop(span, None)
             # Edits bring rows to a span without an end while it is counted, but none to its past.

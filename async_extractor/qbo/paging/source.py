@@ -14,7 +14,7 @@ from async_extractor.qbo.faults import PageFault, TransientFault
 from async_extractor.qbo.paging.date_range import Span
 from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.query import Query
-from async_extractor.qbo.split import Record, Unreadable
+from async_extractor.qbo.split import Record, SplitPage, Unreadable
 
 # So many full answers without a new row, one after the other, are no chance.
 MOST_FRUITLESS = 10
@@ -62,6 +62,7 @@ class PageSource:
         self._size = size
         self._handed_on: dict[str, tuple[int, datetime | None]] = {}
         self._unreadable: set[bytes] = set()
+        self._sent = 0
 
     async def count(self, query: Query) -> int:
         """COUNT(*) of a query's rows now."""
@@ -108,9 +109,9 @@ class PageSource:
 
     def page(self, answer: Answer, query: Query) -> Page:
         """A page of what in the answer was not handed on before, without a number yet."""
-        new = [record for record in answer.page.records if self._handed_on.get(record.id) != record.version]
+        new, unreadable = self._new_on(answer.page)
+        self._sent += len(new) + len(unreadable)
         self._handed_on.update((record.id, record.version) for record in new)
-        unreadable = [bad for bad in answer.page.unreadable if bad.raw not in self._unreadable]
         self._unreadable.update(bad.raw for bad in unreadable)
         return Page(
             number=0,
@@ -123,6 +124,17 @@ class PageSource:
             server_time=answer.page.server_time,
         )
 
+    def sent_with(self, page: SplitPage) -> int:
+        """How many records QuickBooks has sent or refused to, those that are new on this page included."""
+        records, unreadable = self._new_on(page)
+        return self._sent + len(records) + len(unreadable)
+
+    def _new_on(self, page: SplitPage) -> tuple[list[Record], list[Unreadable]]:
+        return (
+            [record for record in page.records if self._handed_on.get(record.id) != record.version],
+            [bad for bad in page.unreadable if bad.raw not in self._unreadable],
+        )
+
     def passed(self, records: Iterable[Record]) -> None:
         """These won't be answered again in the version that they have."""
         for record in records:
@@ -130,6 +142,7 @@ class PageSource:
 
     def poisoned(self, record_id: str | None, fault: PageFault, query: Query, where: str) -> Page:
         """A page of a record that can't be served: its Id or None, the query that met it, and where it is."""
+        self._sent += 1
         return Page(
             number=0,
             size=query.max_results,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -57,17 +58,19 @@ class Short(Company):
         return answer
 
 
-async def test_a_page_of_a_catch_up_that_comes_short() -> None:
-    """No other count would find what it leaves out, and what comes after it."""
-    reading = await read(Short(rows_at(range(25))), LAST_UPDATED, at(0), None, page_size=10, counted=False)
+@pytest.mark.parametrize("expected", [25, math.inf])
+async def test_a_page_that_comes_short(expected: float) -> None:
+    """Fewer have come than were counted, or nobody has counted: no other count may find what is left out."""
+    reading = await read(Short(rows_at(range(25))), LAST_UPDATED, at(0), None, page_size=10, expected=expected)
     assert len(reading.ids) == 25
 
 
-async def test_pages_of_a_catch_up_that_go_on_coming_short() -> None:
+@pytest.mark.parametrize("expected", [25, math.inf])
+async def test_pages_that_go_on_coming_short(expected: float) -> None:
     company = Short(rows_at(range(25)))
     company.short = 10**6
     with pytest.raises(TransientFault, match="counts 25 rows and has sent 9"):
-        await read(company, LAST_UPDATED, at(0), None, page_size=10, counted=False)
+        await read(company, LAST_UPDATED, at(0), None, page_size=10, expected=expected)
 
 
 class Undecodable(Company):
