@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Most tests wait, so that four processes have work for two cores; those that take longest begin first.
+PYTEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder \
+    $(addprefix tests/,acceptance chaos integration simulator unit architecture compose)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down test test-slow test-all test-compose lint coverage mutants bench evidence clean
@@ -40,13 +43,13 @@ lint: install  ## ruff and strict mypy
 	@$(BIN)/mypy
 
 test: lint  ## lint, then every test but the slow and the long ones
-	@$(BIN)/python -m tests.side_by_side -m 'not slow and not long'
+	@$(PYTEST) -m 'not slow and not long'
 
 test-slow: install  ## slow ones, of which a quicker one of the kind is in make test; CI runs both
-	@$(BIN)/python -m tests.side_by_side -m 'slow and not long'
+	@$(PYTEST) -m 'slow and not long'
 
 test-all: lint  ## every test, also those that run for minutes
-	@$(BIN)/python -m tests.side_by_side
+	@$(PYTEST)
 
 test-compose: install  ## the Docker stack for real: first start, triggers, restarts, rotation, down and up
 	@NOTHING_LEFT_OUT=1 $(BIN)/python -m pytest tests/compose -v -s

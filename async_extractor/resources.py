@@ -18,7 +18,7 @@ from async_extractor.qbo.client import Patience, QueryClient
 from async_extractor.qbo.limits import IN_FLIGHT, Limiter
 from async_extractor.qbo.network import http_session
 from async_extractor.settings import Secrets, Settings
-from async_extractor.warehouse.connection import Connection, connect_first, told
+from async_extractor.warehouse.connection import Connection, connect_first, cut_when_silent, told
 from async_extractor.warehouse.ledger import Ledger
 from async_extractor.warehouse.schema import bring_up_to_date, refuse_what_cannot_be_loaded
 from async_extractor.warehouse.session import Session
@@ -76,7 +76,8 @@ async def opened_warehouse(
                 await _hold_for_one_company(Ledger(session), settings)
             except asyncpg.PostgresError as error:
                 raise ConfigurationError(f"Postgres at {address} can't be used: {told(error)}") from None
-        yield session
+        async with cut_when_silent(address):
+            yield session
     finally:
         await session.close()
 

@@ -7,7 +7,8 @@ import contextlib
 import os
 import re
 import ssl
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,9 @@ class Address:
 
 # Seconds until a connection attempt is given up.
 CONNECT_SECONDS = 10.0
+# How often it is looked whether the server answers, and after how many looks in a row without an answer it doesn't.
+LOOK_SECONDS = 15.0
+SILENT_LOOKS = 2
 
 # What the server, the database or the role may have set otherwise. By SET and not in the start packet, which poolers
 # refuse. The third is the oldest server that knows it, where that isn't every one.
@@ -94,6 +98,41 @@ async def connect(address: Address) -> Connection:
     return await _prepared(await _opened(address))
 
 
+@contextlib.asynccontextmanager
+async def cut_when_silent(address: Address) -> AsyncIterator[None]:
+    """Cuts the connections to a server that answers no more and leaves them open, as a machine does that is paused.
+
+    What waits for it fails then, as when a connection is lost. Statements may take as long as they like.
+    """
+    watch = asyncio.ensure_future(_watch(address))
+    try:
+        yield
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+async def _watch(address: Address) -> None:
+    silent, here = 0, (asyncio.get_running_loop(), address)
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        silent = 0 if await _answers(address) else silent + 1
+        if silent >= SILENT_LOOKS:
+            for connection in [one for one, where in _connections.items() if where == here]:
+                connection.terminate()
+
+
+async def _answers(address: Address) -> bool:
+    try:
+        connection = await asyncio.wait_for(_opened(address), CONNECT_SECONDS)
+    except (asyncpg.PostgresError, ConfigurationError):
+        return True  # a refusal is an answer
+    except (OSError, asyncio.TimeoutError, asyncpg.InterfaceError):
+        return False
+    connection.terminate()
+    return True
+
+
 async def pin_settings(connection: Connection) -> None:
     """Sets for the session what correctness rests on, whatever the server, the database or the role says."""
     major = connection.get_server_version().major
@@ -128,6 +167,10 @@ async def _opened(address: Address) -> Connection:
         raise refused from None
 
 
+# This process's connections, with the event loop and the server of each.
+_connections: weakref.WeakKeyDictionary[Connection, tuple[asyncio.AbstractEventLoop, Address]] = (
+    weakref.WeakKeyDictionary()
+)
 # Servers that have said to this process that they have no TLS: `prefer` doesn't ask them for each connection.
 _without_tls: set[tuple[str, int]] = set()
 
@@ -157,7 +200,7 @@ async def _by_tls_or_without(address: Address, password: str) -> Connection:
 
 
 async def _connect(address: Address, password: str, tls: ssl.SSLContext | bool) -> Connection:
-    return await asyncpg.connect(
+    connection = await asyncpg.connect(
         host=address.host,
         port=address.port,
         database=address.database,
@@ -167,6 +210,8 @@ async def _connect(address: Address, password: str, tls: ssl.SSLContext | bool) 
         command_timeout=None,
         ssl=tls,
     )
+    _connections[connection] = asyncio.get_running_loop(), address
+    return connection
 
 
 def tls_context(sslmode: str, sslrootcert: str = "") -> ssl.SSLContext | None:

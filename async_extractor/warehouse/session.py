@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -83,7 +83,6 @@ class Session:
         self._connecting = asyncio.Lock()
         self._coming_back: asyncio.Task[None] | None = None
         self._closed = False
-        self._given_up: str | None = None
 
     async def stand_for(self, life: Callable[[Connection], Awaitable[None]]) -> None:
         """This session is a process's sign of life from now on: given now and, at once, on each new connection.
@@ -95,17 +94,14 @@ class Session:
         (await self.live()).add_termination_listener(self._lost)
 
     async def do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """The work's result; raises its error where another try can't help, `WarehouseLost` past the patience, and from
-        then on."""
-        if self._given_up is not None:
-            raise WarehouseLost(self._given_up)
+        """The work's result; raises its error where another try can't help, `WarehouseLost` past the patience."""
         outage = _Outage()
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
             stop=outage.is_too_long,
             wait=tenacity.wait_exponential(multiplier=0.2, max=5.0),
             before_sleep=self._tell,
-            retry_error_callback=self._give_up,
+            retry_error_callback=_give_up,
         )
         return await retrying(self._try_once, work, outage)
 
@@ -124,19 +120,13 @@ class Session:
     def _tell(self, state: tenacity.RetryCallState) -> None:
         self._events.emit("database_retry", "load", f"trying again: {told(_error(state))}", level="warning")
 
-    def _give_up(self, state: tenacity.RetryCallState) -> None:
-        error = _error(state)
-        why = f"{told(error)}, for {DATABASE_PATIENCE:.0f} s"
-        if isinstance(error, asyncpg.TooManyConnectionsError):
-            raise NoConnectionLeft(why) from None
-        self._given_up = why
-        raise WarehouseLost(why) from None
-
     async def live(self) -> Connection:
         """The connection, a new one where the last was lost; raises what connecting raises."""
         async with self._connecting:
             if self._connection is not None and not self._connection.is_closed():
                 return self._connection
+            if self._closed and self._at_once:
+                raise WarehouseLost("its connection was closed")
             connection = await connect(self._address)
             try:
                 if self._prepare is not None:
@@ -154,9 +144,14 @@ class Session:
             self._coming_back = asyncio.ensure_future(self._come_back())
 
     async def _come_back(self) -> None:
-        # What keeps it from coming back is told to who asks next.
-        with contextlib.suppress(WarehouseLost, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            await self.do(_nothing)
+        for pause in itertools.chain((0.0, 0.1, 0.2, 0.5), itertools.repeat(1.0)):
+            await asyncio.sleep(pause)
+            try:
+                await self.live()
+            except Exception as error:
+                if _may_pass(error):
+                    continue
+            return  # what keeps it from coming back is told to who asks next
 
     async def close(self) -> None:
         """Ends the connection, if there is one."""
@@ -178,12 +173,14 @@ class Session:
             connection.terminate()
 
 
-async def _nothing(_connection: Connection) -> None:
-    """For a connection's own sake."""
-
-
 def _may_pass(error: BaseException) -> bool:
     return is_passing(error) and not refuses_the_data(error)
+
+
+def _give_up(state: tenacity.RetryCallState) -> None:
+    error = _error(state)
+    kind = NoConnectionLeft if isinstance(error, asyncpg.TooManyConnectionsError) else WarehouseLost
+    raise kind(f"{told(error)}, for {DATABASE_PATIENCE:.0f} s") from None
 
 
 def _error(state: tenacity.RetryCallState) -> BaseException:

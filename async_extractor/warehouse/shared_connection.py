@@ -15,7 +15,7 @@ from typing import Any
 
 from async_extractor.events import Events
 from async_extractor.warehouse.connection import Address, Connection
-from async_extractor.warehouse.session import Session
+from async_extractor.warehouse.session import Session, WarehouseLost
 from async_extractor.warehouse.statements import statement
 
 # A call takes milliseconds; one that takes this long is on a connection that leads nowhere.
@@ -36,6 +36,7 @@ class CompanyConnection:
         self._backend: tuple[int, datetime] | None = None
         self._session = Session(address, events, prepare=self._prepare, at_once=True)
         self._one_call = asyncio.Lock()
+        self._given_up: WarehouseLost | None = None
         self._listeners: list[Heard] = []
         self._clock = ServerClock()
 
@@ -78,7 +79,13 @@ class CompanyConnection:
             return row
 
         async with self._one_call:
-            return await self._session.do(called)
+            if self._given_up is None:
+                try:
+                    return await self._session.do(called)
+                except WarehouseLost as lost:
+                    self._given_up = lost
+            # Those who waited for their call have waited as long.
+            raise self._given_up
 
     def here(self, server_seconds: float) -> float:
         """A moment of the server's clock (seconds since 1970) on `time.monotonic`'s."""

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
 from async_extractor import ConfigurationError, IncompleteError
+from async_extractor.events import Event
+from async_extractor.warehouse import connection as connections
+from async_extractor.warehouse import session
+from local_postgres.embedded import EmbeddedPostgres
 from qbo_simulator import Simulator, SimulatorConfig
+from tests.conftest import Database
 from tests.support.backfilling import backfill, exactly, in_raw, secrets_for, simulate, truth
+from tests.support.databases import execute
 
 
 async def end_sessions(database: Any, stop: asyncio.Event) -> int:
@@ -67,6 +77,44 @@ async def test_a_lock_on_raw_is_waited_for(database: Any) -> None:
         await connection.close()
         assert (await run).status == "done"
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+
+
+async def test_a_server_that_answers_no_more_and_stays_connected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when its machine is paused: the run ends, and is resumed when it goes on."""
+    monkeypatch.setattr(session, "DATABASE_PATIENCE", 3.0)
+    monkeypatch.setattr(connections, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(connections, "LOOK_SECONDS", 1.0)
+    server = EmbeddedPostgres(tmp_path / "postgres", throwaway=True)
+    database = Database(**asdict(server.up()))
+    try:
+        async with Simulator(SimulatorConfig(seed=24, invoices=3_000, limits=False, latency_ms=200)) as simulator:
+            secrets = secrets_for(simulator, database)
+            ((pid,),) = execute(
+                database, "SELECT (regexp_split_to_array(pg_read_file('postmaster.pid'), '\n'))[1]::int"
+            )
+
+            def freeze(event: Event) -> None:
+                if event.name == "page_loaded":
+                    send(pid, signal.SIGSTOP)
+
+            try:
+                with pytest.raises(IncompleteError):
+                    await asyncio.wait_for(backfill(secrets, "invoices", chunk="P1M", listeners=[freeze]), 60)
+            finally:
+                send(pid, signal.SIGCONT)
+            assert (await backfill(secrets, "invoices", chunk="P1M")).status == "done"
+            assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+    finally:
+        server.destroy()
+
+
+def send(process: int, number: signal.Signals) -> None:
+    """To the process and all below it."""
+    for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        send(int(child), number)
+    os.kill(process, number)
 
 
 async def test_a_right_that_is_missing_is_one_line_and_the_run_resumes_when_it_is_granted(database: Any) -> None:

@@ -14,6 +14,7 @@ from async_extractor.warehouse import session as module
 from async_extractor.warehouse.connection import Address
 from async_extractor.warehouse.connection import told as told_of
 from async_extractor.warehouse.session import NoConnectionLeft, Session, WarehouseLost
+from async_extractor.warehouse.shared_connection import CompanyConnection
 from tests.support.backfilling import Recorder
 from tests.unit.virtual_time import Clock, VirtualTimePolicy
 
@@ -104,14 +105,12 @@ async def test_an_outage_is_waited_for_a_minute_and_a_half_in_growing_pauses(
     assert len(told.named("database_retry")) < 30
 
 
-async def test_a_database_that_was_given_up_is_waited_for_by_nobody_else(
-    session: Session, server: Server, clock: Clock
-) -> None:
+async def test_a_database_that_was_given_up_is_waited_for_by_nobody_else(server: Server, clock: Clock) -> None:
     """Ten requests that end one after the other would each wait as long again."""
+    company = CompanyConnection(Address("host", 5432, "db", "user", "password"), "1", Events())
     server.down = ConnectionRefusedError()
-    for _ in range(3):
-        with pytest.raises(WarehouseLost, match=r"was lost \(ConnectionRefusedError\), for 90 s"):
-            await session.do(steps((0, "done")))
+    ended = await asyncio.gather(*(company.call("return_turn") for _ in range(3)), return_exceptions=True)
+    assert [type(one) for one in ended] == [WarehouseLost] * 3
     assert clock.now == pytest.approx(93, abs=4)
 
 

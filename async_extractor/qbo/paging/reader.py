@@ -223,10 +223,12 @@ class WindowReader:
             page = answer.page
             if page.rows == query.max_results or (page.rows and self._source.sent_with(page) >= self._expected()):
                 return answer
-            counting = self._counting.pop(span, None)
+            # What is asked along with a page may be older than it, which says nothing where rows have come.
+            if page.rows == 0 and span in self._counting and await self._counting.pop(span) == 0:
+                return answer
             # Edits bring rows to a span without an end while it is counted, but none to its past.
             past = span if page.rows == 0 else _past(span, page.server_time)
-            if (counting and await counting <= page.rows) or past is None:
+            if past is None:
                 return answer
             rows = await self._source.count(past.query(self._source.entity))
             sent = page.rows - sum(_is_beyond(record, past) for record in page.records)

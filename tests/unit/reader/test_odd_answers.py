@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import replace
 from typing import Any
@@ -71,6 +72,28 @@ async def test_pages_that_go_on_coming_short(expected: float) -> None:
     company.short = 10**6
     with pytest.raises(TransientFault, match="counts 25 rows and has sent 9"):
         await read(company, LAST_UPDATED, at(0), None, page_size=10, expected=expected)
+
+
+class CountedBefore(Short):
+    """Its first count is older than the first page: a record has come meanwhile."""
+
+    counts = 0
+
+    async def fetch(self, query: Any, spent: Any, patience: Any = None) -> Answer:
+        if query.what == "*":
+            await asyncio.sleep(0)
+        answer = await super().fetch(query, spent, patience)
+        if query.what == "COUNT(*)":
+            self.counts += 1
+            if self.counts == 1 and answer.page.total_count:
+                return replace(answer, page=replace(answer.page, total_count=answer.page.total_count - 1))
+        return answer
+
+
+async def test_a_count_that_is_older_than_its_page_confirms_no_row() -> None:
+    company = CountedBefore(rows_at(range(10)))
+    reading = await read(company, LAST_UPDATED, at(0), None, page_size=10, expected=math.inf, count_along=True)
+    assert len(reading.ids) == 10
 
 
 class Undecodable(Company):
