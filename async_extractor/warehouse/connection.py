@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import ssl
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +51,8 @@ class Address:
 
 # Seconds until a connection attempt is given up.
 CONNECT_SECONDS = 10.0
+# A server that this process has been connected to may be away for so long when the next run begins.
+RESTART_SECONDS = 30.0
 # How often it is looked whether the server answers, and after how many looks in a row without an answer it doesn't.
 LOOK_SECONDS = 15.0
 SILENT_LOOKS = 2
@@ -171,6 +174,8 @@ async def _opened(address: Address) -> Connection:
 _connections: weakref.WeakKeyDictionary[Connection, tuple[asyncio.AbstractEventLoop, Address]] = (
     weakref.WeakKeyDictionary()
 )
+# Where this process has been: that this can't be reached now is no mistake in its settings.
+_reached: set[Address] = set()
 # Servers that have said to this process that they have no TLS: `prefer` doesn't ask them for each connection.
 _without_tls: set[tuple[str, int]] = set()
 
@@ -211,6 +216,7 @@ async def _connect(address: Address, password: str, tls: ssl.SSLContext | bool) 
         ssl=tls,
     )
     _connections[connection] = asyncio.get_running_loop(), address
+    _reached.add(address)
     return connection
 
 
@@ -256,27 +262,37 @@ def _jsonb_out(value: bytes) -> bytes:
 async def connect_first(address: Address, advice: str = "") -> Connection:
     """The first connection to a warehouse: `ConfigurationError` with one line when it can't be used.
 
+    One that this process has been connected to is waited for, as while it restarts: another run of it begins then.
     `advice` says where the address is from, when it isn't from the POSTGRES_* secrets.
     """
     advice = advice or "check the POSTGRES_* secrets with `qbo-backfill secrets list`"
-    try:
-        connection = await _opened(address)
+    until = time.monotonic() + (RESTART_SECONDS if address in _reached else 0.0)
+    while True:
         try:
-            await _refuse_transaction_pooling(address, connection)
-        except BaseException:
-            connection.terminate()
-            raise
-        return await _prepared(connection)
-    except (
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-        OSError,
-        asyncio.TimeoutError,
-        UnicodeError,
-    ) as error:
-        why = _why_not(error)
+            return await _first(address)
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            OSError,
+            asyncio.TimeoutError,
+            UnicodeError,
+        ) as error:
+            if not is_passing(error) or time.monotonic() >= until:
+                why = _why_not(error)
+                break
+        await asyncio.sleep(0.5)
     raise ConfigurationError(f"Postgres at {address}: {why}; {advice}")
+
+
+async def _first(address: Address) -> Connection:
+    connection = await _opened(address)
+    try:
+        await _refuse_transaction_pooling(address, connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return await _prepared(connection)
 
 
 def _why_not(error: BaseException) -> str:

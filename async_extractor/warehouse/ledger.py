@@ -133,7 +133,8 @@ class Ledger:
         concurrency: int,
         settings: dict[str, Any],
     ) -> int:
-        return int(
+        """A new run, which this process works on; its number."""
+        run_id = int(
             await self._value(
                 "insert_run",
                 *series.key,
@@ -145,6 +146,8 @@ class Ledger:
                 json.dumps(settings).encode(),
             )
         )
+        await self.enter_run(run_id)
+        return run_id
 
     async def lock_planning(self, series: Series) -> None:
         """Waits until nobody else plans this company's entity; IncompleteError says who does when that takes long."""

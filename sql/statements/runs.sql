@@ -39,7 +39,8 @@ UPDATE ops.runs r
 SELECT * FROM ops.runs WHERE run_id = $1;
 
 -- name: record_plan
-UPDATE ops.runs SET status = 'running', as_of = $2, source_count = $3 WHERE run_id = $1;
+UPDATE ops.runs SET status = CASE WHEN finished_at IS NULL THEN 'running' ELSE status END, as_of = $2, source_count = $3
+ WHERE run_id = $1;
 
 -- name: add_run_requests
 -- Requests are counted as they are sent, so that a killed run's are not forgotten.

@@ -12,7 +12,7 @@ from async_extractor.events import Events
 from async_extractor.request import BackfillRequest
 from async_extractor.resources import opened_warehouse
 from async_extractor.settings import Settings
-from async_extractor.warehouse.ledger import Ledger
+from async_extractor.warehouse.ledger import Ledger, Series
 from async_extractor.warehouse.statements import statement
 from qbo_simulator import Simulator
 from tests.support.backfilling import secrets_for
@@ -56,3 +56,16 @@ async def test_a_run_that_is_entered_while_others_look_is_alive(database: Any) -
             assert await closing == []
             await entering.close()
             assert await Ledger(session).close_gone_runs(settings.realm_id) == [run_id]
+
+
+async def test_a_run_that_was_closed_is_called_running_by_nobody(database: Any) -> None:
+    """It was taken for gone while its process planned."""
+    async with Simulator(SMALL) as simulator:
+        settings = Settings.read(secrets_for(simulator, database))
+        async with opened_warehouse(settings, Events()) as session:
+            ledger, window = Ledger(session), BackfillRequest.parse("invoices", *RANGE).window
+            series = Series(settings.realm_id, "invoices", "last_updated")
+            run_id = await ledger.insert_run(series, "verify", window, "auto", 1, {})
+            await ledger.finish_run(run_id, "incomplete", "its process is gone")
+            await ledger.record_clock(run_id, window.end)
+    assert execute(database, "SELECT status, as_of IS NULL FROM ops.runs") == [("incomplete", False)]

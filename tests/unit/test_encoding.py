@@ -79,7 +79,7 @@ def test_bound(members: int) -> None:
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize("sent", [BODY, PACKED])
+@pytest.mark.parametrize("sent", [BODY, PACKED], ids=["plain", "packed"])
 async def test_reading_in_pieces(sent: bytes) -> None:
     """A body is read piece by piece and no further than its bound."""
     headers = {"Content-Encoding": "gzip"} if sent is PACKED else {}

@@ -32,7 +32,7 @@ from async_extractor.qbo.paging.poison import MOST_PASSES, PoisonSearch
 from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.paging.source import Page, PageSource
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS, TXN_DATE, DateField, Query
-from async_extractor.qbo.split import Record, Unreadable
+from async_extractor.qbo.split import Record, SplitPage, Unreadable
 from async_extractor.windows import SECOND, UTC, Window
 
 # Before any QuickBooks Online company; only for halving a range that has no start of its own.
@@ -74,6 +74,8 @@ class WindowReader:
         self._events = events
         self._counting: dict[Span, asyncio.Future[int]] = {}
         self.order_honoured = True
+        self._field = LAST_UPDATED
+        self._until: Callable[[], Awaitable[datetime]] | None = None
         self._expected: Callable[[], float] = lambda: 0
         self._source = PageSource(client, entity, size or PageSize(page_size))
         self._poison = PoisonSearch(self._source)
@@ -126,7 +128,7 @@ class WindowReader:
         """
         extra = () if created_before is None else (CREATED.before(created_before),)
         span, number, unserved = Span(field, start, end, extra), 0, 0
-        self._expected = expected
+        self._field, self._until, self._expected = field, until, expected
         if count_along:
             self._counting[span] = asyncio.ensure_future(self._source.count(span.query(self._source.entity)))
         try:
@@ -221,7 +223,7 @@ class WindowReader:
         tries = (patience or self._source.client.patience).page_fault_tries
         for again in range(tries):
             page = answer.page
-            if page.rows == query.max_results or (page.rows and self._source.sent_with(page) >= self._expected()):
+            if page.rows == query.max_results or (page.rows and await self._has_all(page)):
                 return answer
             # What is asked along with a page may be older than it, which says nothing where rows have come.
             if page.rows == 0 and span in self._counting and await self._counting.pop(span) == 0:
@@ -231,7 +233,7 @@ class WindowReader:
             if past is None:
                 return answer
             rows = await self._source.count(past.query(self._source.entity))
-            sent = page.rows - sum(_is_beyond(record, past) for record in page.records)
+            sent = page.rows - sum(_is_beyond(record, past.field, past.end) for record in page.records)
             if rows <= sent:
                 return answer
             if again < tries - 1:
@@ -240,6 +242,12 @@ class WindowReader:
         raise TransientFault(
             f"{past}: QuickBooks counts {rows:,} rows and has sent {sent:,}", status=200, tid=answer.tid
         )
+
+    async def _has_all(self, page: SplitPage) -> bool:
+        """Whether as many rows as were expected have come with this page; its end may be another reader's by now."""
+        end = await self._until() if self._until else None
+        beyond = 0 if end is None else sum(_is_beyond(record, self._field, end) for record in page.records)
+        return self._source.sent_with(page) - beyond >= self._expected()
 
     async def _is_ordered(self, values: Sequence[datetime], records: int, span: Span) -> bool:
         """Whether so many records are in the order of these values; not where some have none."""
@@ -392,9 +400,9 @@ def _past(span: Span, now: datetime | None) -> Span | None:
     return span.until(end) if span.start < end else None
 
 
-def _is_beyond(record: Record, span: Span) -> bool:
-    value = value_of(record, span.field)
-    return value is not None and span.end is not None and value >= span.end
+def _is_beyond(record: Record, field: DateField, end: datetime | None) -> bool:
+    value = value_of(record, field)
+    return value is not None and end is not None and value >= end
 
 
 def _is_past(instant: Span, now: datetime | None) -> bool:

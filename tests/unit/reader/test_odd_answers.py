@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 
+from async_extractor.events import Events
 from async_extractor.qbo.client import Answer
 from async_extractor.qbo.faults import PageFault, TransientFault
+from async_extractor.qbo.paging.reader import WindowReader
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, TXN_DATE
 from tests.unit.reader.company import Company, at
 from tests.unit.reader.reading import FIELDS, read, rows_at, window
@@ -72,6 +75,35 @@ async def test_pages_that_go_on_coming_short(expected: float) -> None:
     company.short = 10**6
     with pytest.raises(TransientFault, match="counts 25 rows and has sent 9"):
         await read(company, LAST_UPDATED, at(0), None, page_size=10, expected=expected)
+
+
+async def test_rows_beyond_a_cut_are_none_of_the_window() -> None:
+    """Another reader has the far part by now: what the page has of it makes up for no row before the cut."""
+
+    class WithoutTheTwelfth(Company):
+        left_out = False
+
+        async def fetch(self, query: Any, spent: Any, patience: Any = None) -> Answer:
+            answer = await super().fetch(query, spent, patience)
+            records = [record for record in answer.page.records if record.id != "12"]
+            if query.what == "COUNT(*)" or self.left_out or len(records) == answer.page.rows:
+                return answer
+            self.left_out = True
+            return replace(answer, page=replace(answer.page, records=records))
+
+    company = WithoutTheTwelfth(rows_at(range(25)))
+    reader = WindowReader(company, company.entity, Events(), 10)  # type: ignore[arg-type]
+    ends = iter([at(25), at(25)])
+
+    async def until() -> datetime:
+        return next(ends, at(13))
+
+    read_of = {
+        record.id
+        async for page in reader.pages(LAST_UPDATED, at(0), at(25), until=until, expected=lambda: 13)
+        for record in page.records
+    }
+    assert "12" in read_of
 
 
 class CountedBefore(Short):
