@@ -840,6 +840,7 @@ POSTGRES: tuple[Phrase, ...] = (
     ("Postgres at {where}: {why}", "Postgres en {where}: {why}"),
     ("nothing answers there ({why}; POSTGRES_HOST, POSTGRES_PORT)",
      "nada responde ahí ({why}; POSTGRES_HOST, POSTGRES_PORT)"),
+    ("its connection was closed", "su conexión se cerró"),
     ("the connection to Postgres was lost ({why})", "se perdió la conexión con Postgres ({why})"),
     ("it refuses the user or the password (POSTGRES_USER, POSTGRES_PASSWORD): {why}",
      "rechaza el usuario o la clave (POSTGRES_USER, POSTGRES_PASSWORD): {why}"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +18,7 @@ from async_extractor.qbo.breaker import Pauses
 from async_extractor.qbo.client import Patience
 from async_extractor.qbo.faults import PageFault, TransientFault, UnavailableFault
 from async_extractor.warehouse.connection import connect
+from async_extractor.warehouse.session import WarehouseLost
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import Recorder, backfill, in_raw, secrets_for, simulate, truth
 from tests.support.commands import CommandLine, store
@@ -145,14 +145,18 @@ async def test_an_answer_to_what_was_under_way_ends_the_outage_at_once(company: 
 async def test_a_process_that_is_gone_leaves_the_probe_to_another(company: Company) -> None:
     first, second = Process(company), Process(company)
     await first.fails()
-    async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(first.limiter.permit())
-        assert first.limiter.state == "half-open"
-        waiting = asyncio.ensure_future(ask(second.limiter))
-        await company.until("SELECT count(*) = 1 FROM ops.waiting")
-        await first.connection.close()
-        await waiting
-        assert second.states[-2:] == ["half-open", "closed"]
+
+    async def is_gone_with_the_probe() -> None:
+        async with first.limiter.permit():
+            assert first.limiter.state == "half-open"
+            waiting = asyncio.ensure_future(ask(second.limiter))
+            await company.until("SELECT count(*) = 1 FROM ops.waiting")
+            await first.connection.close()
+            await waiting
+            assert second.states[-2:] == ["half-open", "closed"]
+
+    with pytest.raises(WarehouseLost, match="was closed"):  # it doesn't come back to give its turn back
+        await is_gone_with_the_probe()
 
 
 async def test_an_outage_that_nobody_probed_for_ten_minutes_is_known_no_more(company: Company) -> None:

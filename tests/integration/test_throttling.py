@@ -107,7 +107,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_month_s_allowance_that_is_used_up_ends_the_run_and_says_so(database: Any, impatient: None) -> None:
-    async with Simulator(SimulatorConfig(invoices=500, switches=limits(monthly_calls=6))) as simulator:
+    async with Simulator(SimulatorConfig(invoices=500, switches=limits(monthly_calls=18))) as simulator:
         result = await backfill(
             secrets_for(simulator, database),
             "invoices",
