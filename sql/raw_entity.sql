@@ -68,11 +68,11 @@ END $$;
 COMMENT ON FUNCTION raw.{table}_changed() IS 'Takes away the digest of a row that another hand brings or changes, and notes its day.';
 
 CREATE OR REPLACE TRIGGER changed BEFORE UPDATE OR DELETE ON raw.{table} FOR EACH ROW
-WHEN (current_setting('qbo_backfill.writes', true) IS DISTINCT FROM 'on')
+WHEN (current_setting('qbo_backfill.writes', true) IS DISTINCT FROM 'on' OR pg_trigger_depth() > 0)
 EXECUTE FUNCTION raw.{table}_changed();
 
 CREATE OR REPLACE TRIGGER brought AFTER INSERT ON raw.{table} FOR EACH ROW
-WHEN (current_setting('qbo_backfill.writes', true) IS DISTINCT FROM 'on')
+WHEN (current_setting('qbo_backfill.writes', true) IS DISTINCT FROM 'on' OR pg_trigger_depth() > 0)
 EXECUTE FUNCTION raw.{table}_changed();
 
 -- lz4 costs about a third of pglz's time; not every server is built with it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -30,8 +29,6 @@ from async_extractor.windows import SECOND, UTC, iso, whole_second_up
 
 # Chunks that fail one after the other, none done between, before the run is ended: it isn't the chunks then.
 MOST_FAILURES_IN_A_ROW = 10
-# Of a window or a catch-up for which no COUNT(*) was asked: each of its ends is to be counted.
-NOBODY_COUNTED: Callable[[], float] = lambda: math.inf  # noqa: E731 - a value for WindowReader.pages
 # A page that is being loaded when the run is told to stop is waited for so long: somebody may have locked the table.
 LOADING_SECONDS = 1.0
 
@@ -255,17 +252,13 @@ class Extraction:
         if work.share is not None:
             return self._shared_pages(work, work.share)
         if chunk.kind == "window":
-            return reader.pages(
-                DATE_FIELDS[self._filter_field], chunk.window_start, chunk.window_end, expected=NOBODY_COUNTED
-            )
+            return reader.pages(DATE_FIELDS[self._filter_field], chunk.window_start, chunk.window_end, expected=None)
         # Records that were in the range when the run began existed before the range's end. By TxnDate all that
         # were edited are read: a record's TxnDate of before the edit isn't known, and new ones may be dated back.
         # Where there is no CreateTime to ask by, younger ones come along; what isn't in the range is the next run's.
         by_creation = self._filter_field != "txn_date" and self._entity.has_create_time
         before = chunk.range_end if by_creation else None
-        return reader.pages(
-            LAST_UPDATED, chunk.window_start, None, created_before=before, expected=NOBODY_COUNTED, count_along=True
-        )
+        return reader.pages(LAST_UPDATED, chunk.window_start, None, created_before=before, expected=None)
 
     async def _shared_pages(self, work: _Work, share: Share) -> AsyncIterator[Page]:
         """The pages of a window whose far end may go to another worker at any moment, without what is the other's."""
@@ -278,7 +271,7 @@ class Extraction:
             end,
             begun=work.begun,
             until=lambda: self._shares.until(share),
-            expected=lambda: before + share.end - share.first,
+            expected=lambda: before + share.until_row - share.first,
         )
         async for page in pages:
             if not work.reader.order_honoured:

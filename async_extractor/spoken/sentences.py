@@ -876,6 +876,8 @@ POSTGRES: tuple[Phrase, ...] = (
      "el rol no puede crear tablas temporales en la base {name}, por donde se cargan las páginas: ejecute {command} como dueño, o GRANT TEMPORARY ON DATABASE"),
     ("row-level security is on for {table}, and hides rows from the role: ALTER TABLE {table} DISABLE ROW LEVEL SECURITY, or log in as a role with BYPASSRLS (POSTGRES_USER)",
      "{table} tiene seguridad por filas, que le oculta filas al rol: ALTER TABLE {table} DISABLE ROW LEVEL SECURITY, o entre con un rol que tenga BYPASSRLS (POSTGRES_USER)"),
+    ("{altering} may change or leave out the rows that are written: DROP {same}; a trigger that only tells of rows can be an AFTER trigger",
+     "{altering} puede cambiar u omitir las filas que se escriben: DROP {same}; un trigger que solo avisa de las filas puede ser un trigger AFTER"),
     ("the role lacks the right to {right}: run {command} as the owner, or GRANT it",
      "al rol le falta el permiso {right}: ejecute {command} como dueño, o use GRANT"),
     ("Postgres there is a replica, which is read-only: name the primary (POSTGRES_HOST)",

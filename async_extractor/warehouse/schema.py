@@ -145,6 +145,11 @@ async def refuse_what_cannot_be_loaded(connection: Connection, raw_schema: str =
             f"row-level security is on for {table}, and hides rows from the role: "
             f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY, or log in as a role with BYPASSRLS (POSTGRES_USER)"
         )
+    if (altering := hindered["altering"]) is not None:
+        raise ConfigurationError(
+            f"{altering} may change or leave out the rows that are written: DROP {altering}; a trigger that only tells "
+            "of rows can be an AFTER trigger"
+        )
     if (lacking := hindered["lacking"]) is not None:
         raise ConfigurationError(
             f"the role lacks the right to {lacking}: run `qbo-backfill warehouse migrate` as the owner, or GRANT it"
@@ -162,15 +167,26 @@ def _refuse_read_only(server: Mapping[str, Any]) -> None:
         )
 
 
+# Of raw_entity.sql: the columns that a table is made with, and those that it gets where they are missing.
+_MADE_COLUMN = r"^    ([a-z_]+) +(text|jsonb|integer|bigint|timestamptz)\b"
+_ADDED_COLUMN = r"ADD COLUMN IF NOT EXISTS ([a-z_]+) +([a-z]+)"
+
+
+def _columns(pattern: str) -> tuple[list[str], list[str]]:
+    """Their names, and their types."""
+    text = (SQL_FOLDER / "raw_entity.sql").read_text(encoding="utf-8")
+    found = re.findall(pattern, text, re.MULTILINE)
+    return [name for name, _ in found], [type_ for _, type_ in found]
+
+
 async def _refuse_others_tables(connection: Connection, raw_schema: str, needed: Sequence[Entity]) -> None:
     """A table of raw's names that isn't ours would fail each page, or refuse every record."""
-    text = (SQL_FOLDER / "raw_entity.sql").read_text(encoding="utf-8")
-    columns = re.findall(r"^    ([a-z_]+) +(text|jsonb|integer|bigint|timestamptz)\b", text, re.MULTILINE)
-    names, types = [name for name, _ in columns], [type_ for _, type_ in columns]
+    (names, types), (added, their_types) = _columns(_MADE_COLUMN), _columns(_ADDED_COLUMN)
     tables = [f"{raw_schema}.{entity.table}" for entity in needed]
-    if (found := await connection.fetchrow(statement("wrong_table"), tables, names, types)) is not None:
+    wrong = await connection.fetchrow(statement("wrong_table"), tables, [*names, *added], [*types, *their_types], added)
+    if wrong is not None:
         raise ConfigurationError(
-            f"{found['table']} is not as this program makes it: {found['wrong']}; if it is another tool's, use another "
+            f"{wrong['table']} is not as this program makes it: {wrong['wrong']}; if it is another tool's, use another "
             "database (POSTGRES_DB) or rename the table"
         )
 
@@ -281,7 +297,7 @@ async def _is_current(
 async def _tables(connection: Connection, raw_schema: str) -> tuple[set[Entity], set[Entity]]:
     """The entities whose tables are there and as they should be, and those whose tables are an older version's."""
     by_table = {entity.table: entity for entity in ENTITIES.values()}
-    rows = await connection.fetch(statement("raw_tables"), raw_schema, list(by_table))
+    rows = await connection.fetch(statement("raw_tables"), raw_schema, list(by_table), _columns(_ADDED_COLUMN)[0])
     found = [(by_table[row["name"]], row["is_current"]) for row in rows]
     return {entity for entity, current in found if current}, {entity for entity, current in found if not current}
 

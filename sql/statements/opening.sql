@@ -7,15 +7,15 @@ SELECT current_setting('server_version_num')::int AS version, current_setting('s
 
 -- name: wrong_table
 -- The first of the tables $1 that is not as raw's are, with the columns $2 of the types $3, and what is wrong with it;
--- one that isn't there is none. A column that others need and nobody here fills would refuse every record.
+-- one that isn't there is none, nor is a column that is made when it isn't there ($4). A column that others need and nobody here fills would refuse every record.
 SELECT t.name AS table, found.wrong
   FROM unnest($1::text[]) WITH ORDINALITY AS t (name, place) JOIN pg_class c ON c.oid = to_regclass(t.name)
- CROSS JOIN LATERAL (SELECT CASE WHEN c.relkind NOT IN ('r', 'p') THEN 'it is no table'
-            ELSE coalesce(
+ CROSS JOIN LATERAL (SELECT CASE c.relkind WHEN 'p' THEN 'it is partitioned' WHEN 'r' THEN
+            coalesce(
                 (SELECT format('it has %s %s, which should be %s', w.name, coalesce(format_type(a.atttypid, a.atttypmod), 'not at all'), w.type)
                    FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS w (name, type, place)
                    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = w.name AND NOT a.attisdropped
-                  WHERE a.attnum IS NULL OR a.atttypid <> w.type::regtype
+                  WHERE a.atttypid <> w.type::regtype OR (a.attnum IS NULL AND w.name <> ALL ($4::text[]))
                   ORDER BY w.place LIMIT 1),
                 (SELECT format('its column %s may not be null, has no default, and is not this program''s', a.attname)
                    FROM pg_attribute a
@@ -23,16 +23,17 @@ SELECT t.name AS table, found.wrong
                     AND a.attidentity = '' AND a.attname <> ALL ($2::text[]) LIMIT 1),
                 CASE WHEN NOT EXISTS (
                     SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attname = 'id'
-                     WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+                     WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
                        AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
-                THEN 'its id has no primary key or unique index' END) END
+                THEN 'its id has no primary key or unique index that isn''t deferrable' END) ELSE 'it is no table' END
        ) AS found (wrong)
  WHERE found.wrong IS NOT NULL
  ORDER BY t.place LIMIT 1;
 
 -- name: load_hindered
 -- What would keep rows from the tables of raw ($1) named $2 or from the ledger: a table on which row-level security stands
--- between its rows and this role, and a right that a run needs and the role has not; null where there is none.
+-- between its rows and this role, a right that a run needs and the role has not, and somebody's trigger or rule of one of
+-- raw's by which a row may be written otherwise than it came, or not at all; null where there is none.
 SELECT (SELECT format('%s.%s', c.relnamespace::regnamespace, c.relname)
           FROM pg_class c
          WHERE c.relnamespace::regnamespace::text = ANY (ARRAY[$1, 'ops']) AND c.relkind IN ('r', 'p') AND c.relrowsecurity
@@ -46,12 +47,24 @@ SELECT (SELECT format('%s.%s', c.relnamespace::regnamespace, c.relname)
            AND ((n.nspname = $1 AND c.relname = ANY ($2::text[]))
              OR (n.nspname = 'ops' AND c.relname = ANY ('{runs,chunks,run_chunks,attempts,quarantine,validations}')))
            AND NOT has_any_column_privilege(c.oid, needed.privilege)
-         ORDER BY c.oid::regclass::text, needed.privilege LIMIT 1) AS lacking;
+         ORDER BY c.oid::regclass::text, needed.privilege LIMIT 1) AS lacking,
+       (SELECT format('%s %I ON %s', found.kind, found.name, c.oid::regclass)
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
+               LATERAL (SELECT 'TRIGGER', tgname FROM pg_trigger
+                         WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgname <> 'changed'
+                           AND tgtype & 3 = 3 AND tgtype & 20 <> 0  -- BEFORE, FOR EACH ROW; INSERT or UPDATE
+                         UNION ALL
+                        SELECT 'RULE', rulename FROM pg_rewrite WHERE ev_class = c.oid AND ev_enabled IN ('O', 'A')
+                       ) AS found (kind, name)
+         WHERE n.nspname = $1 AND c.relname = ANY ($2::text[]) AND c.relkind = 'r'
+         ORDER BY 1 LIMIT 1) AS altering;
 
 -- name: raw_tables
--- Which of the tables $2 are in the schema $1, and whether each is as raw_entity.sql makes it: its trigger is the last that
--- this makes.
-SELECT c.relname::text AS name, EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgname = 'brought') AS is_current
+-- Which of the tables $2 are in the schema $1, and whether each is as raw_entity.sql makes it: with the columns $3, and the
+-- trigger that it makes last.
+SELECT c.relname::text AS name,
+       EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgname = 'brought')
+       AND $3::text[] <@ ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND NOT attisdropped) AS is_current
   FROM pg_class c
  WHERE c.relnamespace = to_regnamespace($1) AND c.relname = ANY ($2::text[]) AND c.relkind IN ('r', 'p');
 

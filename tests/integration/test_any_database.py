@@ -20,6 +20,8 @@ from tests.conftest import Database
 from tests.support.backfilling import backfill, in_raw, secrets_for, truth
 from tests.support.databases import execute
 
+# Any function that a trigger can have.
+GUARD = "suppress_redundant_updates_trigger"
 ROLE, PASSWORD = "somebody", "some-body-Qx12"
 
 
@@ -195,6 +197,20 @@ async def test_another_tools_table_is_found_by_its_columns(
     [
         ("ALTER TABLE raw.qb_items ADD COLUMN company text NOT NULL", "its column company may not be null"),
         ("ALTER TABLE raw.qb_items DROP CONSTRAINT qb_items_pkey", "its id has no primary key"),
+        (
+            "ALTER TABLE raw.qb_items DROP CONSTRAINT qb_items_pkey, ADD PRIMARY KEY (id) DEFERRABLE",
+            "its id has no primary key or unique index that isn't deferrable",
+        ),
+        ("ALTER TABLE raw.qb_items ALTER created_utc TYPE timestamp", "it has created_utc timestamp without time zone"),
+        (
+            "ALTER TABLE raw.qb_items RENAME TO old; CREATE TABLE raw.qb_items (LIKE raw.old) PARTITION BY HASH (id)",
+            "it is partitioned",
+        ),
+        (
+            f"CREATE TRIGGER g BEFORE UPDATE ON raw.qb_items FOR EACH ROW EXECUTE FUNCTION {GUARD}()",
+            "TRIGGER g ON raw.qb_items may change or leave out the rows that are written",
+        ),
+        ("CREATE RULE keep AS ON UPDATE TO raw.qb_items DO INSTEAD NOTHING", "DROP RULE keep ON raw.qb_items"),
     ],
 )
 async def test_a_table_that_would_refuse_every_record_is_found(
@@ -205,6 +221,30 @@ async def test_a_table_that_would_refuse_every_record_is_found(
     await connection.close()
     execute(own, change)
     assert says in await refusal(simulator, own)
+
+
+async def test_a_column_that_somebody_dropped_is_made_again(own: Database, simulator: Any) -> None:
+    assert (await backfill(secrets_for(simulator, own), "items")).status == "done"
+    execute(own, "ALTER TABLE raw.qb_items DROP digest, DROP created_utc, DROP txn_date")
+    assert (await backfill(secrets_for(simulator, own), "items", mode="reprocess")).status == "done"
+
+
+async def test_what_anothers_trigger_makes_of_a_row_is_another_hands_change(own: Database, simulator: Any) -> None:
+    """Also where it does so in a session of this program."""
+    secrets = secrets_for(simulator, own)
+    assert (await backfill(secrets, "customers")).status == "done"
+    execute(
+        own,
+        "CREATE FUNCTION mask() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        """ UPDATE raw.qb_items SET payload = payload || '{"Name": "-"}' WHERE id = NEW.id; RETURN NULL; END $$""",
+        "CREATE TRIGGER mask AFTER INSERT ON raw.qb_items FOR EACH ROW EXECUTE FUNCTION mask()",
+    )
+    result = await backfill(secrets, "items")
+    (compared,) = [check for check in result.validations if check.name == "source_rows"]
+    assert compared.figures["altered"] == 30
+    connection = await asyncpg.connect(own.dsn)
+    assert await connection.fetchval("SELECT count(*) FROM raw.qb_items WHERE digest IS NOT NULL") == 0
+    await connection.close()
 
 
 async def test_row_level_security_is_refused(own: Database, database: Database, simulator: Any) -> None:

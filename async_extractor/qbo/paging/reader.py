@@ -19,6 +19,7 @@ one, and the next page begins one row too late, with the COUNT still right. So:
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -114,24 +115,26 @@ class WindowReader:
         *,
         begun: Begun | None = None,
         until: Callable[[], Awaitable[datetime]] | None = None,
-        expected: Callable[[], float] = lambda: 0,
-        count_along: bool = False,
+        expected: Callable[[], float] | None = lambda: 0,
     ) -> AsyncIterator[Page]:
         """The window's pages, at least one. Each version of a record comes once: again only what was edited meanwhile.
 
         `end` None reads until nothing is left, however much is edited meanwhile: edits move rows to
         the end, which is still ahead. `created_before` leaves out records that are younger. `begun` is a first page
         that was asked for already. `until` says before each page where the window ends by now, never later than before.
-        `expected` is how many rows the window was counted with, infinity where nobody has: while fewer have come, no
-        page of fewer than asked for is the last before COUNT(*) has said so. `count_along`: the first page is likely to
-        be empty, so that this is asked with it.
+        `expected` is how many rows the window was counted with: while fewer have come, no page of fewer than asked for
+        is the last before COUNT(*) has said so. None where nobody has counted: a window is then counted first, and one
+        without an end together with its first page, which is likely to be empty.
         """
         extra = () if created_before is None else (CREATED.before(created_before),)
         span, number, unserved = Span(field, start, end, extra), 0, 0
-        self._field, self._until, self._expected = field, until, expected
-        if count_along:
+        self._field, self._until, self._expected = field, until, expected or (lambda: math.inf)
+        if expected is None:
             self._counting[span] = asyncio.ensure_future(self._source.count(span.query(self._source.entity)))
         try:
+            if expected is None and end is not None:
+                rows = await self._counting[span]
+                self._expected = lambda: rows
             async for page in self._walk(span, begun=begun, until=until):
                 if number and not (page.records or page.unreadable or page.poisoned):
                     continue  # it ends something, or all of it was handed on before
@@ -169,7 +172,7 @@ class WindowReader:
             except PageFault as fault:
                 part, pages = await self._servable(span, fault)
             else:
-                answer, begun = await self._confirmed(span, query, answer, patience), None
+                (answer, query), begun = await self._confirmed(span, query, answer, patience), None
                 page = answer.page
                 if page.rows < query.max_results:
                     yield self._source.page(answer, query)
@@ -214,37 +217,45 @@ class WindowReader:
             part = span
         return part, self._halve(part, fault) if part and part.end else _no_pages()
 
-    async def _confirmed(self, span: Span, query: Query, answer: Answer, patience: Patience | None) -> Answer:
-        """The answer; one that would be the span's last, once COUNT(*) knows no more rows; else what comes when it is
-        asked again. Where as many have come as were expected, only one without any row has to be confirmed.
+    async def _confirmed(
+        self, span: Span, query: Query, answer: Answer, patience: Patience | None
+    ) -> tuple[Answer, Query]:
+        """The answer, and what was asked; one that would be the span's last only where no row of it can have been left
+        out: where as many have come as were expected, or as COUNT(*) knew before it was asked for, or none is there.
 
-        Raises TransientFault when QuickBooks goes on counting rows that it doesn't send.
+        COUNT(*) after a page proves nothing: what left the span since makes up for a row that was left out. Raises
+        TransientFault when QuickBooks goes on counting rows that it doesn't send.
         """
-        tries = (patience or self._source.client.patience).page_fault_tries
-        for again in range(tries):
+        tries, again = (patience or self._source.client.patience).page_fault_tries, 0
+        while answer.page.rows < query.max_results and not await self._has_all(answer.page):
             page = answer.page
-            if page.rows == query.max_results or (page.rows and await self._has_all(page)):
-                return answer
             # What is asked along with a page may be older than it, which says nothing where rows have come.
             if page.rows == 0 and span in self._counting and await self._counting.pop(span) == 0:
-                return answer
+                break
             # Edits bring rows to a span without an end while it is counted, but none to its past.
             past = span if page.rows == 0 else _past(span, page.server_time)
-            if past is None:
-                return answer
-            rows = await self._source.count(past.query(self._source.entity))
-            sent = page.rows - sum(_is_beyond(record, past.field, past.end) for record in page.records)
-            if rows <= sent:
-                return answer
-            if again < tries - 1:
+            rows = await self._source.count(past.query(self._source.entity)) if past else 0
+            if past is None or not rows:
+                break
+            if again == tries - 1:
+                raise TransientFault(
+                    f"{past}: QuickBooks counts {rows:,} rows and has sent {_inside(page, past):,}",
+                    status=200,
+                    tid=answer.tid,
+                )
+            if _inside(page, past) < rows:
                 await asyncio.sleep(self._source.client.patience.first_pause * 2**again)
-                answer = await self._source.fetch(query, patience)
-        raise TransientFault(
-            f"{past}: QuickBooks counts {rows:,} rows and has sent {sent:,}", status=200, tid=answer.tid
-        )
+            again += 1
+            query = self._source.sized(span.query(self._source.entity))
+            answer = await self._source.fetch(query, patience)
+            if _inside(answer.page, past) >= rows:
+                break
+        return answer, query
 
     async def _has_all(self, page: SplitPage) -> bool:
         """Whether as many rows as were expected have come with this page; its end may be another reader's by now."""
+        if not page.rows:
+            return False
         end = await self._until() if self._until else None
         beyond = 0 if end is None else sum(_is_beyond(record, self._field, end) for record in page.records)
         return self._source.sent_with(page) - beyond >= self._expected()
@@ -279,7 +290,7 @@ class WindowReader:
             async for page in self._halve(span, fault):
                 yield page
             return
-        answer = await self._confirmed(span, query, answer, None)
+        answer, query = await self._confirmed(span, query, answer, None)
         if answer.page.rows < query.max_results:
             yield self._source.page(answer, query)
             self._source.passed(answer.page.records)
@@ -398,6 +409,13 @@ def _past(span: Span, now: datetime | None) -> Span | None:
         return None
     end = now.astimezone(UTC).replace(microsecond=0) - SETTLES
     return span.until(end) if span.start < end else None
+
+
+def _inside(page: SplitPage, span: Span) -> int:
+    """How many of a page's rows lie in a span, or say nowhere that they don't."""
+    start = span.start.replace(microsecond=0)
+    before = sum((value_of(record, span.field) or start) < start for record in page.records)
+    return page.rows - before - sum(_is_beyond(record, span.field, span.end) for record in page.records)
 
 
 def _is_beyond(record: Record, field: DateField, end: datetime | None) -> bool:
