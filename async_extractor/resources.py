@@ -11,14 +11,14 @@ from typing import TypeVar
 import asyncpg
 
 from async_extractor.entities import FIRST_CLASS
-from async_extractor.errors import ConfigurationError
+from async_extractor.errors import ConfigurationError, IncompleteError
 from async_extractor.events import Events
 from async_extractor.qbo.auth.access_tokens import AccessTokens
 from async_extractor.qbo.client import Patience, QueryClient
 from async_extractor.qbo.limits import IN_FLIGHT, Limiter
 from async_extractor.qbo.network import http_session
 from async_extractor.settings import Secrets, Settings
-from async_extractor.warehouse.connection import Connection, connect_first, cut_when_silent, told
+from async_extractor.warehouse.connection import Connection, connect_first, cut_when_silent, is_passing, told
 from async_extractor.warehouse.ledger import Ledger
 from async_extractor.warehouse.schema import bring_up_to_date, refuse_what_cannot_be_loaded
 from async_extractor.warehouse.session import Session
@@ -69,14 +69,15 @@ async def opened_warehouse(
     connection = await connect_first(address)
     session = Session(address, events, connection=connection)
     try:
-        async with _rolled_back(connection) if trial else contextlib.nullcontext():
-            await bring_up_to_date(connection, settings.raw_schema, entities)
-            await refuse_what_cannot_be_loaded(connection, settings.raw_schema)
-            try:
-                await _hold_for_one_company(Ledger(session), settings)
-            except asyncpg.PostgresError as error:
-                raise ConfigurationError(f"Postgres at {address} can't be used: {told(error)}") from None
         async with cut_when_silent(address):
+            try:
+                async with _rolled_back(connection) if trial else contextlib.nullcontext():
+                    await bring_up_to_date(connection, settings.raw_schema, entities)
+                    await refuse_what_cannot_be_loaded(connection, settings.raw_schema)
+                    await _hold_for_one_company(Ledger(session), settings)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                kind = IncompleteError if is_passing(error) else ConfigurationError
+                raise kind(f"Postgres at {address} can't be used: {told(error)}") from None
             yield session
     finally:
         await session.close()

@@ -16,7 +16,7 @@ from async_extractor.mage.secrets import MageSecrets
 from async_extractor.profile_option import work_for
 from async_extractor.request import EARLIEST
 from async_extractor.settings import raw_schema_of, warehouse_address
-from async_extractor.warehouse.connection import Connection, connect_first, told
+from async_extractor.warehouse.connection import Connection, connect_first, cut_when_silent, told
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import DAY, SECOND, UTC, iso
@@ -38,10 +38,12 @@ def read(work: Callable[[Connection, str], Awaitable[T]], profile: str = "") -> 
         work_for(profile)
         secrets = MageSecrets.locate(profile=profile)
         realm_id = secrets.require("QBO_REALM_ID").strip()
-        connection = await connect_first(warehouse_address(secrets))
+        address = warehouse_address(secrets)
+        connection = await connect_first(address)
         try:
-            await bring_up_to_date(connection, raw_schema_of(profile))
-            return await work(connection, realm_id)
+            async with cut_when_silent(address):
+                await bring_up_to_date(connection, raw_schema_of(profile))
+                return await work(connection, realm_id)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise ConfigurationError(told(error)) from None
         finally:

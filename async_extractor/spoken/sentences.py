@@ -833,6 +833,8 @@ POSTGRES: tuple[Phrase, ...] = (
     ("Postgres at {where}: {why}; check --host, --port, --database, --user, --password-file and --sslmode",
      "Postgres en {where}: {why}; revise --host, --port, --database, --user, --password-file y --sslmode"),
     ("Postgres at {where} can't be used: {why}", "Postgres en {where} no se puede usar: {why}"),
+    ("Postgres at {where}: {why}; it has answered before: run again when it is there",
+     "Postgres en {where}: {why}; antes respondió: ejecute otra vez cuando esté"),
     ("Postgres at {where}: the pooler there gives one connection and keeps a second one waiting; raise its pool's size, or give the direct endpoint (POSTGRES_HOST, POSTGRES_PORT)",
      "Postgres en {where}: el pooler da una conexión y deja esperando la segunda; agrande su pool, o dé la dirección directa (POSTGRES_HOST, POSTGRES_PORT)"),
     ("a pooler in transaction mode is there, and it can't hold locks, temporary tables or LISTEN: give the direct endpoint, or the pooler's for session mode (POSTGRES_HOST, POSTGRES_PORT; at Supabase port 5432 instead of 6543, at Neon the host without -pooler)",

@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncpg
 
-from async_extractor.errors import ConfigurationError
+from async_extractor.errors import ConfigurationError, IncompleteError
 from async_extractor.warehouse.statements import statement
 
 # asyncpg ships no types; a connection is Any to mypy, and named here once.
@@ -53,6 +53,8 @@ class Address:
 CONNECT_SECONDS = 10.0
 # A server that this process has been connected to may be away for so long when the next run begins.
 RESTART_SECONDS = 30.0
+# Tries to reach a server that are further apart than this are not one outage.
+OUTAGE_GAP_SECONDS = 60.0
 # How often it is looked whether the server answers, and after how many looks in a row without an answer it doesn't.
 LOOK_SECONDS = 15.0
 SILENT_LOOKS = 2
@@ -118,8 +120,11 @@ async def cut_when_silent(address: Address) -> AsyncIterator[None]:
 async def _watch(address: Address) -> None:
     silent, here = 0, (asyncio.get_running_loop(), address)
     while True:
+        looked = time.monotonic()
         await asyncio.sleep(LOOK_SECONDS)
-        silent = 0 if await _answers(address) else silent + 1
+        # Where only new connections have to wait, those that are there go on.
+        answers = await _answers(address) or _answered.get(address, 0.0) > looked
+        silent = 0 if answers else silent + 1
         if silent >= SILENT_LOOKS:
             for connection in [one for one, where in _connections.items() if where == here]:
                 connection.terminate()
@@ -161,6 +166,24 @@ async def _prepared(connection: Connection) -> Connection:
 
 async def _opened(address: Address) -> Connection:
     try:
+        connection = await _by_any_password(address)
+    except Exception as error:
+        if is_passing(error) and not isinstance(error, asyncpg.TooManyConnectionsError):
+            now = time.monotonic()
+            _unreached[address] = (now if away_since(address) is None else _unreached[address][0]), now
+        raise
+    _unreached.pop(address, None)
+    return connection
+
+
+def away_since(address: Address) -> float | None:
+    """Since when no try of this process has reached the server, on time.monotonic(); None where the last one did."""
+    first, last = _unreached.get(address, (0.0, -OUTAGE_GAP_SECONDS))
+    return first if time.monotonic() - last < OUTAGE_GAP_SECONDS else None
+
+
+async def _by_any_password(address: Address) -> Connection:
+    try:
         return await _by_tls_or_without(address, address.password)
     except asyncpg.InvalidPasswordError as refused:
         for password in await asyncio.to_thread(address.newer_passwords):
@@ -174,8 +197,10 @@ async def _opened(address: Address) -> Connection:
 _connections: weakref.WeakKeyDictionary[Connection, tuple[asyncio.AbstractEventLoop, Address]] = (
     weakref.WeakKeyDictionary()
 )
-# Where this process has been: that this can't be reached now is no mistake in its settings.
-_reached: set[Address] = set()
+# When a server has last answered this process: that it can't be reached now is no mistake in its settings.
+_answered: dict[Address, float] = {}
+# When the first and the last of the tries failed to reach it, since one has succeeded.
+_unreached: dict[Address, tuple[float, float]] = {}
 # Servers that have said to this process that they have no TLS: `prefer` doesn't ask them for each connection.
 _without_tls: set[tuple[str, int]] = set()
 
@@ -216,7 +241,8 @@ async def _connect(address: Address, password: str, tls: ssl.SSLContext | bool) 
         ssl=tls,
     )
     _connections[connection] = asyncio.get_running_loop(), address
-    _reached.add(address)
+    connection.add_query_logger(lambda _query: _answered.update({address: time.monotonic()}))
+    _answered[address] = time.monotonic()
     return connection
 
 
@@ -262,11 +288,11 @@ def _jsonb_out(value: bytes) -> bytes:
 async def connect_first(address: Address, advice: str = "") -> Connection:
     """The first connection to a warehouse: `ConfigurationError` with one line when it can't be used.
 
-    One that this process has been connected to is waited for, as while it restarts: another run of it begins then.
-    `advice` says where the address is from, when it isn't from the POSTGRES_* secrets.
+    One that has answered this process is waited for, as while it restarts: another run of it begins then;
+    `IncompleteError` when it stays away. `advice` says where the address is from, when not from the POSTGRES_* secrets.
     """
     advice = advice or "check the POSTGRES_* secrets with `qbo-backfill secrets list`"
-    until = time.monotonic() + (RESTART_SECONDS if address in _reached else 0.0)
+    until = (away_since(address) or time.monotonic()) + (RESTART_SECONDS if address in _answered else 0.0)
     while True:
         try:
             return await _first(address)
@@ -279,9 +305,11 @@ async def connect_first(address: Address, advice: str = "") -> Connection:
             UnicodeError,
         ) as error:
             if not is_passing(error) or time.monotonic() >= until:
-                why = _why_not(error)
+                why, lost = _why_not(error), is_passing(error) and address in _answered
                 break
         await asyncio.sleep(0.5)
+    if lost:
+        raise IncompleteError(f"Postgres at {address}: {why}; it has answered before: run again when it is there")
     raise ConfigurationError(f"Postgres at {address}: {why}; {advice}")
 
 

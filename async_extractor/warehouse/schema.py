@@ -13,7 +13,7 @@ import asyncpg
 
 from async_extractor.entities import ENTITIES, FIRST_CLASS, Entity
 from async_extractor.errors import ConfigurationError
-from async_extractor.warehouse.connection import Connection, holders, pin_settings, told
+from async_extractor.warehouse.connection import Connection, holders, is_passing, pin_settings, told
 from async_extractor.warehouse.statements import SQL_FOLDER, for_table, statement
 from async_extractor.warehouse.views import is_views_schema, make_views, views_schema
 
@@ -96,6 +96,8 @@ async def bring_up_to_date(
         _refuse_read_only(server)
         applied = await _bring_up_to_date(connection, files, raw_schema, needed)
     except asyncpg.PostgresError as error:
+        if is_passing(error):
+            raise
         raise ConfigurationError(f"the schema can't be brought up to date: {told(error)}") from None
     return applied
 

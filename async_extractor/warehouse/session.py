@@ -15,6 +15,7 @@ from async_extractor.events import Events
 from async_extractor.warehouse.connection import (
     Address,
     Connection,
+    away_since,
     breaks_the_connection,
     connect,
     is_passing,
@@ -27,8 +28,9 @@ T = TypeVar("T")
 # Seconds for which a lost database is waited for, before the run stops resumable.
 DATABASE_PATIENCE = 90.0
 # What fails only after so long on a new or living connection had been at work, or had waited for somebody else's:
-# it begins a new row of failures.
+# it begins a new row of failures. Not for ever: somebody may end each statement that takes long.
 AT_WORK_SECONDS = 10.0
+MOST_AT_WORK = 20
 # A connection whose server doesn't answer its end is cut.
 CLOSING_SECONDS = 2.0
 
@@ -42,11 +44,17 @@ class NoConnectionLeft(WarehouseLost):
 
 
 class _Outage:
-    """When a try began, and when the first of the failures in a row was."""
+    """When a try began, and when the first of the failures in a row was.
 
-    def __init__(self) -> None:
+    What the process knows of the server counts, too: one that has been away for all of the patience is waited for by
+    nobody any more.
+    """
+
+    def __init__(self, address: Address) -> None:
         self.connected_at: float | None = None
+        self._address = address
         self._first: float | None = None
+        self._at_work = 0
 
     def is_too_long(self, state: tenacity.RetryCallState) -> bool:
         """Whether they go on for longer than the patience; to be asked after each failure."""
@@ -54,8 +62,9 @@ class _Outage:
         was_at_work = self.connected_at is not None and now - self.connected_at > AT_WORK_SECONDS
         hung = isinstance(_error(state), asyncio.TimeoutError)
         if self._first is None or (was_at_work and not hung):
-            self._first = now
-        return now - self._first > DATABASE_PATIENCE
+            self._first, self._at_work = now, self._at_work + was_at_work
+        since = min(self._first, away_since(self._address) or now)
+        return now - since > DATABASE_PATIENCE or self._at_work > MOST_AT_WORK
 
 
 class Session:
@@ -95,7 +104,7 @@ class Session:
 
     async def do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """The work's result; raises its error where another try can't help, `WarehouseLost` past the patience."""
-        outage = _Outage()
+        outage = _Outage(self._address)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
             stop=outage.is_too_long,

@@ -105,6 +105,24 @@ async def test_an_outage_is_waited_for_a_minute_and_a_half_in_growing_pauses(
     assert len(told.named("database_retry")) < 30
 
 
+async def test_what_somebody_ends_each_time_is_not_tried_for_ever(session: Session, server: Server) -> None:
+    """As a guard does with statements that take longer than so many seconds."""
+    with pytest.raises(WarehouseLost, match="57014"):
+        await session.do(steps((20, CANCELLED)))
+    assert server.given <= module.MOST_AT_WORK + 1
+
+
+async def test_a_server_that_has_been_away_for_the_patience_is_not_waited_for_again(
+    session: Session, server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run writes at its end would each wait as long."""
+    server.down = ConnectionRefusedError()
+    monkeypatch.setattr(module, "away_since", lambda _address: clock.now - 91)
+    with pytest.raises(WarehouseLost):
+        await session.do(steps((0, "done")))
+    assert clock.now < 1
+
+
 async def test_a_database_that_was_given_up_is_waited_for_by_nobody_else(server: Server, clock: Clock) -> None:
     """Ten requests that end one after the other would each wait as long again."""
     company = CompanyConnection(Address("host", 5432, "db", "user", "password"), "1", Events())
