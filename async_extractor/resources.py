@@ -66,7 +66,7 @@ async def opened_warehouse(
     ConfigurationError as `opened`.
     """
     address = settings.warehouse
-    connection = await connect_first(address)
+    connection = await connect_first(address, waits=True)
     session = Session(address, events, connection=connection)
     try:
         async with cut_when_silent(address):

@@ -354,11 +354,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Whose process is gone: nobody holds its lock, and no worker of it a chunk. Between two stages of a run nobody does; then
--- only a long silence tells. A lock, since a pooler keeps a dead process's backend for others.
+-- only a long silence tells. A lock, since a pooler keeps a dead process's backend for others. When the server has
+-- restarted, living processes take some seconds to hold theirs again.
 CREATE FUNCTION ops.is_gone(this_run ops.runs) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT this_run.finished_at IS NULL
        AND NOT ops.is_held('ops.runs', this_run.run_id)
+       AND (this_run.started_at > pg_postmaster_start_time()
+            OR pg_postmaster_start_time() < clock_timestamp() - interval '5 seconds')
        AND NOT EXISTS (SELECT FROM ops.attempts a
                         WHERE a.run_id = this_run.run_id AND a.finished_at IS NULL AND ops.is_held('ops.chunks', a.chunk_id))
        AND (this_run.backend_pid IS NOT NULL

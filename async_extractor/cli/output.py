@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from async_extractor.paths import from_home
@@ -40,7 +41,8 @@ def text_file(name: str, target: str | int, encoding: str = "utf-8") -> io.TextI
 
 
 def guard() -> None:
-    """From here on stdout and stderr never raise; one that was closed (`>&-`) is as /dev/null."""
+    """From here on stdout and stderr never raise; one that was closed (`>&-`, `<&-`) is as /dev/null."""
+    sys.stdin = sys.stdin or Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     sys.stdout, sys.stderr = (
         text_file(name, stream.fileno(), stream.encoding) if stream else text_file(name, os.devnull)
         for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr))

@@ -53,6 +53,9 @@ class Address:
 CONNECT_SECONDS = 10.0
 # A server that this process has been connected to may be away for so long when the next run begins.
 RESTART_SECONDS = 30.0
+# Once it is back, a run that begins leaves those that lost their connections so long to hold again what says that they
+# live.
+OTHERS_RETURN_SECONDS = 3.0
 # Tries to reach a server that are further apart than this are not one outage.
 OUTAGE_GAP_SECONDS = 60.0
 # How often it is looked whether the server answers, and after how many looks in a row without an answer it doesn't.
@@ -172,7 +175,8 @@ async def _opened(address: Address) -> Connection:
             now = time.monotonic()
             _unreached[address] = (now if away_since(address) is None else _unreached[address][0]), now
         raise
-    _unreached.pop(address, None)
+    if _unreached.pop(address, None):
+        _returned[address] = time.monotonic()
     return connection
 
 
@@ -201,6 +205,8 @@ _connections: weakref.WeakKeyDictionary[Connection, tuple[asyncio.AbstractEventL
 _answered: dict[Address, float] = {}
 # When the first and the last of the tries failed to reach it, since one has succeeded.
 _unreached: dict[Address, tuple[float, float]] = {}
+# When the first try succeeded after some had failed.
+_returned: dict[Address, float] = {}
 # Servers that have said to this process that they have no TLS: `prefer` doesn't ask them for each connection.
 _without_tls: set[tuple[str, int]] = set()
 
@@ -285,17 +291,22 @@ def _jsonb_out(value: bytes) -> bytes:
     return b"\x01" + value
 
 
-async def connect_first(address: Address, advice: str = "") -> Connection:
-    """The first connection to a warehouse: `ConfigurationError` with one line when it can't be used.
+async def connect_first(address: Address, advice: str = "", *, waits: bool = False) -> Connection:
+    """The first connection to a warehouse: `ConfigurationError` with one line when it can't be used, `IncompleteError`
+    when it has answered this process before.
 
-    One that has answered this process is waited for, as while it restarts: another run of it begins then;
-    `IncompleteError` when it stays away. `advice` says where the address is from, when not from the POSTGRES_* secrets.
+    That one `waits` for, as while it restarts. `advice` says where the address is from, when not from the POSTGRES_*
+    secrets.
     """
     advice = advice or "check the POSTGRES_* secrets with `qbo-backfill secrets list`"
-    until = (away_since(address) or time.monotonic()) + (RESTART_SECONDS if address in _answered else 0.0)
+    patience = RESTART_SECONDS if waits and address in _answered else 0.0
+    until = (away_since(address) or time.monotonic()) + patience
     while True:
         try:
-            return await _first(address)
+            connection = await _first(address)
+            if waits:
+                await _let_others_return(address, connection)
+            return connection
         except (
             asyncpg.PostgresError,
             asyncpg.InterfaceError,
@@ -311,6 +322,15 @@ async def connect_first(address: Address, advice: str = "") -> Connection:
     if lost:
         raise IncompleteError(f"Postgres at {address}: {why}; it has answered before: run again when it is there")
     raise ConfigurationError(f"Postgres at {address}: {why}; {advice}")
+
+
+async def _let_others_return(address: Address, connection: Connection) -> None:
+    back = time.monotonic() - _returned.get(address, -OTHERS_RETURN_SECONDS)
+    try:
+        await asyncio.sleep(OTHERS_RETURN_SECONDS - back)
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 async def _first(address: Address) -> Connection:

@@ -169,7 +169,8 @@ class Ledger:
         await self._session.do(lock)
 
     async def unlock_planning(self, series: Series) -> None:
-        await self._execute("unlock_planning", series.realm_id, series.entity)
+        query = statement("unlock_planning")
+        await self._session.give_back(lambda c: c.execute(query, series.realm_id, series.entity))
 
     async def chunks_in(self, series: Series, window: Window) -> list[KnownChunk]:
         rows = await self._rows("chunks_in_range", *series.key, window.start, window.end)

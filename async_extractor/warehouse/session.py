@@ -114,6 +114,18 @@ class Session:
         )
         return await retrying(self._try_once, work, outage)
 
+    async def give_back(self, work: Callable[[Connection], Awaitable[object]]) -> None:
+        """Undoes what the connection holds; one that is lost holds nothing any more, and none is made for it."""
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            return
+        try:
+            await work(connection)
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            connection.terminate()
+
     async def _try_once(self, work: Callable[[Connection], Awaitable[T]], outage: _Outage) -> T:
         outage.connected_at = None
         connection: Connection = None

@@ -35,18 +35,19 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[Address]:
     monkeypatch.setattr(module, "_first", first)
     monkeypatch.setattr(module, "_answered", {})
     monkeypatch.setattr(module, "_unreached", {})
+    monkeypatch.setattr(module, "_returned", {})
     return tried
 
 
 async def test_a_server_that_was_never_reached_is_a_mistake(tries: list[Address], clock: Clock) -> None:
     with pytest.raises(ConfigurationError, match="check the POSTGRES_"):
-        await connect_first(HERE)
+        await connect_first(HERE, waits=True)
     assert (len(tries), clock.now) == (1, pytest.approx(0, abs=0.01))
 
 
 async def test_a_server_that_restarts_is_waited_for(tries: list[Address], clock: Clock) -> None:
     module._answered[HERE] = 0.0
-    assert await connect_first(HERE) == "connected"
+    assert await connect_first(HERE, waits=True) == "connected"
     assert (len(tries), clock.now) == (4, pytest.approx(1.5, abs=0.01))
 
 
@@ -56,7 +57,17 @@ async def test_a_server_that_stays_away_is_not(
     module._answered[HERE] = 0.0
     monkeypatch.setattr(module, "RESTART_SECONDS", 0.9)
     with pytest.raises(IncompleteError, match="it has answered before: run again"):
-        await connect_first(HERE)
+        await connect_first(HERE, waits=True)
+
+
+async def test_a_run_that_begins_leaves_others_time_to_return(
+    tries: list[Address], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would take theirs, whose signs of life were lost with their connections, for gone."""
+    tries += [HERE] * 3
+    monkeypatch.setattr(module, "_returned", {HERE: clock.now - 1})
+    await connect_first(HERE, waits=True)
+    assert clock.now == pytest.approx(module.OTHERS_RETURN_SECONDS - 1, abs=0.01)
 
 
 async def test_since_when_a_server_is_away(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

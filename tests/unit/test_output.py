@@ -35,6 +35,12 @@ def test_what_nobody_reads_hurts_nobody(redirection: str) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+def test_a_closed_stdin_is_empty(tmp_path: Path) -> None:
+    ended = said(["secrets", "set", "QBO_CLIENT_ID"], "<&-", MAGE_DATA_DIR=str(tmp_path), HOME=str(tmp_path))
+    assert ended.returncode in (2, 4)
+    assert ended.stderr.count("\n") == 1, ended.stderr
+
+
 def test_letters_that_the_terminal_lacks_are_spelt_out() -> None:
     ended = said(["run", "--help"], "", PYTHONIOENCODING="ascii")
     assert ended.returncode == 0

@@ -105,6 +105,15 @@ async def test_an_outage_is_waited_for_a_minute_and_a_half_in_growing_pauses(
     assert len(told.named("database_retry")) < 30
 
 
+async def test_what_a_lost_connection_held_is_given_back_by_nobody(session: Session, server: Server) -> None:
+    """A run that has been told to stop would wait for the server to come back."""
+    await session.do(steps((0, "done")))
+    await session.give_back(steps((0, LOST)))
+    server.down = ConnectionRefusedError()
+    await session.give_back(steps((0, ValueError())))
+    assert server.given == 1
+
+
 async def test_what_somebody_ends_each_time_is_not_tried_for_ever(session: Session, server: Server) -> None:
     """As a guard does with statements that take longer than so many seconds."""
     with pytest.raises(WarehouseLost, match="57014"):
