@@ -45,7 +45,8 @@ SELECT (SELECT format('%s.%s', c.relnamespace::regnamespace, c.relname)
                unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS needed (privilege)
          WHERE c.relkind IN ('r', 'p')
            AND ((n.nspname = $1 AND c.relname = ANY ($2::text[]))
-             OR (n.nspname = 'ops' AND c.relname <> 'schema_versions'))
+             OR (n.nspname = 'ops' AND c.relname = ANY (
+                     '{runs,chunks,run_chunks,attempts,quarantine,validations,seals,changed_days,daily_volume}')))
            AND NOT has_any_column_privilege(c.oid, needed.privilege)
          ORDER BY c.oid::regclass::text, needed.privilege LIMIT 1) AS lacking,
        (SELECT format('%s %I ON %s', found.kind, found.name, c.oid::regclass)

@@ -172,7 +172,9 @@ class WindowReader:
             except PageFault as fault:
                 part, pages = await self._servable(span, fault)
             else:
-                (answer, query), begun = await self._confirmed(span, query, answer, patience), None
+                (*others, (answer, query)), begun = await self._confirmed(span, query, answer, patience), None
+                for other in others:
+                    yield self._source.page(*other)
                 page = answer.page
                 if page.rows < query.max_results:
                     yield self._source.page(answer, query)
@@ -219,14 +221,15 @@ class WindowReader:
 
     async def _confirmed(
         self, span: Span, query: Query, answer: Answer, patience: Patience | None
-    ) -> tuple[Answer, Query]:
-        """The answer, and what was asked; one that would be the span's last only where no row of it can have been left
-        out: where as many have come as were expected, or as COUNT(*) knew before it was asked for, or none is there.
+    ) -> list[tuple[Answer, Query]]:
+        """The answer with what was asked, and where it would be the span's last what came when it was asked again,
+        until as many rows have come as were expected, or as COUNT(*) knew before the last, or none is there.
 
-        COUNT(*) after a page proves nothing: what left the span since makes up for a row that was left out. Raises
-        TransientFault when QuickBooks goes on counting rows that it doesn't send.
+        COUNT(*) after a page proves nothing: what left the span since makes up for a row that was left out. Nothing
+        comes to a span's past, so that all that it counts has come with the first page, or comes with the next.
+        Raises TransientFault when QuickBooks goes on counting rows that it doesn't send.
         """
-        tries, again = (patience or self._source.client.patience).page_fault_tries, 0
+        tries, answers = (patience or self._source.client.patience).page_fault_tries, [(answer, query)]
         while answer.page.rows < query.max_results and not await self._has_all(answer.page):
             page = answer.page
             # What is asked along with a page may be older than it, which says nothing where rows have come.
@@ -237,20 +240,18 @@ class WindowReader:
             rows = await self._source.count(past.query(self._source.entity)) if past else 0
             if past is None or not rows:
                 break
-            if again == tries - 1:
-                raise TransientFault(
-                    f"{past}: QuickBooks counts {rows:,} rows and has sent {_inside(page, past):,}",
-                    status=200,
-                    tid=answer.tid,
-                )
-            if _inside(page, past) < rows:
-                await asyncio.sleep(self._source.client.patience.first_pause * 2**again)
-            again += 1
+            if (sent := _inside(answers, past)) < rows:
+                if len(answers) == tries:
+                    raise TransientFault(
+                        f"{past}: QuickBooks counts {rows:,} rows and has sent {sent:,}", status=200, tid=answer.tid
+                    )
+                await asyncio.sleep(self._source.client.patience.first_pause * 2 ** (len(answers) - 1))
             query = self._source.sized(span.query(self._source.entity))
             answer = await self._source.fetch(query, patience)
-            if _inside(answer.page, past) >= rows:
+            answers.append((answer, query))
+            if _inside(answers, past) >= rows:
                 break
-        return answer, query
+        return answers
 
     async def _has_all(self, page: SplitPage) -> bool:
         """Whether as many rows as were expected have come with this page; its end may be another reader's by now."""
@@ -290,7 +291,9 @@ class WindowReader:
             async for page in self._halve(span, fault):
                 yield page
             return
-        answer, query = await self._confirmed(span, query, answer, None)
+        *others, (answer, query) = await self._confirmed(span, query, answer, None)
+        for other in others:
+            yield self._source.page(*other)
         if answer.page.rows < query.max_results:
             yield self._source.page(answer, query)
             self._source.passed(answer.page.records)
@@ -411,11 +414,16 @@ def _past(span: Span, now: datetime | None) -> Span | None:
     return span.until(end) if span.start < end else None
 
 
-def _inside(page: SplitPage, span: Span) -> int:
-    """How many of a page's rows lie in a span, or say nowhere that they don't."""
+def _inside(answers: Sequence[tuple[Answer, Query]], span: Span) -> int:
+    """How many records of these answers lie in a span, or say nowhere that they don't."""
     start = span.start.replace(microsecond=0)
-    before = sum((value_of(record, span.field) or start) < start for record in page.records)
-    return page.rows - before - sum(_is_beyond(record, span.field, span.end) for record in page.records)
+    records = [record for answer, _ in answers for record in answer.page.records]
+    ids = {
+        record.id
+        for record in records
+        if (value_of(record, span.field) or start) >= start and not _is_beyond(record, span.field, span.end)
+    }
+    return len(ids) + len({bad.raw for answer, _ in answers for bad in answer.page.unreadable})
 
 
 def _is_beyond(record: Record, field: DateField, end: datetime | None) -> bool:

@@ -120,6 +120,20 @@ async def test_what_leaves_after_a_page_makes_up_for_no_row_that_it_lacks(end: d
     assert "10" in reading.ids
 
 
+@pytest.mark.parametrize("expected", [60, None])
+@pytest.mark.parametrize("end", [None, at(60)])
+async def test_edits_at_each_request_are_no_fault(end: datetime | None, expected: int | None) -> None:
+    """What leaves a window's last page between COUNT(*) and the next page has come with the one before."""
+    company = Company(rows_at(range(50)))
+
+    def edit(company: Company) -> None:
+        company.touch(company.rows[49 - len(company.asked) % 10])
+
+    company.between = edit
+    reading = await read(company, LAST_UPDATED, at(0), end, page_size=100, expected=expected)
+    assert len(set(reading.ids)) >= 48  # what was edited before the first page has left
+
+
 async def test_what_lies_before_a_part_makes_up_for_no_row_of_it() -> None:
     """Its first page is asked for by a place, and begins with rows of another reader's."""
     company = Short(rows_at([0, 1, 2, 2, 2, 3, 4, 5]))
