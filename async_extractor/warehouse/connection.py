@@ -134,13 +134,19 @@ async def _watch(address: Address) -> None:
 
 
 async def _answers(address: Address) -> bool:
+    async def look() -> None:
+        connection = await _by_any_password(address)
+        try:
+            await connection.execute("SELECT 1")  # a pooler may answer the login by itself
+        finally:
+            connection.terminate()
+
     try:
-        connection = await asyncio.wait_for(_opened(address), CONNECT_SECONDS)
+        await asyncio.wait_for(look(), CONNECT_SECONDS)
+    except (OSError, asyncio.TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError):
+        return False
     except (asyncpg.PostgresError, ConfigurationError):
         return True  # a refusal is an answer
-    except (OSError, asyncio.TimeoutError, asyncpg.InterfaceError):
-        return False
-    connection.terminate()
     return True
 
 
@@ -247,7 +253,12 @@ async def _connect(address: Address, password: str, tls: ssl.SSLContext | bool) 
         ssl=tls,
     )
     _connections[connection] = asyncio.get_running_loop(), address
-    connection.add_query_logger(lambda _query: _answered.update({address: time.monotonic()}))
+
+    def answered(query: Any) -> None:
+        if query.exception is None:
+            _answered[address] = time.monotonic()
+
+    connection.add_query_logger(answered)
     _answered[address] = time.monotonic()
     return connection
 
