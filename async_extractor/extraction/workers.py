@@ -271,7 +271,7 @@ class Extraction:
             end,
             begun=work.begun,
             until=lambda: self._shares.until(share),
-            expected=lambda: before + share.until_row - share.first,
+            expected=before + share.until_row - share.first,
         )
         async for page in pages:
             if not work.reader.order_honoured:

@@ -33,7 +33,7 @@ from async_extractor.qbo.paging.poison import MOST_PASSES, PoisonSearch
 from async_extractor.qbo.paging.size import PageSize
 from async_extractor.qbo.paging.source import Page, PageSource
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS, TXN_DATE, DateField, Query
-from async_extractor.qbo.split import Record, SplitPage, Unreadable
+from async_extractor.qbo.split import Record, Unreadable
 from async_extractor.windows import SECOND, UTC, Window
 
 # Before any QuickBooks Online company; only for halving a range that has no start of its own.
@@ -76,8 +76,7 @@ class WindowReader:
         self._counting: dict[Span, asyncio.Future[int]] = {}
         self.order_honoured = True
         self._field = LAST_UPDATED
-        self._until: Callable[[], Awaitable[datetime]] | None = None
-        self._expected: Callable[[], float] = lambda: 0
+        self._expected: float = 0
         self._source = PageSource(client, entity, size or PageSize(page_size))
         self._poison = PoisonSearch(self._source)
 
@@ -115,26 +114,25 @@ class WindowReader:
         *,
         begun: Begun | None = None,
         until: Callable[[], Awaitable[datetime]] | None = None,
-        expected: Callable[[], float] | None = lambda: 0,
+        expected: int | None = 0,
     ) -> AsyncIterator[Page]:
         """The window's pages, at least one. Each version of a record comes once: again only what was edited meanwhile.
 
         `end` None reads until nothing is left, however much is edited meanwhile: edits move rows to
         the end, which is still ahead. `created_before` leaves out records that are younger. `begun` is a first page
         that was asked for already. `until` says before each page where the window ends by now, never later than before.
-        `expected` is how many rows the window was counted with: while fewer have come, no page of fewer than asked for
-        is the last before COUNT(*) has said so. None where nobody has counted: a window is then counted first, and one
-        without an end together with its first page, which is likely to be empty.
+        `expected` is how many rows were counted up to `end`, wherever the window ends by now: while fewer have come, no
+        page of fewer than asked for is the last before COUNT(*) has said so. None where nobody has counted: a window is
+        then counted first, and one without an end together with its first page, which is likely to be empty.
         """
         extra = () if created_before is None else (CREATED.before(created_before),)
         span, number, unserved = Span(field, start, end, extra), 0, 0
-        self._field, self._until, self._expected = field, until, expected or (lambda: math.inf)
+        self._expected = math.inf if expected is None else expected
         if expected is None:
             self._counting[span] = asyncio.ensure_future(self._source.count(span.query(self._source.entity)))
         try:
             if expected is None and end is not None:
-                rows = await self._counting[span]
-                self._expected = lambda: rows
+                self._expected = await self._counting[span]
             async for page in self._walk(span, begun=begun, until=until):
                 if number and not (page.records or page.unreadable or page.poisoned):
                     continue  # it ends something, or all of it was handed on before
@@ -160,19 +158,24 @@ class WindowReader:
         begun: Begun | None = None,
         until: Callable[[], Awaitable[datetime]] | None = None,
     ) -> AsyncIterator[Page]:
-        """Page by page along the field, each anchored at the last value of the one before."""
-        waited = 0
+        """Page by page along the field, each anchored at the last value of the one before.
+
+        All ask up to the end that was counted: a page that ends where another reader has begun would be one of fewer
+        rows than asked for, and nobody could say of how many.
+        """
+        waited, counted_end = 0, span.end
         while True:
             span = span.until(await until()) if until else span
             if span.end is not None and span.start >= span.end:
                 return
-            query = begun.query if begun else self._source.sized(span.query(self._source.entity))
+            counted = replace(span, end=counted_end)
+            query = begun.query if begun else self._source.sized(counted.query(self._source.entity))
             try:
                 answer = begun.answer if begun else await self._source.fetch(query, patience)
             except PageFault as fault:
                 part, pages = await self._servable(span, fault)
             else:
-                (*others, (answer, query)), begun = await self._confirmed(span, query, answer, patience), None
+                (*others, (answer, query)), begun = await self._confirmed(counted, query, answer, patience), None
                 for other in others:
                     yield self._source.page(*other)
                 page = answer.page
@@ -180,13 +183,13 @@ class WindowReader:
                     yield self._source.page(answer, query)
                     self._source.passed(page.records)
                     return
-                values = _values_of(span, answer)
+                values = _values_of(counted, answer)
                 if not await self._is_ordered(values, len(page.records), span):
                     part = _past(span, page.server_time)
                     pages = self._unordered(part) if part else None
                 else:
                     yield self._source.page(answer, query)
-                    if values[0] < values[-1]:
+                    if values[0] < values[-1] or _is_beyond(page.records[-1], span.field, span.end):
                         span, waited = span.since(values[-1]), 0
                         self._source.passed(r for r, v in zip(page.records, values, strict=True) if v < span.start)
                         continue
@@ -230,8 +233,10 @@ class WindowReader:
         Raises TransientFault when QuickBooks goes on counting rows that it doesn't send.
         """
         tries, answers = (patience or self._source.client.patience).page_fault_tries, [(answer, query)]
-        while answer.page.rows < query.max_results and not await self._has_all(answer.page):
+        while answer.page.rows < query.max_results:
             page = answer.page
+            if page.rows and self._source.sent_with(page) >= self._expected:
+                break
             # What is asked along with a page may be older than it, which says nothing where rows have come.
             if page.rows == 0 and span in self._counting and await self._counting.pop(span) == 0:
                 break
@@ -252,14 +257,6 @@ class WindowReader:
             if _inside(answers, past) >= rows:
                 break
         return answers
-
-    async def _has_all(self, page: SplitPage) -> bool:
-        """Whether as many rows as were expected have come with this page; its end may be another reader's by now."""
-        if not page.rows:
-            return False
-        end = await self._until() if self._until else None
-        beyond = 0 if end is None else sum(_is_beyond(record, self._field, end) for record in page.records)
-        return self._source.sent_with(page) - beyond >= self._expected()
 
     async def _is_ordered(self, values: Sequence[datetime], records: int, span: Span) -> bool:
         """Whether so many records are in the order of these values; not where some have none."""

@@ -109,8 +109,8 @@ class PageSource:
 
     def page(self, answer: Answer, query: Query) -> Page:
         """A page of what in the answer was not handed on before, without a number yet."""
+        self._sent = self.sent_with(answer.page)
         new, unreadable = self._new_on(answer.page)
-        self._sent += len(new) + len(unreadable)
         self._handed_on.update((record.id, record.version) for record in new)
         self._unreadable.update(bad.raw for bad in unreadable)
         return Page(
@@ -125,9 +125,10 @@ class PageSource:
         )
 
     def sent_with(self, page: SplitPage) -> int:
-        """How many records QuickBooks has sent or refused to, those that are new on this page included."""
+        """How many records QuickBooks has sent or refused to, those that are new on this page included; another version
+        of one is none more."""
         records, unreadable = self._new_on(page)
-        return self._sent + len(records) + len(unreadable)
+        return self._sent + sum(record.id not in self._handed_on for record in records) + len(unreadable)
 
     def _new_on(self, page: SplitPage) -> tuple[list[Record], list[Unreadable]]:
         return (

@@ -53,14 +53,13 @@ async def read(
     end: datetime | None,
     page_size: int = 5,
     created_before: datetime | None = None,
-    expected: float | None = 0,
+    expected: int | None = 0,
 ) -> Reading:
     """The window's pages. Whatever the company does, no version of a record may come twice, and no page bring
     nothing but such."""
     reading = Reading()
     reader = WindowReader(company, company.entity, Events([reading.told.append]), page_size)  # type: ignore[arg-type]
-    counted = None if expected is None else lambda: expected
-    async for page in reader.pages(date_field, start, end, created_before, expected=counted):
+    async for page in reader.pages(date_field, start, end, created_before, expected=expected):
         reading.pages.append(page)
     reading.requests = reader.spent.requests
     assert [page.number for page in reading.pages] == list(range(1, len(reading.pages) + 1))
