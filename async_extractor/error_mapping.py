@@ -10,7 +10,7 @@ import asyncpg
 from async_extractor.errors import BackfillError, ConfigurationError, IncompleteError
 from async_extractor.qbo.faults import AuthorizationFault, QboFault, StoppedFault, TransientFault
 from async_extractor.settings import Settings
-from async_extractor.warehouse.connection import is_passing, needs_a_person, told
+from async_extractor.warehouse.failures import is_passing, needs_a_person, told
 from async_extractor.warehouse.session import WarehouseLost
 
 

@@ -19,7 +19,8 @@ from async_extractor.errors import ConfigurationError, IncompleteError
 from async_extractor.events import Events
 from async_extractor.qbo.breaker import Circuit, Pause, Pauses, Permit, State, happens
 from async_extractor.qbo.limits import IN_FLIGHT, PER_MINUTE, PER_SECOND, PIPELINES, Limiter, LocalLimiter, part_of
-from async_extractor.warehouse.connection import Address, told
+from async_extractor.warehouse.connection import Address
+from async_extractor.warehouse.failures import told
 from async_extractor.warehouse.limits import Row, Turns
 from async_extractor.warehouse.session import WarehouseLost
 from async_extractor.warehouse.shared_connection import CompanyConnection

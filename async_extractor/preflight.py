@@ -39,7 +39,9 @@ from async_extractor.qbo.query import LAST_UPDATED, Query
 from async_extractor.request import EARLIEST
 from async_extractor.resources import AnyClient, opened_client, opened_warehouse
 from async_extractor.settings import READERS, Settings, warehouse_address
-from async_extractor.warehouse.connection import Address, Connection, backend_pid, connect_first, told
+from async_extractor.warehouse.connection import Address, Connection, backend_pid
+from async_extractor.warehouse.failures import told
+from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import UTC
 

@@ -18,7 +18,9 @@ from async_extractor.qbo.client import Patience, QueryClient
 from async_extractor.qbo.limits import IN_FLIGHT, Limiter
 from async_extractor.qbo.network import http_session
 from async_extractor.settings import Secrets, Settings
-from async_extractor.warehouse.connection import Connection, connect_first, cut_when_silent, is_passing, told
+from async_extractor.warehouse.connection import Connection, cut_when_silent
+from async_extractor.warehouse.failures import is_passing, told
+from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.ledger import Ledger
 from async_extractor.warehouse.schema import bring_up_to_date, refuse_what_cannot_be_loaded
 from async_extractor.warehouse.session import Session

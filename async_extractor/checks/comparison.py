@@ -10,7 +10,8 @@ from typing import Any, Literal, Protocol
 import asyncpg
 
 from async_extractor.entities import Entity
-from async_extractor.warehouse.connection import Connection, refuses_the_data
+from async_extractor.warehouse.connection import Connection
+from async_extractor.warehouse.failures import refuses_the_data
 from async_extractor.warehouse.raw_table import STAGED, rows_of
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import DAY, SETTLING, UTC, Window

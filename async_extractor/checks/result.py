@@ -13,7 +13,7 @@ import asyncpg
 from async_extractor.checks.messages import sentence
 from async_extractor.codes import code_of
 from async_extractor.events import Level
-from async_extractor.warehouse.connection import told
+from async_extractor.warehouse.failures import told
 
 Severity = Literal["ok", "notice", "warning", "error"]
 

@@ -21,7 +21,8 @@ from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN
 from async_extractor.qbo.auth.lifetimes import look, sentences, span
 from async_extractor.settings import raw_schema_of, warehouse_address
 from async_extractor.spoken import say
-from async_extractor.warehouse.connection import Address, connect_first
+from async_extractor.warehouse.connection import Address
+from async_extractor.warehouse.first_connection import connect_first
 
 AS_JSON = typer.Option(False, "--json", help="One JSON object a line for each company")
 

@@ -16,7 +16,9 @@ from async_extractor.mage.secrets import MageSecrets
 from async_extractor.profile_option import work_for
 from async_extractor.request import EARLIEST
 from async_extractor.settings import raw_schema_of, warehouse_address
-from async_extractor.warehouse.connection import Connection, connect_first, cut_when_silent, told
+from async_extractor.warehouse.connection import Connection, cut_when_silent
+from async_extractor.warehouse.failures import told
+from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import DAY, SECOND, UTC, iso

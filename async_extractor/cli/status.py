@@ -21,7 +21,8 @@ from async_extractor.planning.estimate import MONTHLY_ALLOWANCE
 from async_extractor.profile_option import with_profile
 from async_extractor.settings import profile_of, raw_schema_of, warehouse_address
 from async_extractor.spoken import say
-from async_extractor.warehouse.connection import Address, connect_first
+from async_extractor.warehouse.connection import Address
+from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.ledger import GONE
 
 ENTITY = typer.Argument("", metavar="[ENTITY]", help="Only these: invoices, or invoices,payments")

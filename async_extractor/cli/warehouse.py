@@ -17,7 +17,9 @@ from async_extractor.entities import ENTITIES
 from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.settings import LONGEST_SECRET, checked_host, raw_schema_of
 from async_extractor.spoken import say
-from async_extractor.warehouse.connection import Address, Connection, connect_first, told
+from async_extractor.warehouse.connection import Address, Connection
+from async_extractor.warehouse.failures import told
+from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.schema import bring_up_to_date, grant_rights
 from async_extractor.warehouse.statements import statement
 from async_extractor.warehouse.views import make_views

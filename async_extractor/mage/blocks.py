@@ -33,7 +33,9 @@ from async_extractor.report.verdict import verdict
 from async_extractor.request import BackfillRequest, misspelt, whole_number
 from async_extractor.settings import Settings
 from async_extractor.spoken import spoken
-from async_extractor.warehouse.connection import Connection, connect_first, told
+from async_extractor.warehouse.connection import Connection
+from async_extractor.warehouse.failures import told
+from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.statements import statement
 
 if TYPE_CHECKING:

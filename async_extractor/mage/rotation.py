@@ -25,7 +25,8 @@ from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, CLIENT_SECRET, 
 from async_extractor.qbo.faults import AuthorizationFault, TransientFault
 from async_extractor.qbo.network import http_session
 from async_extractor.settings import PASSWORDS, Settings, warehouse_address
-from async_extractor.warehouse.connection import Address, Connection, connect, told
+from async_extractor.warehouse.connection import Address, Connection, connect
+from async_extractor.warehouse.failures import told
 
 # As Postgres itself computes a verifier (scram_iterations' default).
 SCRAM_ITERATIONS = 4096

@@ -14,7 +14,7 @@ from async_extractor.report.compose import compose
 from async_extractor.report.document import Report
 from async_extractor.report.figures import RunFigures, gather
 from async_extractor.report.render import as_html, as_markdown
-from async_extractor.warehouse.connection import is_passing
+from async_extractor.warehouse.failures import is_passing
 from async_extractor.warehouse.session import Session
 
 

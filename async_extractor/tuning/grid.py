@@ -23,7 +23,8 @@ from async_extractor.events import Event
 from async_extractor.qbo.auth.access_tokens import HeldSecrets
 from async_extractor.request import BackfillRequest
 from async_extractor.settings import Secrets, warehouse_address
-from async_extractor.warehouse.connection import connect, connect_first
+from async_extractor.warehouse.connection import connect
+from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.statements import statement
 
 # A setting is as good as the best when it is so near to it: more workers or more chunks for less are no gain.

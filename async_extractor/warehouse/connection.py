@@ -1,11 +1,10 @@
-"""Connections to the warehouse, and which errors of Postgres are worth another try."""
+"""Connections to the warehouse: their settings, TLS, and whether the server still answers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import re
 import ssl
 import time
 import weakref
@@ -15,7 +14,9 @@ from typing import Any
 
 import asyncpg
 
-from async_extractor.errors import ConfigurationError, IncompleteError
+from async_extractor.errors import ConfigurationError
+from async_extractor.warehouse.failures import is_passing
+from async_extractor.warehouse.reach import reach
 from async_extractor.warehouse.statements import statement
 
 # asyncpg ships no types; a connection is Any to mypy, and named here once.
@@ -51,13 +52,6 @@ class Address:
 
 # Seconds until a connection attempt is given up.
 CONNECT_SECONDS = 10.0
-# A server that this process has been connected to may be away for so long when the next run begins.
-RESTART_SECONDS = 30.0
-# Once it is back, a run that begins leaves those that lost their connections so long to hold again what says that they
-# live.
-OTHERS_RETURN_SECONDS = 3.0
-# Tries to reach a server that are further apart than this are not one outage.
-OUTAGE_GAP_SECONDS = 60.0
 # How often it is looked whether the server answers, and after how many looks in a row without an answer it doesn't.
 LOOK_SECONDS = 15.0
 SILENT_LOOKS = 2
@@ -103,7 +97,7 @@ async def connect(address: Address) -> Connection:
 
     ConfigurationError when the certificates to verify it by can't be read.
     """
-    return await _prepared(await _opened(address))
+    return await prepared(await open_bare(address))
 
 
 @contextlib.asynccontextmanager
@@ -126,7 +120,7 @@ async def _watch(address: Address) -> None:
         looked = time.monotonic()
         await asyncio.sleep(LOOK_SECONDS)
         # Where only new connections have to wait, those that are there go on.
-        answers = await _answers(address) or _answered.get(address, 0.0) > looked
+        answers = await _answers(address) or (reach(address).answered or 0.0) > looked
         silent = 0 if answers else silent + 1
         if silent >= SILENT_LOOKS:
             for connection in [one for one, where in _connections.items() if where == here]:
@@ -156,7 +150,8 @@ async def pin_settings(connection: Connection) -> None:
     await connection.execute("; ".join(f"SET {name} = {value}" for name, value, since in _PINNED if major >= since))
 
 
-async def _prepared(connection: Connection) -> Connection:
+async def prepared(connection: Connection) -> Connection:
+    """The connection with its settings pinned and its codecs; ended where that fails."""
     try:
         await pin_settings(connection)
         # jsonb as bytes both ways: the payload is never decoded here. Version 1 is the format's first byte.
@@ -173,23 +168,16 @@ async def _prepared(connection: Connection) -> Connection:
     return connection
 
 
-async def _opened(address: Address) -> Connection:
+async def open_bare(address: Address) -> Connection:
+    """A new connection as the server makes it; raises what asyncpg raises."""
     try:
         connection = await _by_any_password(address)
     except Exception as error:
         if is_passing(error) and not isinstance(error, asyncpg.TooManyConnectionsError):
-            now = time.monotonic()
-            _unreached[address] = (now if away_since(address) is None else _unreached[address][0]), now
+            reach(address).failed()
         raise
-    if _unreached.pop(address, None):
-        _returned[address] = time.monotonic()
+    reach(address).reached()
     return connection
-
-
-def away_since(address: Address) -> float | None:
-    """Since when no try of this process has reached the server, on time.monotonic(); None where the last one did."""
-    first, last = _unreached.get(address, (0.0, -OUTAGE_GAP_SECONDS))
-    return first if time.monotonic() - last < OUTAGE_GAP_SECONDS else None
 
 
 async def _by_any_password(address: Address) -> Connection:
@@ -207,12 +195,6 @@ async def _by_any_password(address: Address) -> Connection:
 _connections: weakref.WeakKeyDictionary[Connection, tuple[asyncio.AbstractEventLoop, Address]] = (
     weakref.WeakKeyDictionary()
 )
-# When a server has last answered this process: that it can't be reached now is no mistake in its settings.
-_answered: dict[Address, float] = {}
-# When the first and the last of the tries failed to reach it, since one has succeeded.
-_unreached: dict[Address, tuple[float, float]] = {}
-# When the first try succeeded after some had failed.
-_returned: dict[Address, float] = {}
 # Servers that have said to this process that they have no TLS: `prefer` doesn't ask them for each connection.
 _without_tls: set[tuple[str, int]] = set()
 
@@ -256,10 +238,9 @@ async def _connect(address: Address, password: str, tls: ssl.SSLContext | bool) 
 
     def answered(query: Any) -> None:
         if query.exception is None:
-            _answered[address] = time.monotonic()
+            reach(address).answered = time.monotonic()
 
     connection.add_query_logger(answered)
-    _answered[address] = time.monotonic()
     return connection
 
 
@@ -302,113 +283,6 @@ def _jsonb_out(value: bytes) -> bytes:
     return b"\x01" + value
 
 
-async def connect_first(address: Address, advice: str = "", *, waits: bool = False) -> Connection:
-    """The first connection to a warehouse: `ConfigurationError` with one line when it can't be used, `IncompleteError`
-    when it has answered this process before.
-
-    That one `waits` for, as while it restarts. `advice` says where the address is from, when not from the POSTGRES_*
-    secrets.
-    """
-    advice = advice or "check the POSTGRES_* secrets with `qbo-backfill secrets list`"
-    patience = RESTART_SECONDS if waits and address in _answered else 0.0
-    until = (away_since(address) or time.monotonic()) + patience
-    while True:
-        try:
-            connection = await _first(address)
-            if waits:
-                await _let_others_return(address, connection)
-            return connection
-        except (
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-            OSError,
-            asyncio.TimeoutError,
-            UnicodeError,
-        ) as error:
-            if not is_passing(error) or time.monotonic() >= until:
-                why, lost = _why_not(error), is_passing(error) and address in _answered
-                break
-        await asyncio.sleep(0.5)
-    if lost:
-        raise IncompleteError(f"Postgres at {address}: {why}; it has answered before: run again when it is there")
-    raise ConfigurationError(f"Postgres at {address}: {why}; {advice}")
-
-
-async def _let_others_return(address: Address, connection: Connection) -> None:
-    back = time.monotonic() - _returned.get(address, -OTHERS_RETURN_SECONDS)
-    try:
-        await asyncio.sleep(OTHERS_RETURN_SECONDS - back)
-    except BaseException:
-        connection.terminate()
-        raise
-
-
-async def _first(address: Address) -> Connection:
-    connection = await _opened(address)
-    try:
-        await _refuse_transaction_pooling(address, connection)
-    except BaseException:
-        connection.terminate()
-        raise
-    return await _prepared(connection)
-
-
-def _why_not(error: BaseException) -> str:
-    """Why there is no connection, in the server's own words where it said any."""
-    if isinstance(error, asyncpg.InvalidPasswordError):
-        return f"it refuses the user or the password (POSTGRES_USER, POSTGRES_PASSWORD): {_line(error)}"
-    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        return f"it refuses the login (POSTGRES_USER, POSTGRES_SSLMODE): {_line(error)}"
-    if isinstance(error, asyncpg.InvalidCatalogNameError):
-        return f"it has no such database (POSTGRES_DB): {_line(error)}"
-    if isinstance(error, asyncpg.PostgresError):
-        return f"{error.sqlstate}: {_line(error)}"
-    if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
-        return f"it doesn't answer as Postgres does ({_line(error)}; POSTGRES_HOST, POSTGRES_PORT)"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate isn't trusted: {error.verify_message} (POSTGRES_SSLMODE, POSTGRES_SSLROOTCERT)"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS fails: {error.reason or _line(error)} (POSTGRES_SSLMODE)"
-    if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
-        return "it has no TLS, which POSTGRES_SSLMODE asks for"
-    if isinstance(error, UnicodeError):
-        return "that is no host's name (POSTGRES_HOST)"
-    words = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
-    return f"nothing answers there ({type(error).__name__}{words}; POSTGRES_HOST, POSTGRES_PORT)"
-
-
-_POOLER = (
-    "a pooler in transaction mode is there, and it can't hold locks, temporary tables or LISTEN: give the direct "
-    "endpoint, or the pooler's for session mode (POSTGRES_HOST, POSTGRES_PORT; at Supabase port 5432 instead of 6543, "
-    "at Neon the host without -pooler)"
-)
-
-
-async def _refuse_transaction_pooling(address: Address, connection: Connection) -> None:
-    """Two sessions that get the same backend, or one that gets several: then none is kept for a session."""
-    backend = await backend_pid(connection)
-    if backend == connection.get_server_pid():
-        return  # Postgres itself: a pooler makes up the pid that it tells at the start
-    other = await _opened(address)
-    try:
-        for _ in range(3):  # servers may be given out in turn
-            if (
-                await asyncio.wait_for(backend_pid(other), CONNECT_SECONDS) == backend
-                or await backend_pid(connection) != backend
-            ):
-                raise ConfigurationError(f"Postgres at {address}: {_POOLER}")
-    except asyncio.TimeoutError:
-        raise ConfigurationError(
-            f"Postgres at {address}: the pooler there gives one connection and keeps a second one waiting; "
-            "raise its pool's size, or give the direct endpoint (POSTGRES_HOST, POSTGRES_PORT)"
-        ) from None
-    except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError):
-        raise ConfigurationError(f"Postgres at {address}: {_POOLER}") from None
-    finally:
-        other.terminate()
-
-
 async def backend_pid(connection: Connection) -> int:
     """The pid of the backend that works for this connection; `get_server_pid()` is a pooler's invention behind one."""
     async with connection.transaction():  # a pooler in transaction mode keeps to one backend so long
@@ -418,65 +292,3 @@ async def backend_pid(connection: Connection) -> int:
 async def holders(connection: Connection, kind: str, number: int) -> str:
     """Who holds the advisory lock (hashtext(kind), number), for people; empty when nobody does."""
     return str(await connection.fetchval(statement("holders"), kind, number) or "")
-
-
-# Connection failures, a server that restarts or was told to end us, deadlock, serialization, lock
-# time-out, out of memory or connections: the same work can succeed in a moment.
-_PASSING = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what asyncpg makes of a session that ends in the middle of something
-    asyncpg.OperatorInterventionError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.OutOfMemoryError,
-    asyncpg.ReadOnlySQLTransactionError,  # a primary that was demoted: a new connection reaches the new one
-    OSError,
-    asyncio.TimeoutError,
-)
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether the same work may succeed on a new connection in a moment."""
-    return isinstance(error, _PASSING)
-
-
-def breaks_the_connection(error: BaseException) -> bool:
-    """Whether the connection is of no use after this error, though it may not know."""
-    return not isinstance(error, asyncpg.PostgresError) or isinstance(
-        error,
-        (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.ReadOnlySQLTransactionError),
-    )
-
-
-# SQLSTATE classes that mean "this value can't be stored": data exception and constraint violation.
-def refuses_the_data(error: BaseException) -> bool:
-    """Whether Postgres refuses a value, so that leaving a record out would help."""
-    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in ("22", "23", "54")
-
-
-def told(error: BaseException) -> str:
-    """An error of the warehouse on one line for people, without values or addresses."""
-    if isinstance(error, asyncpg.PostgresError):
-        advice = {
-            "42501": "; the role lacks a right: run as the owner once, or GRANT it",
-            "53100": "; free space on the server and run again",
-        }.get(error.sqlstate or "", "")
-        # A data exception's message quotes the value.
-        message = _line(error)
-        if (error.sqlstate or "").startswith("22"):
-            message = re.sub(r"\"[^\"]*\"?", '"..."', message.split(": ", 1)[0])
-        return f"Postgres {error.sqlstate}: {message}{advice}"
-    return f"the connection to Postgres was lost ({type(error).__name__})"
-
-
-def needs_a_person(error: BaseException) -> bool:
-    """Whether trying again can't help: a right, a table, a column or a feature that isn't there as it must be."""
-    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in ("0A", "28", "3D", "3F", "42")
-
-
-def _line(error: BaseException) -> str:
-    """The error's message. What Postgres adds to it (DETAIL) quotes rows."""
-    return " ".join(str(error.args[0] if error.args else error).split())[:300]

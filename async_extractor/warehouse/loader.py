@@ -18,7 +18,8 @@ import asyncpg
 
 from async_extractor.events import Events
 from async_extractor.printable import printable
-from async_extractor.warehouse.connection import Address, Connection, refuses_the_data
+from async_extractor.warehouse.connection import Address, Connection
+from async_extractor.warehouse.failures import refuses_the_data
 from async_extractor.warehouse.ledger import Chunk, wait_for_chunk
 from async_extractor.warehouse.raw_table import Loaded, PageToLoad, RawTable, Refused
 from async_extractor.warehouse.session import Session

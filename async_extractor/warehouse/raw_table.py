@@ -18,7 +18,8 @@ from typing import Any
 import asyncpg
 
 from async_extractor.errors import ConfigurationError
-from async_extractor.warehouse.connection import Connection, refuses_the_data, told
+from async_extractor.warehouse.connection import Connection
+from async_extractor.warehouse.failures import refuses_the_data, told
 from async_extractor.warehouse.statements import statement
 
 # A record's id, payload, last_updated_utc, sync_token, created_utc, txn_date, digest, and its place in the page.

@@ -13,7 +13,8 @@ import asyncpg
 
 from async_extractor.entities import ENTITIES, FIRST_CLASS, Entity
 from async_extractor.errors import ConfigurationError
-from async_extractor.warehouse.connection import Connection, holders, is_passing, pin_settings, told
+from async_extractor.warehouse.connection import Connection, holders, pin_settings
+from async_extractor.warehouse.failures import is_passing, told
 from async_extractor.warehouse.statements import SQL_FOLDER, for_table, statement
 from async_extractor.warehouse.views import is_views_schema, make_views, views_schema
 

@@ -12,16 +12,9 @@ import asyncpg
 import tenacity
 
 from async_extractor.events import Events
-from async_extractor.warehouse.connection import (
-    Address,
-    Connection,
-    away_since,
-    breaks_the_connection,
-    connect,
-    is_passing,
-    refuses_the_data,
-    told,
-)
+from async_extractor.warehouse.connection import Address, Connection, connect
+from async_extractor.warehouse.failures import breaks_the_connection, is_passing, refuses_the_data, told
+from async_extractor.warehouse.reach import reach
 
 T = TypeVar("T")
 
@@ -63,7 +56,7 @@ class _Outage:
         hung = isinstance(_error(state), asyncio.TimeoutError)
         if self._first is None or (was_at_work and not hung):
             self._first, self._at_work = now, self._at_work + was_at_work
-        since = min(self._first, away_since(self._address) or now)
+        since = min(self._first, reach(self._address).away_since or now)
         return now - since > DATABASE_PATIENCE or self._at_work > MOST_AT_WORK
 
 

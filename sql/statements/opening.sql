@@ -7,7 +7,8 @@ SELECT current_setting('server_version_num')::int AS version, current_setting('s
 
 -- name: wrong_table
 -- The first of the tables $1 that is not as raw's are, with the columns $2 of the types $3, and what is wrong with it;
--- one that isn't there is none, nor is a column that is made when it isn't there ($4). A column that others need and nobody here fills would refuse every record.
+-- one that isn't there is none, nor is a column that is made when it isn't there ($4). A column that others need and
+-- nobody here fills would refuse every record.
 SELECT t.name AS table, found.wrong
   FROM unnest($1::text[]) WITH ORDINALITY AS t (name, place) JOIN pg_class c ON c.oid = to_regclass(t.name)
  CROSS JOIN LATERAL (SELECT CASE c.relkind WHEN 'p' THEN 'it is partitioned' WHEN 'r' THEN

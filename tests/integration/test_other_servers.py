@@ -12,7 +12,8 @@ import pytest
 
 from async_extractor.errors import ConfigurationError
 from async_extractor.events import Events
-from async_extractor.warehouse.connection import Address, connect_first
+from async_extractor.warehouse.connection import Address
+from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.shared_connection import CompanyConnection
 from qbo_simulator import Simulator, SimulatorConfig
 from qbo_simulator.tls import AUTHORITY, server_context

@@ -12,7 +12,8 @@ import pytest
 from async_extractor.events import Events
 from async_extractor.warehouse import session as module
 from async_extractor.warehouse.connection import Address
-from async_extractor.warehouse.connection import told as told_of
+from async_extractor.warehouse.failures import told as told_of
+from async_extractor.warehouse.reach import Reach
 from async_extractor.warehouse.session import NoConnectionLeft, Session, WarehouseLost
 from async_extractor.warehouse.shared_connection import CompanyConnection
 from tests.support.backfilling import Recorder
@@ -126,7 +127,7 @@ async def test_a_server_that_has_been_away_for_the_patience_is_not_waited_for_ag
 ) -> None:
     """What a run writes at its end would each wait as long."""
     server.down = ConnectionRefusedError()
-    monkeypatch.setattr(module, "away_since", lambda _address: clock.now - 91)
+    monkeypatch.setattr(module, "reach", lambda _address: Reach(_failing=(clock.now - 91, clock.now)))
     with pytest.raises(WarehouseLost):
         await session.do(steps((0, "done")))
     assert clock.now < 1
