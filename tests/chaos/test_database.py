@@ -13,10 +13,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from async_extractor import ConfigurationError, IncompleteError
+from async_extractor import ConfigurationError, IncompleteError, resources
 from async_extractor.events import Event
 from async_extractor.warehouse import connection as connections
 from async_extractor.warehouse import session
+from async_extractor.warehouse.schema import bring_up_to_date
 from local_postgres.embedded import EmbeddedPostgres
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.conftest import Database
@@ -79,8 +80,9 @@ async def test_a_lock_on_raw_is_waited_for(database: Any) -> None:
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
 
 
+@pytest.mark.parametrize("at", ["opening", "loading"])
 async def test_a_server_that_answers_no_more_and_stays_connected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     """As when its machine is paused: the run ends, and is resumed when it goes on."""
     monkeypatch.setattr(session, "DATABASE_PATIENCE", 3.0)
@@ -99,9 +101,16 @@ async def test_a_server_that_answers_no_more_and_stays_connected(
                 if event.name == "page_loaded":
                     send(pid, signal.SIGSTOP)
 
+            async def freeze_first(*values: Any) -> list[str]:
+                send(pid, signal.SIGSTOP)
+                return await bring_up_to_date(*values)
+
             try:
-                with pytest.raises(IncompleteError):
-                    await asyncio.wait_for(backfill(secrets, "invoices", chunk="P1M", listeners=[freeze]), 60)
+                with monkeypatch.context() as patch:
+                    if at == "opening":
+                        patch.setattr(resources, "bring_up_to_date", freeze_first)
+                    with pytest.raises(IncompleteError):
+                        await asyncio.wait_for(backfill(secrets, "invoices", chunk="P1M", listeners=[freeze]), 60)
             finally:
                 send(pid, signal.SIGCONT)
             assert (await backfill(secrets, "invoices", chunk="P1M")).status == "done"

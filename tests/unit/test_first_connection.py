@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import asyncpg
 import pytest
@@ -126,3 +129,45 @@ async def test_connections_at_work_are_not_cut(
             if at_work:
                 known.answered = clock.now
     assert connected.cut is not at_work
+
+
+class Silent:
+    """A connection of which the login was answered and nothing else; `logger` is told of its queries."""
+
+    terminated = False
+
+    def add_query_logger(self, logger: Callable[[Any], None]) -> None:
+        self.logger = logger
+
+    async def execute(self, _query: str) -> None:
+        await asyncio.sleep(3600)
+
+    def terminate(self) -> None:
+        self.terminated = True
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Silent:
+    silent = Silent()
+
+    async def connected(**_options: Any) -> Silent:
+        return silent
+
+    monkeypatch.setattr(asyncpg, "connect", connected)
+    return silent
+
+
+async def test_a_pooler_that_answers_a_login_by_itself_is_no_server(
+    silent: Silent, known: reach.Reach, clock: Clock
+) -> None:
+    assert not await connection._answers(HERE)
+    assert silent.terminated
+    assert known.answered is None
+
+
+async def test_a_query_that_failed_is_no_answer(silent: Silent, known: reach.Reach) -> None:
+    await connection._by_any_password(HERE)
+    silent.logger(SimpleNamespace(exception=TimeoutError()))
+    assert known.answered is None
+    silent.logger(SimpleNamespace(exception=None))
+    assert known.answered is not None
