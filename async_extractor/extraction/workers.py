@@ -265,13 +265,15 @@ class Extraction:
         chunk, field = work.chunk, DATE_FIELDS[self._filter_field]
         start, end = chunk.window_start, chunk.window_end
         before = work.begun.before if work.begun else 0
+        # What the ledger has of a chunk that was begun before may be by its places at other times: it is counted anew.
+        counted = before + share.until_row - share.first if chunk.attempt == 1 else None
         pages = work.reader.pages(
             field,
             start,
             end,
             begun=work.begun,
             until=lambda: self._shares.until(share),
-            expected=before + share.until_row - share.first,
+            expected=counted,
         )
         async for page in pages:
             if not work.reader.order_honoured:

@@ -9,6 +9,7 @@ import pytest
 
 from async_extractor.backfill import Backfill
 from async_extractor.entities import ENTITIES
+from async_extractor.errors import IncompleteError
 from async_extractor.events import Event
 from async_extractor.request import BackfillRequest
 from async_extractor.verification import Verification
@@ -213,6 +214,29 @@ async def test_a_catch_up_s_page_that_comes_short(database: Any, field: str) -> 
         await simulate(simulator, "clock", {"offset_seconds": 3600})
         await short_page(simulator, containing="LastUpdatedTime >=")
         result = await run(secrets, "invoices", filter_field=field)
+        assert result.status == "done", result.error
+        assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
+
+
+async def test_a_resumed_window_s_page_that_comes_short(database: Any) -> None:
+    """How many rows the ledger expects of it is by their places, where it was shared before it was cut off."""
+    async with Simulator(LARGE) as simulator:
+        secrets = secrets_for(simulator, database)
+        begun: list[Backfill] = []
+
+        def stop(event: Event) -> None:
+            if event.name == "chunk_started":
+                begun[0].stop("stopped by a test")
+
+        async with Backfill(BackfillRequest.parse("invoices", *RANGE), secrets, [stop], limits=False) as first:
+            begun.append(first)
+            run_id = await first.plan()
+            with pytest.raises(IncompleteError):
+                await first.extract(run_id)
+        left = "UPDATE ops.chunks SET expected_rows = 1 WHERE status <> 'done' AND kind = 'window' AND attempt > 0"
+        assert execute(database, left + " RETURNING 1")
+        await short_page(simulator, containing="MAXRESULTS")
+        result = await run(secrets, "invoices")
         assert result.status == "done", result.error
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
 

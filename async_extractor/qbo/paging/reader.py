@@ -235,7 +235,9 @@ class WindowReader:
         tries, answers = (patience or self._source.client.patience).page_fault_tries, [(answer, query)]
         while answer.page.rows < query.max_results:
             page = answer.page
-            if page.rows and self._source.sent_with(page) >= self._expected:
+            # A first page that was asked for by its place may go on beyond the span.
+            beyond = sum(_is_beyond(record, span.field, span.end) for record in page.records)
+            if page.rows and self._source.sent_with(page) - beyond >= self._expected:
                 break
             # What is asked along with a page may be older than it, which says nothing where rows have come.
             if page.rows == 0 and span in self._counting and await self._counting.pop(span) == 0:
