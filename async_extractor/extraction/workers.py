@@ -25,7 +25,7 @@ from async_extractor.warehouse.ledger import Chunk
 from async_extractor.warehouse.loader import LostChunk, WorkerSession
 from async_extractor.warehouse.raw_table import PageToLoad, Refused, rows_of
 from async_extractor.warehouse.session import NoConnectionLeft
-from async_extractor.windows import SECOND, UTC, iso, whole_second_up
+from async_extractor.windows import SECOND, UTC, Window, iso, whole_second_up
 
 # Chunks that fail one after the other, none done between, before the run is ended: it isn't the chunks then.
 MOST_FAILURES_IN_A_ROW = 10
@@ -115,8 +115,25 @@ class Extraction:
 
     async def _claim(self, session: WorkerSession, run_id: int) -> _Work | None:
         with self._shares.claiming():
-            chunk = await session.claim(run_id)
-            return None if chunk is None else _Work(chunk, self._reader(), self._shares.begin(chunk))
+            chunk, reader = await session.claim(run_id), self._reader()
+            if chunk is None:
+                return None
+            if chunk.attempt > 1:
+                chunk = replace(chunk, expected_rows=await self._counted_anew(reader, chunk))
+            return _Work(chunk, reader, self._shares.begin(chunk))
+
+    async def _counted_anew(self, reader: WindowReader, chunk: Chunk) -> int | None:
+        """How many rows a window has that was begun before: what the ledger expects may be by places of several times.
+
+        None where it was not counted, or can't be now: whoever reads it meets the fault.
+        """
+        if chunk.window_end is None or chunk.expected_rows is None:
+            return None
+        window = Window(chunk.window_start, chunk.window_end)
+        try:
+            return await reader.count(DATE_FIELDS[self._filter_field], window)
+        except QboFault:
+            return None
 
     async def _take_over(self, session: WorkerSession, run_id: int) -> _Work | None:
         """The far part of a window that another worker of this process reads; None when there is none to be had."""
@@ -265,15 +282,13 @@ class Extraction:
         chunk, field = work.chunk, DATE_FIELDS[self._filter_field]
         start, end = chunk.window_start, chunk.window_end
         before = work.begun.before if work.begun else 0
-        # What the ledger has of a chunk that was begun before may be by its places at other times: it is counted anew.
-        counted = before + share.until_row - share.first if chunk.attempt == 1 else None
         pages = work.reader.pages(
             field,
             start,
             end,
             begun=work.begun,
             until=lambda: self._shares.until(share),
-            expected=counted,
+            expected=before + share.until_row - share.first,
         )
         async for page in pages:
             if not work.reader.order_honoured:

@@ -84,6 +84,10 @@ class WindowReader:
     def spent(self) -> Spent:
         return self._source.spent
 
+    async def count(self, field: DateField, window: Window) -> int:
+        """The window's rows by COUNT(*)."""
+        return await self._source.count(Span(field, window.start, window.end).query(self._source.entity))
+
     async def from_row(self, field: DateField, window: Window, rows: int) -> Begun | None:
         """The page after so many rows of a window in the order of its date, and where a part that begins with it can
         begin: after the first value, since others of that may lie before the page.
