@@ -24,24 +24,19 @@ FILLED = 0.995
 
 @dataclass(eq=False)
 class Share:
-    """The rows of a window from place `first` to `end`, and the chunk in which they are read, once it is there.
+    """The rows of a window from place `first` on, and the chunk in which they are read, once it is there.
 
-    `until` is where the chunk ends in the ledger, and `until_row` the place of that: more than `end` while somebody
-    else is about to take the rest over. `read`: how many of the rows have come.
+    `until` is where that ends in the ledger, and `until_row` the place of it; both are the holder's while there is no
+    chunk. `read`: how many of the rows have come.
     """
 
     window: Window
     first: int
-    end: int
     until: datetime
     until_row: int
     chunk: Chunk | None = None
     read: int = 0
     cuttable: bool = True
-
-    def left(self, step: int) -> int:
-        """Pages that nobody has asked for: the next one is on its way."""
-        return math.ceil((self.end - self.first - self.read) / step) - 1
 
 
 class Shares:
@@ -71,7 +66,7 @@ class Shares:
         if chunk.kind != "window" or chunk.window_end is None or chunk.expected_rows is None:
             return None
         rows = chunk.expected_rows
-        share = Share(Window(chunk.window_start, chunk.window_end), 0, rows, chunk.window_end, rows, chunk)
+        share = Share(Window(chunk.window_start, chunk.window_end), 0, chunk.window_end, rows, chunk)
         self._open.append(share)
         self._tell()
         return share
@@ -98,45 +93,53 @@ class Shares:
 
     def _cut(self, step: int) -> Share | None:
         """`step`: by how many rows a page goes on, since each begins with the last row of the one before."""
-        largest = max((s for s in self._open if s.cuttable), key=lambda s: s.left(step), default=None)
-        left = 0 if largest is None else largest.left(step)
+        largest = max((s for s in self._open if s.cuttable), key=lambda s: self._left(s, step), default=None)
+        left = 0 if largest is None else self._left(largest, step)
         if largest is None or left < 1:
             return None
-        everything = sum(max(0, share.left(step)) + 1 for share in self._open)
+        everything = sum(max(0, self._left(share, step)) + 1 for share in self._open)
         pages = min(math.ceil(left / 2), math.ceil(everything / self._workers))
         first = largest.first + largest.read + step * (left + 1 - pages)
-        part = Share(largest.window, first, largest.end, largest.until, largest.end)
-        largest.end = first
+        part = Share(largest.window, first, largest.until, largest.until_row)
         self._open.append(part)
         return part
 
-    def holder(self, cut: datetime) -> Share | None:
-        """Who has the chunk with this moment in it."""
+    def _left(self, share: Share, step: int) -> int:
+        """Pages that nobody has asked for: the next one is on its way."""
+        return math.ceil((self.end_row(share) - share.first - share.read) / step) - 1
+
+    def end_row(self, share: Share) -> int:
+        """The place up to which a share is to be read: less than its `until_row` while a part of it is about to go
+        over. From what is there now, since edits move places while they are settled, and parts settle in any order."""
+        of_window = [s for s in self._open if s.window == share.window]
+        owner = share if share.chunk else next((s for s in of_window if s.chunk and _is_in(share.first, s)), share)
+        parts = [s.first for s in of_window if not s.chunk and share.first < s.first < owner.until_row]
+        return min(parts, default=owner.until_row)
+
+    def holder(self, cut: datetime, row: int) -> Share | None:
+        """Who has the chunk with this moment in it; None where that isn't whose this place is, since edits have moved
+        it meanwhile."""
         for share in self._open:
             if share.chunk is not None and share.chunk.window_start < cut < share.until:
-                return share
+                return share if share.first < row and _is_in(row, share) else None
         return None
 
     def take(self, part: Share, holder: Share, chunk: Chunk, row: int) -> None:
         """The ledger has given the holder's rows from place `row` on to this part, as a chunk of its own."""
-        for before in self._before(part):
-            before.end = row
         part.first, part.chunk, part.until, part.until_row = row, chunk, holder.until, holder.until_row
         holder.until, holder.until_row = chunk.window_start, row
         self._tell()
 
     def give_back(self, part: Share) -> None:
-        """The part could not be taken over: its rows are read by those before it, and not asked for again."""
-        for before in self._before(part):
-            before.end, before.cuttable = part.end, False
+        """The part could not be taken over: its rows are read by whoever is before it, and not asked for again."""
+        before = [s for s in self._open if s.window == part.window and s.first < part.first]
+        if before:
+            max(before, key=lambda share: share.first).cuttable = False
         self.end(part)
-
-    def _before(self, part: Share) -> list[Share]:
-        return [s for s in self._open if s is not part and s.window == part.window and s.end == part.first]
 
     async def until(self, share: Share) -> datetime:
         """Up to where it is its holder's now; waits while that is being settled and nothing before it is left."""
-        while share.read >= share.end - share.first and share.end < share.until_row:
+        while share.read >= self.end_row(share) - share.first and self.end_row(share) < share.until_row:
             await self._change()
         return share.until
 
@@ -146,3 +149,7 @@ class Shares:
     def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _is_in(row: int, share: Share) -> bool:
+    return share.first <= row < share.until_row

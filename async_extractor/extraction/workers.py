@@ -145,7 +145,8 @@ class Extraction:
             begun = await reader.from_row(DATE_FIELDS[self._filter_field], part.window, part.first)
             if begun is not None:
                 async with self._shares.cutting:
-                    holder, row = self._shares.holder(begun.start), part.first + begun.before
+                    row = part.first + begun.before
+                    holder = self._shares.holder(begun.start, row)
                     if holder is not None and holder.chunk is not None:
                         chunk = await session.take_over(
                             holder.chunk, begun.start, row - holder.first, run_id, time.monotonic() - began

@@ -8,7 +8,7 @@ import os
 import ssl
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,7 +97,7 @@ async def connect(address: Address) -> Connection:
 
     ConfigurationError when the certificates to verify it by can't be read.
     """
-    return await prepared(await open_bare(address))
+    return await prepared(address, await open_bare(address))
 
 
 @contextlib.asynccontextmanager
@@ -150,10 +150,15 @@ async def pin_settings(connection: Connection) -> None:
     await connection.execute("; ".join(f"SET {name} = {value}" for name, value, since in _PINNED if major >= since))
 
 
-async def prepared(connection: Connection) -> Connection:
-    """The connection with its settings pinned and its codecs; ended where that fails."""
+async def prepared(address: Address, connection: Connection) -> Connection:
+    """The connection with its settings pinned and its codecs; ended where that fails.
+
+    Only with that the server is reached: a pooler may answer a login by itself.
+    """
     try:
-        await pin_settings(connection)
+        with _reaching(address):
+            await asyncio.wait_for(pin_settings(connection), CONNECT_SECONDS)
+        reach(address).reached()
         # jsonb as bytes both ways: the payload is never decoded here. Version 1 is the format's first byte.
         await connection.set_type_codec(
             "jsonb",
@@ -170,14 +175,19 @@ async def prepared(connection: Connection) -> Connection:
 
 async def open_bare(address: Address) -> Connection:
     """A new connection as the server makes it; raises what asyncpg raises."""
+    with _reaching(address):
+        return await _by_any_password(address)
+
+
+@contextlib.contextmanager
+def _reaching(address: Address) -> Iterator[None]:
+    """Round a try to reach the server."""
     try:
-        connection = await _by_any_password(address)
+        yield
     except Exception as error:
         if is_passing(error) and not isinstance(error, asyncpg.TooManyConnectionsError):
             reach(address).failed()
         raise
-    reach(address).reached()
-    return connection
 
 
 async def _by_any_password(address: Address) -> Connection:

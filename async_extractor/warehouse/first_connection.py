@@ -78,7 +78,7 @@ async def _first(address: Address) -> Connection:
     except BaseException:
         connection.terminate()
         raise
-    return await prepared(connection)
+    return await prepared(address, connection)
 
 
 def _why_not(error: BaseException) -> str:
@@ -114,7 +114,7 @@ _POOLER = (
 
 async def _refuse_transaction_pooling(address: Address, connection: Connection) -> None:
     """Two sessions that get the same backend, or one that gets several: then none is kept for a session."""
-    backend = await backend_pid(connection)
+    backend = await asyncio.wait_for(backend_pid(connection), CONNECT_SECONDS)
     if backend == connection.get_server_pid():
         return  # Postgres itself: a pooler makes up the pid that it tells at the start
     other = await open_bare(address)

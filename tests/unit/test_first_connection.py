@@ -83,19 +83,23 @@ async def test_since_when_a_server_is_away(known: reach.Reach, clock: Clock, mon
     """Since the first try that failed after one that didn't; a refusal is an answer, and old tries say nothing."""
     ends: list[BaseException | None] = []
 
-    async def connected(_address: Address) -> str:
+    async def connected(_address: Address) -> SimpleNamespace:
         if (error := ends.pop()) is not None:
             raise error
-        return "connected"
+        return SimpleNamespace(set_type_codec=nothing)
+
+    async def nothing(*_values: Any, **_options: Any) -> None:
+        pass
 
     async def tried(end: BaseException | None) -> float | None:
         ends.append(end)
         with contextlib.suppress(OSError, asyncpg.PostgresError):
-            await connection.open_bare(HERE)
+            await connection.connect(HERE)
         await asyncio.sleep(10)
         return known.away_since
 
     monkeypatch.setattr(connection, "_by_any_password", connected)
+    monkeypatch.setattr(connection, "pin_settings", nothing)
     assert await tried(asyncpg.TooManyConnectionsError("sorry")) is None
     assert await tried(ConnectionRefusedError()) == pytest.approx(10, abs=0.01)
     assert await tried(ConnectionRefusedError()) == pytest.approx(10, abs=0.01)
@@ -136,6 +140,9 @@ class Silent:
 
     terminated = False
 
+    def get_server_version(self) -> SimpleNamespace:
+        return SimpleNamespace(major=16)
+
     def add_query_logger(self, logger: Callable[[Any], None]) -> None:
         self.logger = logger
 
@@ -163,6 +170,15 @@ async def test_a_pooler_that_answers_a_login_by_itself_is_no_server(
     assert not await connection._answers(HERE)
     assert silent.terminated
     assert known.answered is None
+
+
+async def test_a_session_behind_such_a_pooler_is_not_waited_for(
+    silent: Silent, known: reach.Reach, clock: Clock
+) -> None:
+    with pytest.raises(asyncio.TimeoutError):
+        await connection.connect(HERE)
+    assert silent.terminated
+    assert (known.answered, known.away_since) == (None, pytest.approx(connection.CONNECT_SECONDS, abs=0.01))
 
 
 async def test_a_query_that_failed_is_no_answer(silent: Silent, known: reach.Reach) -> None:
