@@ -16,11 +16,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-import asyncpg
-
 from async_extractor.entities import ENTITIES, FIRST_CLASS
 from async_extractor.error_mapping import endings
-from async_extractor.errors import BackfillError, ConfigurationError
+from async_extractor.errors import BackfillError
 from async_extractor.events import Events
 from async_extractor.limits import no_limits, shared_limits
 from async_extractor.mage.location import MageData
@@ -40,7 +38,7 @@ from async_extractor.request import EARLIEST
 from async_extractor.resources import AnyClient, opened_client, opened_warehouse
 from async_extractor.settings import READERS, Settings, warehouse_address
 from async_extractor.warehouse.connection import Address, Connection, backend_pid
-from async_extractor.warehouse.failures import told
+from async_extractor.warehouse.failures import in_one_line
 from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import UTC
@@ -163,9 +161,8 @@ class Preflight:
         with self._refusals("postgres", "connection"):
             connection = await connect_first(address)
             try:
-                await self._tell_server(address, connection)
-            except asyncpg.PostgresError as error:
-                raise ConfigurationError(f"Postgres at {address}: {told(error)}") from None
+                with in_one_line(f"Postgres at {address}: "):
+                    await self._tell_server(address, connection)
             finally:
                 await connection.close(timeout=5)
         if any(line.severity == "error" for line in self.lines[before:]):

@@ -8,10 +8,8 @@ from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
-import asyncpg
-
 from async_extractor.entities import FIRST_CLASS
-from async_extractor.errors import ConfigurationError, IncompleteError
+from async_extractor.errors import ConfigurationError
 from async_extractor.events import Events
 from async_extractor.qbo.auth.access_tokens import AccessTokens
 from async_extractor.qbo.client import Patience, QueryClient
@@ -19,7 +17,7 @@ from async_extractor.qbo.limits import IN_FLIGHT, Limiter
 from async_extractor.qbo.network import http_session
 from async_extractor.settings import Secrets, Settings
 from async_extractor.warehouse.connection import Connection, cut_when_silent
-from async_extractor.warehouse.failures import is_passing, told
+from async_extractor.warehouse.failures import in_one_line
 from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.ledger import Ledger
 from async_extractor.warehouse.schema import bring_up_to_date, refuse_what_cannot_be_loaded
@@ -72,14 +70,11 @@ async def opened_warehouse(
     session = Session(address, events, connection=connection)
     try:
         async with cut_when_silent(address):
-            try:
+            with in_one_line(f"Postgres at {address} can't be used: "):
                 async with _rolled_back(connection) if trial else contextlib.nullcontext():
                     await bring_up_to_date(connection, settings.raw_schema, entities)
                     await refuse_what_cannot_be_loaded(connection, settings.raw_schema)
                     await _hold_for_one_company(Ledger(session), settings)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                kind = IncompleteError if is_passing(error) else ConfigurationError
-                raise kind(f"Postgres at {address} can't be used: {told(error)}") from None
             yield session
     finally:
         await session.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime
@@ -11,13 +12,13 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from async_extractor.errors import ConfigurationError, RequestError
+from async_extractor.errors import RequestError
 from async_extractor.mage.secrets import MageSecrets
 from async_extractor.profile_option import work_for
 from async_extractor.request import EARLIEST
 from async_extractor.settings import raw_schema_of, warehouse_address
 from async_extractor.warehouse.connection import Connection, cut_when_silent
-from async_extractor.warehouse.failures import told
+from async_extractor.warehouse.failures import in_one_line
 from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.schema import bring_up_to_date
 from async_extractor.warehouse.statements import statement
@@ -43,11 +44,10 @@ def read(work: Callable[[Connection, str], Awaitable[T]], profile: str = "") -> 
         address = warehouse_address(secrets)
         connection = await connect_first(address)
         try:
-            async with cut_when_silent(address):
-                await bring_up_to_date(connection, raw_schema_of(profile))
-                return await work(connection, realm_id)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise ConfigurationError(told(error)) from None
+            with in_one_line():
+                async with cut_when_silent(address):
+                    await bring_up_to_date(connection, raw_schema_of(profile))
+                    return await work(connection, realm_id)
         finally:
             await connection.close(timeout=5)
 
@@ -57,10 +57,10 @@ def read(work: Callable[[Connection, str], Awaitable[T]], profile: str = "") -> 
 async def of_all_companies(connection: Connection, name: str, *values: object) -> list[dict[str, Any]]:
     """A statement's rows; none where nobody has filled the warehouse yet. An older version's is brought up to date.
 
-    ConfigurationError where Postgres refuses.
+    Errors as of `in_one_line`.
     """
     query = statement(name)
-    try:
+    with in_one_line(), contextlib.suppress(*_NOT_THERE):
         try:
             return [dict(row) for row in await connection.fetch(query, *values)]
         except asyncpg.UndefinedColumnError:
@@ -69,10 +69,7 @@ async def of_all_companies(connection: Connection, name: str, *values: object) -
                 raise
             await bring_up_to_date(connection)
             return [dict(row) for row in await connection.fetch(query, *values)]
-    except _NOT_THERE:
-        return []
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise ConfigurationError(told(error)) from None
+    return []
 
 
 def as_json(value: object) -> str:

@@ -18,7 +18,7 @@ from async_extractor.errors import ConfigurationError, RequestError
 from async_extractor.settings import LONGEST_SECRET, checked_host, raw_schema_of
 from async_extractor.spoken import say
 from async_extractor.warehouse.connection import Address, Connection
-from async_extractor.warehouse.failures import told
+from async_extractor.warehouse.failures import in_one_line
 from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.schema import bring_up_to_date, grant_rights
 from async_extractor.warehouse.statements import statement
@@ -133,14 +133,13 @@ async def _migrate(address: Address, raw_schema: str) -> tuple[list[str], list[s
 
 @contextlib.asynccontextmanager
 async def _owned(address: Address, otherwise: str) -> AsyncIterator[Connection]:
-    """The owner's connection; what Postgres refuses is a ConfigurationError that begins so."""
+    """The owner's connection; what Postgres refuses is an error on one line that begins so."""
     connection = await connect_first(address, "check --host, --port, --database, --user, --password-file and --sslmode")
     try:
-        yield connection
-    except asyncpg.PostgresError as error:
-        raise ConfigurationError(f"{address}: {otherwise}: {told(error)}") from None
+        with in_one_line(f"{address}: {otherwise}: "):
+            yield connection
     finally:
-        await connection.close()
+        await connection.close(timeout=5)
 
 
 def _first_line(path: Path) -> str:

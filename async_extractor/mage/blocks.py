@@ -34,7 +34,7 @@ from async_extractor.request import BackfillRequest, misspelt, whole_number
 from async_extractor.settings import Settings
 from async_extractor.spoken import spoken
 from async_extractor.warehouse.connection import Connection
-from async_extractor.warehouse.failures import told
+from async_extractor.warehouse.failures import in_one_line
 from async_extractor.warehouse.first_connection import connect_first
 from async_extractor.warehouse.statements import statement
 
@@ -311,11 +311,8 @@ def _run_of(upstream: Any) -> int:
 async def _warehouse(settings: Settings) -> AsyncIterator[Connection]:
     connection = await connect_first(settings.warehouse)
     try:
-        yield connection
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        raise
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise ConfigurationError(told(error)) from None
+        with in_one_line():
+            yield connection
     finally:
         await connection.close(timeout=5)
 

@@ -36,6 +36,7 @@ _INSERT = (
     "INSERT INTO secret (name, value, key_uuid, repo_name) VALUES (:name, :value, :key_uuid, :project)"
     " ON CONFLICT (name, key_uuid) DO UPDATE SET value = excluded.value, updated_at = CURRENT_TIMESTAMP"
 )
+_REWRITE = f"UPDATE secret SET value = value WHERE name = :name AND {_OURS}"
 _DELETE = f"DELETE FROM secret WHERE name = :name AND {_OURS}"
 _DELETE_WHATEVER_THE_KEY = "DELETE FROM secret WHERE name = :name"
 _LOCK = f"SELECT id FROM secret WHERE name = :name AND {_OURS} FOR UPDATE"
@@ -136,6 +137,14 @@ class Locked:
         with self.database.one_line():
             return read(self.connection, owner, names)
 
+    def rewrite(self, owner: Owner, names: Sequence[str]) -> None:
+        """What is stored, once more. In Postgres not yet committed, since that would end the lock."""
+        with self.database.one_line():
+            for name in names:
+                self.connection.change(_REWRITE, **owner.parameters(name=name))
+            if self.database.in_file:
+                self.connection.commit()
+
     def write(self, owner: Owner, values: Mapping[str, str]) -> None:
         """Store all of them in one transaction, committed when this returns. In Postgres it ends the lock."""
         with self.database.one_line():
@@ -156,6 +165,11 @@ class MageDatabase:
             return f"SQLite {self._file}"
         host, port, name = (self._server.get(key) for key in ("host", "port", "dbname"))
         return f"Postgres {host or 'localhost'}:{port or 5432}/{name or ''}"
+
+    @property
+    def in_file(self) -> bool:
+        """Whether it is SQLite's."""
+        return self._file is not None
 
     def redact(self, line: str) -> str:
         """The line without the password. libpq names hosts and users only: this is the second lock."""

@@ -15,6 +15,7 @@ from typing import Literal
 
 from async_extractor.entities import ENTITIES
 from async_extractor.errors import ConfigurationError, RequestError
+from async_extractor.paths import write_whole
 
 # What was put there, each file with the hash of its contents: what differs was changed by somebody else.
 MANIFEST = ".qbo_backfill.json"
@@ -130,9 +131,10 @@ def _read(path: Path) -> str | None:
 
 
 def _write(path: Path, text: str) -> None:
+    """Half a file would be taken for one that somebody has changed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     except OSError as error:
         raise ConfigurationError(f"{path} can't be written ({error.strerror})") from None
 

@@ -150,6 +150,10 @@ class _WithAnother:
             return self._value
         return (self._held or self._store).get(name)
 
+    def check_writable(self, name: str) -> None:
+        if self._held is not None:
+            self._held.check_writable(name)
+
     def put(self, values: Mapping[str, str]) -> None:
         if self._held is None:
             raise RuntimeError("put is for the holder of the lock")

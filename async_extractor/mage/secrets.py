@@ -392,6 +392,11 @@ class HeldSecrets:
         spellings = self._secrets._spellings([name])
         return self._secrets._find(self._key, name, self._held.read(self._key.owner, spellings))
 
+    def check_writable(self, name: str) -> None:
+        """ConfigurationError where `put` would fail, as on a disk that is full or read only: the value is written
+        once more as it is."""
+        self._held.rewrite(self._key.owner, self._secrets._spellings([name]))
+
     def put(self, values: Mapping[str, str]) -> None:
         """Store all of them or none; durable when this returns.
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+from collections.abc import Iterator
 
 import asyncpg
+
+from async_extractor.errors import ConfigurationError, IncompleteError
 
 # Connection failures, a server that restarts or was told to end us, deadlock, serialization, lock
 # time-out, out of memory or connections: the same work can succeed in a moment.
@@ -57,6 +61,23 @@ def told(error: BaseException) -> str:
             message = re.sub(r"\"[^\"]*\"?", '"..."', message.split(": ", 1)[0])
         return f"Postgres {error.sqlstate}: {message}{advice}"
     return f"the connection to Postgres was lost ({type(error).__name__})"
+
+
+@contextlib.contextmanager
+def in_one_line(what: str = "") -> Iterator[None]:
+    """Round statements of a command that tries nothing twice: what Postgres refuses leaves as a ConfigurationError that
+    begins with `what`, a connection that is lost, or what else may pass, as an IncompleteError."""
+    try:
+        yield
+    except (
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        ConnectionResetError,
+        asyncio.TimeoutError,
+    ) as error:
+        kind = IncompleteError if is_passing(error) else ConfigurationError
+        raise kind(f"{what}{told(error)}") from None
 
 
 def needs_a_person(error: BaseException) -> bool:

@@ -186,6 +186,17 @@ def test_a_token_that_a_person_sets_during_a_refresh_wins(mage: MageHome) -> Non
     assert mage.secrets.get("QBO_REFRESH_TOKEN") == "by a person"
 
 
+def test_a_store_that_takes_nothing_is_known_before_the_exchange(mage: MageHome) -> None:
+    mage.secrets.set("QBO_REFRESH_TOKEN", "old")
+    with mage.secrets.exclusive() as held:
+        held.check_writable("QBO_REFRESH_TOKEN")
+        in_file = held._held.database.in_file
+        held._held.connection.change("PRAGMA query_only = on" if in_file else "SET TRANSACTION READ ONLY")
+        with pytest.raises(ConfigurationError, match=r"readonly|read-only"):
+            held.check_writable("QBO_REFRESH_TOKEN")
+    assert mage.secrets.get("QBO_REFRESH_TOKEN") == "old"
+
+
 def test_a_holder_that_is_killed_lets_the_next_one_in_with_the_old_token(mage: MageHome) -> None:
     mage.secrets.set("QBO_REFRESH_TOKEN", "old")
     holder = mage.run(

@@ -40,6 +40,9 @@ class DictSecrets:
         with self._lock:
             yield self
 
+    def check_writable(self, name: str) -> None:
+        assert name in self.values
+
     def put(self, values: dict[str, str]) -> None:
         self.values.update(values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,22 @@ def test_what_somebody_changed_is_kept_and_the_rest_upgraded_or_removed(theirs: 
     assert [change.fate for change in project.install(theirs, newer)] == ["kept: changed there", "upgraded"]
     assert [change.fate for change in project.uninstall(theirs)] == ["removed", "kept: changed there"]
     assert [path.name for path in (theirs / "custom").iterdir()] == ["qb_plan.py"]
+
+
+def test_a_disk_that_fills_up_leaves_no_half_file(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would be kept for ever, as one that somebody has changed."""
+
+    def written_half(path: Path, text: str, **_options: str) -> int:
+        path.write_bytes(text.encode()[:3])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    wanted = {"custom/qb_plan.py": "what is wanted"}
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_text", written_half)
+        with pytest.raises(ConfigurationError, match="No space left"):
+            project.install(theirs, wanted)
+    assert list((theirs / "custom").iterdir()) == []
+    assert [change.fate for change in project.install(theirs, wanted)] == ["new"]
 
 
 def test_a_folder_that_is_no_mage_project_is_one_line(tmp_path: Path) -> None:

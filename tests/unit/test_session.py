@@ -9,9 +9,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from async_extractor.errors import BackfillError
 from async_extractor.events import Events
 from async_extractor.warehouse import session as module
 from async_extractor.warehouse.connection import Address
+from async_extractor.warehouse.failures import in_one_line
 from async_extractor.warehouse.failures import told as told_of
 from async_extractor.warehouse.reach import Reach
 from async_extractor.warehouse.session import NoConnectionLeft, Session, WarehouseLost
@@ -196,3 +198,23 @@ def test_an_error_is_told_without_values_or_detail(error: asyncpg.PostgresError,
     error.detail = "Failing row contains (4, secret)."
     assert said in told_of(error)
     assert "secret" not in told_of(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (LOST, 3),
+        (asyncpg.InterfaceError("cannot call Transaction.__aexit__(): the underlying connection is closed"), 3),
+        (ConnectionResetError("Connection reset by peer"), 3),
+        (asyncpg.InsufficientPrivilegeError("permission denied for schema ops"), 4),
+    ],
+)
+def test_a_command_that_loses_its_connection_may_be_called_again(error: Exception, code: int) -> None:
+    with pytest.raises(BackfillError, match=r"^it can't be pruned: ") as ended, in_one_line("it can't be pruned: "):
+        raise error
+    assert ended.value.exit_code == code
+
+
+def test_an_error_that_is_not_of_the_server_is_seen_whole() -> None:
+    with pytest.raises(BrokenPipeError), in_one_line():
+        raise BrokenPipeError

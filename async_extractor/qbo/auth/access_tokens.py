@@ -2,8 +2,9 @@
 
 Intuit rotates the refresh token (about daily), kills the old value, and takes a second exchange of it
 for an attack. So: one refresh at a time over all processes, under the store's exclusive lock; inside
-it the tokens are read again, since another process may have just refreshed; the new refresh token is
-stored durably before the new access token is used.
+it the tokens are read again, since another process may have just refreshed; the old one is written once
+more, since a disk that is full must be met before Intuit rotates it; the new refresh token is stored
+durably before the new access token is used.
 
 What is left is a process that is killed between sending the old value and storing the new one: Intuit has
 rotated it then, and nobody has the new one. That span is the endpoint's answer and a few milliseconds of
@@ -49,9 +50,10 @@ Value = TypeVar("Value")
 
 
 class HeldSecrets(Protocol):
-    """Secrets while the exclusive lock is held. Both calls block."""
+    """Secrets while the exclusive lock is held. All calls block."""
 
     def get(self, name: str) -> str | None: ...
+    def check_writable(self, name: str) -> None: ...
     def put(self, values: dict[str, str]) -> None: ...
 
 
@@ -194,6 +196,7 @@ class AccessTokens:
             if self._refused is not None and self._refused[0] == mark_of(refresh):
                 raise self._refused[1]
             client = await self._client_now(held)
+            await held.check_writable(REFRESH_TOKEN)
             asked = time.perf_counter()
             try:
                 answer = await self._ask(refresh, client)
@@ -325,6 +328,9 @@ class _Held:
 
     async def get(self, name: str) -> str | None:
         return await self._thread.do(lambda: self._held.get(name))
+
+    async def check_writable(self, name: str) -> None:
+        await self._thread.do(lambda: self._held.check_writable(name))
 
     async def put(self, values: dict[str, str]) -> None:
         await self._thread.do(lambda: self._held.put(values))

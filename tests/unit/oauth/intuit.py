@@ -27,6 +27,7 @@ class Store:
         self.values = {REFRESH_TOKEN: FIRST_REFRESH}
         self.log: list[str] = []
         self.refuses_to_store = False
+        self.is_full = False
         self.out_of_reach_for = 0
         self.waited_for = threading.Event()
         self.lock = threading.Lock()
@@ -42,6 +43,12 @@ class Store:
             self.log.append("locked")
             yield self
             self.log.append("unlocked")
+
+    def check_writable(self, name: str) -> None:
+        assert self.lock.locked()
+        assert name in self.values
+        if self.is_full:
+            raise ConfigurationError("Mage's database can't be used: disk is full")
 
     def put(self, values: dict[str, str]) -> None:
         assert self.lock.locked()

@@ -8,6 +8,7 @@ import json
 import pytest
 from aioresponses import aioresponses
 
+from async_extractor.errors import ConfigurationError
 from async_extractor.events import Event
 from async_extractor.qbo.auth.access_tokens import ACCESS_TOKEN, REFRESH_TOKEN
 from async_extractor.qbo.faults import AuthorizationFault, TransientFault
@@ -156,6 +157,16 @@ async def test_a_store_that_stays_away_ends_the_run_and_says_how_to_reauthorise(
     store.out_of_reach_for = 10_000
     with pytest.raises(AuthorizationFault, match=r"could not be stored .* reauthorise the company"):
         await process().current()
+
+
+async def test_a_store_that_is_full_is_met_before_intuit_is_asked(
+    process: Process, intuit: Intuit, store: Store
+) -> None:
+    """The new token would be lost, and the old one is dead then."""
+    store.is_full = True
+    with pytest.raises(ConfigurationError, match="disk is full"):
+        await process().current()
+    assert intuit.asked == []
 
 
 async def test_a_rotated_token_that_comes_without_an_access_token_is_kept(
