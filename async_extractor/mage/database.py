@@ -12,7 +12,9 @@ import contextlib
 import fcntl
 import os
 import re
+import selectors
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +46,11 @@ _IN_SQLITE = "SELECT 1 FROM sqlite_master WHERE name = 'secret'"
 _IN_POSTGRES = "SELECT 1 WHERE to_regclass('secret') IS NOT NULL"
 # A holder that stopped (a suspended machine, a lost network) gives the lock up: the server ends its session.
 _GIVE_UP_IDLE_LOCKS = "SET LOCAL idle_in_transaction_session_timeout = '5min'"
+_WAIT_A_WHILE = "SET LOCAL lock_timeout = '20s'"
 
 _CONNECT_TIMEOUT_S = 10
-_SQLITE_BUSY_TIMEOUT_S = 60
+# So long a statement may take, or wait for what others hold.
+_BUSY_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,16 @@ class Owner:
 
 
 class Connection:
-    """A transaction of either driver's. Statements have `:name` for a value."""
+    """A transaction of either driver's. Statements have `:name` for a value.
+
+    psycopg2's is its asynchronous one, whose transactions are statements: waiting in Python, it can be interrupted, and
+    a server that says nothing any more is given up.
+    """
 
     def __init__(self, driven: Any) -> None:
         self._driven = driven
-        self._by_name = isinstance(driven, sqlite3.Connection)
+        self._in_file = isinstance(driven, sqlite3.Connection)
+        self._begun = False
 
     def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
         """What a query finds."""
@@ -84,11 +93,32 @@ class Connection:
         return int(self._run(statement, values).rowcount)
 
     def commit(self) -> None:
-        self._driven.commit()
+        if self._in_file:
+            self._driven.commit()
+        else:
+            self._end("COMMIT")
+
+    def rollback(self) -> None:
+        """In Postgres: what a refused statement leaves is of no more use."""
+        self._end("ROLLBACK")
+
+    def _end(self, how: str) -> None:
+        if self._begun:
+            self._execute(how, {})
+            self._begun = False
 
     def _run(self, statement: str, values: Mapping[str, Any]) -> Any:
+        if self._in_file:
+            return self._driven.execute(statement, values)
+        if not self._begun:
+            self._execute("BEGIN", {})
+            self._begun = True
+        return self._execute(re.sub(r":(\w+)", r"%(\1)s", statement), values)
+
+    def _execute(self, statement: str, values: Mapping[str, Any]) -> Any:
         cursor = self._driven.cursor()
-        cursor.execute(statement if self._by_name else re.sub(r":(\w+)", r"%(\1)s", statement), values)
+        cursor.execute(statement, values)
+        _wait(self._driven, _BUSY_TIMEOUT_S)
         return cursor
 
 
@@ -205,11 +235,19 @@ class MageDatabase:
             connection = held.enter_context(self._connected())
             with self.one_line():
                 if self._file is None:
-                    connection.change(_GIVE_UP_IDLE_LOCKS)
-                    there = bool(connection.rows(_LOCK, **owner.parameters(name=name)))
+                    there = self._lock_row(connection, owner, name)
                 else:
                     there = name in read(connection, owner, [name])
             yield Locked(self, connection) if there else None
+
+    def _lock_row(self, connection: Connection, owner: Owner, name: str) -> bool:
+        while True:
+            connection.change(_GIVE_UP_IDLE_LOCKS)
+            connection.change(_WAIT_A_WHILE)
+            try:
+                return bool(connection.rows(_LOCK, **owner.parameters(name=name)))
+            except self._driver.errors.LockNotAvailable:
+                connection.rollback()  # the server answers; so somebody has it
 
     @contextlib.contextmanager
     def one_line(self) -> Iterator[None]:
@@ -232,10 +270,12 @@ class MageDatabase:
 
     def _connect(self) -> Any:
         if self._file is None:
-            return self._driver.connect(**{"connect_timeout": _CONNECT_TIMEOUT_S, **self._server})
+            driven = self._driver.connect(**self._server, async_=True)
+            _wait(driven, float(self._server.get("connect_timeout", _CONNECT_TIMEOUT_S)))
+            return driven
         # mode=rw: looking must not create a file that Mage would then take for an old database.
         address = f"file:{quote(str(self._file))}?mode=rw"
-        return sqlite3.connect(address, uri=True, timeout=_SQLITE_BUSY_TIMEOUT_S, check_same_thread=False)
+        return sqlite3.connect(address, uri=True, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
 
     @property
     def _driver(self) -> ModuleType:
@@ -247,6 +287,19 @@ class MageDatabase:
 
     def _first_line(self, error: Exception) -> str:
         return self.redact((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def _wait(driven: Any, seconds: float) -> None:
+    """For the answer to what was sent; the driver's OperationalError when none has come after so long."""
+    import psycopg2  # noqa: PLC0415 - as above
+    from psycopg2.extensions import POLL_OK, POLL_READ  # noqa: PLC0415
+
+    until = time.monotonic() + seconds
+    while (state := driven.poll()) != POLL_OK:
+        with selectors.DefaultSelector() as selector:
+            selector.register(driven.fileno(), selectors.EVENT_READ if state == POLL_READ else selectors.EVENT_WRITE)
+            if not selector.select(max(0.0, until - time.monotonic())):
+                raise psycopg2.OperationalError(f"the server has said nothing for {seconds:.0f} s")
 
 
 def _flock(lock_file: Path) -> int:

@@ -3,18 +3,23 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg2
 import pytest
 from cryptography.fernet import Fernet
 
 from async_extractor.errors import ConfigurationError, RequestError
+from async_extractor.mage import database
 from async_extractor.mage.secrets import MageSecrets
 
 if TYPE_CHECKING:
+    from local_postgres.embedded import PostgresAddress
     from tests.integration.conftest import MageHome
 
 CANARY = "canary-4a1f-value"
@@ -195,6 +200,40 @@ def test_a_store_that_takes_nothing_is_known_before_the_exchange(mage: MageHome)
         with pytest.raises(ConfigurationError, match=r"readonly|read-only"):
             held.check_writable("QBO_REFRESH_TOKEN")
     assert mage.secrets.get("QBO_REFRESH_TOKEN") == "old"
+
+
+def test_a_server_that_falls_silent_is_given_up(
+    postgres_server: PostgresAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a statement, or before the login: psycopg2 by itself would wait for ever, deaf to Ctrl-C."""
+    server = {"host": postgres_server.host, "user": postgres_server.user, "password": postgres_server.password}
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_S", 0.3)
+    with database.MageDatabase(server={**server, "port": postgres_server.port}).session() as connection:
+        assert connection.rows("SELECT :given AS got", given="100 %") == [{"got": "100 %"}]
+        with pytest.raises(psycopg2.OperationalError, match="said nothing for 0 s"):
+            connection.rows("SELECT pg_sleep(30)")
+        connection._begun = False
+    monkeypatch.setattr(database, "_CONNECT_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        deaf = database.MageDatabase(server={**server, "port": silent.getsockname()[1]})
+        with pytest.raises(ConfigurationError, match="said nothing for 0 s"):
+            deaf.exists()
+
+
+def test_a_row_that_is_held_is_waited_for_again_and_again(mage: MageHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_WAIT_A_WHILE", "SET LOCAL lock_timeout = '100ms'")
+    mage.secrets.set("QBO_REFRESH_TOKEN", "old")
+
+    def next_one() -> str | None:
+        with mage.secrets.exclusive() as held:
+            return held.get("QBO_REFRESH_TOKEN")
+
+    with ThreadPoolExecutor() as pool:
+        with mage.secrets.exclusive() as held:
+            waiting = pool.submit(next_one)
+            assert not wait([waiting], timeout=0.5).done
+            held.put({"QBO_REFRESH_TOKEN": "new"})
+        assert waiting.result() == "new"
 
 
 def test_a_holder_that_is_killed_lets_the_next_one_in_with_the_old_token(mage: MageHome) -> None:
