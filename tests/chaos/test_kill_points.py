@@ -142,7 +142,7 @@ async def test_killed_in_the_migration(command_line: CommandLine, database: Any)
 
 @pytest.mark.parametrize("grace_seconds", [0, 600])
 async def test_killed_between_the_tokens_answer_and_its_storing(
-    command_line: CommandLine, database: Any, tmp_path: Path, grace_seconds: int
+    command_line: CommandLine, database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace_seconds: int
 ) -> None:
     """Where the old value is dead at once nothing can save the connection, and the next run says so; where it
     lives on for a while the next run recovers."""
@@ -155,12 +155,21 @@ async def test_killed_between_the_tokens_answer_and_its_storing(
     async with Simulator(config) as simulator:
         store(command_line, simulator, database)
         mage = sqlite3.connect(tmp_path / "data" / "mage_project" / "mage-ai.db", isolation_level=None)
-        mage.execute("BEGIN IMMEDIATE")  # nobody else can write to Mage's database now
+        oauth = simulator.service.consent
+        finish = oauth.finish_refresh
+
+        def finish_and_lock(*values: Any) -> Any:
+            if not mage.in_transaction:
+                mage.execute("BEGIN IMMEDIATE")  # nobody else can write to Mage's database now
+            return finish(*values)
+
+        monkeypatch.setattr(oauth, "finish_refresh", finish_and_lock)
         process = command_line.start(*command_line.backfill_arguments("invoices"))
         await until(lambda: simulator.service.ledger.summary(log=False)["refreshes"] > 0)
         await asyncio.sleep(0.3)  # the answer is there and waits to be stored
         process.kill()
         await asyncio.to_thread(process.communicate)
+        monkeypatch.undo()
         mage.execute("ROLLBACK")
         mage.close()
         ended = await asyncio.to_thread(command_line.run, *command_line.backfill_arguments("invoices"))
