@@ -139,7 +139,7 @@ class Shares:
 
     async def until(self, share: Share) -> datetime:
         """Up to where it is its holder's now; waits while that is being settled and nothing before it is left."""
-        while share.read >= self.end_row(share) - share.first and self.end_row(share) < share.until_row:
+        while share.first + share.read >= (end := self.end_row(share)) and end < share.until_row:
             await self._change()
         return share.until
 

@@ -79,7 +79,7 @@ class Connection:
 
     def __init__(self, driven: Any) -> None:
         self._driven = driven
-        self._in_file = isinstance(driven, sqlite3.Connection)
+        self.in_file = isinstance(driven, sqlite3.Connection)
         self._begun = False
 
     def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ class Connection:
         return int(self._run(statement, values).rowcount)
 
     def commit(self) -> None:
-        if self._in_file:
+        if self.in_file:
             self._driven.commit()
         else:
             self._end("COMMIT")
@@ -108,7 +108,7 @@ class Connection:
             self._begun = False
 
     def _run(self, statement: str, values: Mapping[str, Any]) -> Any:
-        if self._in_file:
+        if self.in_file:
             return self._driven.execute(statement, values)
         if not self._begun:
             self._execute("BEGIN", {})
@@ -172,7 +172,7 @@ class Locked:
         with self.database.one_line():
             for name in names:
                 self.connection.change(_REWRITE, **owner.parameters(name=name))
-            if self.database.in_file:
+            if self.connection.in_file:
                 self.connection.commit()
 
     def write(self, owner: Owner, values: Mapping[str, str]) -> None:
@@ -195,11 +195,6 @@ class MageDatabase:
             return f"SQLite {self._file}"
         host, port, name = (self._server.get(key) for key in ("host", "port", "dbname"))
         return f"Postgres {host or 'localhost'}:{port or 5432}/{name or ''}"
-
-    @property
-    def in_file(self) -> bool:
-        """Whether it is SQLite's."""
-        return self._file is not None
 
     def redact(self, line: str) -> str:
         """The line without the password. libpq names hosts and users only: this is the second lock."""
@@ -271,7 +266,8 @@ class MageDatabase:
     def _connect(self) -> Any:
         if self._file is None:
             driven = self._driver.connect(**self._server, async_=True)
-            _wait(driven, float(self._server.get("connect_timeout", _CONNECT_TIMEOUT_S)))
+            # libpq's 0 is for ever.
+            _wait(driven, float(self._server.get("connect_timeout") or 0) or _CONNECT_TIMEOUT_S)
             return driven
         # mode=rw: looking must not create a file that Mage would then take for an old database.
         address = f"file:{quote(str(self._file))}?mode=rw"

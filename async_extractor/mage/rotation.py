@@ -151,13 +151,15 @@ class _WithAnother:
         return (self._held or self._store).get(name)
 
     def check_writable(self, name: str) -> None:
-        if self._held is not None:
-            self._held.check_writable(name)
+        self._holder().check_writable(name)
 
     def put(self, values: Mapping[str, str]) -> None:
+        self._holder().put({**values, self._name: self._value})
+
+    def _holder(self) -> HeldSecrets:
         if self._held is None:
-            raise RuntimeError("put is for the holder of the lock")
-        self._held.put({**values, self._name: self._value})
+            raise RuntimeError("writing is for the holder of the lock")
+        return self._held
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[_WithAnother]:

@@ -157,20 +157,24 @@ async def prepared(address: Address, connection: Connection) -> Connection:
     """
     try:
         with _reaching(address):
-            await asyncio.wait_for(pin_settings(connection), CONNECT_SECONDS)
+            await asyncio.wait_for(_set_up(connection), CONNECT_SECONDS)
         reach(address).reached()
-        # jsonb as bytes both ways: the payload is never decoded here. Version 1 is the format's first byte.
-        await connection.set_type_codec(
-            "jsonb",
-            schema="pg_catalog",
-            encoder=_jsonb_out,
-            decoder=lambda data: bytes(data[1:]),
-            format="binary",
-        )
     except BaseException:
         connection.terminate()
         raise
     return connection
+
+
+async def _set_up(connection: Connection) -> None:
+    await pin_settings(connection)
+    # jsonb as bytes both ways: the payload is never decoded here. Version 1 is the format's first byte.
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=_jsonb_out,
+        decoder=lambda data: bytes(data[1:]),
+        format="binary",
+    )
 
 
 async def open_bare(address: Address) -> Connection:

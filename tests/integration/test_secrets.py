@@ -195,7 +195,7 @@ def test_a_store_that_takes_nothing_is_known_before_the_exchange(mage: MageHome)
     mage.secrets.set("QBO_REFRESH_TOKEN", "old")
     with mage.secrets.exclusive() as held:
         held.check_writable("QBO_REFRESH_TOKEN")
-        in_file = held._held.database.in_file
+        in_file = held._held.connection.in_file
         held._held.connection.change("PRAGMA query_only = on" if in_file else "SET TRANSACTION READ ONLY")
         with pytest.raises(ConfigurationError, match=r"readonly|read-only"):
             held.check_writable("QBO_REFRESH_TOKEN")
