@@ -736,6 +736,7 @@ SECRETS: tuple[Phrase, ...] = (
     ("The Mage secrets changed while they were being locked; run it again.",
      "Los secretos de Mage cambiaron mientras se bloqueaban; repita el comando."),
     ("The lock {file} can't be used: {why}", "El bloqueo {file} no se puede usar: {why}"),
+    ("the server has said nothing for {n} s", "el servidor no respondió nada durante {n} s"),
     ("Mage's database can't be used ({store}): {why}", "La base de Mage no se puede usar ({store}): {why}"),
     ("Mage's database can't be {what} ({store}): {why}", "La base de Mage no se puede {what} ({store}): {why}"),
     ("Mage's database isn't set up ({store}) and mage-ai isn't installed here: start Mage once, or pip install 'async-extractor[mage]'.",
