@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,8 +101,16 @@ def other_database(postgres_server: PostgresAddress) -> Iterator[Database]:
     yield from _fresh(postgres_server)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest looks who is slow
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that run Mage itself are skipped, by name, where this environment hasn't got it."""
+    """Which of a test's cases are slow. Those that run Mage itself are skipped, by name, where it isn't here."""
+    seen = Counter[str]()
+    for item in items:
+        if after := item.get_closest_marker("slow_after"):
+            test = item.nodeid.split("[")[0]
+            seen[test] += 1
+            if seen[test] > after.args[0]:
+                item.add_marker(pytest.mark.slow)
     if importlib.util.find_spec("mage_ai") is None:
         for item in items:
             if item.get_closest_marker("mage"):

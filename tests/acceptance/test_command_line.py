@@ -30,6 +30,7 @@ def replaced(**values: str) -> list[str]:
     return arguments
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("name", "value"),
     [

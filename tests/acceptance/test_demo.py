@@ -46,6 +46,7 @@ def silent() -> Console:
     return Console(file=io.StringIO(), width=160)
 
 
+@pytest.mark.slow
 async def test_the_story_is_told_to_its_end(stack: Stack) -> None:
     console = silent()
     await story.tell(stack, console)

@@ -93,6 +93,7 @@ async def test_every_entity_is_loaded_by_a_child_of_its_own(company: Stack) -> N
     await until(lambda: company.mage.trigger(PIPELINE, "all of it")["status"] == "inactive")
 
 
+@pytest.mark.slow
 async def test_an_entity_that_fails_stops_no_other_and_the_run_fails(company: Stack) -> None:
     metadata = company.project / "pipelines" / PIPELINE / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace("retries: 1", "retries: 0").replace("limit: 3", "limit: 1"))

@@ -162,6 +162,7 @@ async def test_a_one_time_trigger_in_the_file_loads_the_company_and_is_closed_fo
     assert len(kept) == 1
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
@@ -208,6 +209,7 @@ async def test_a_missing_secret_is_a_failed_block_that_says_how_to_set_it(stack:
     assert await nothing_was_written(stack, "items")
 
 
+@pytest.mark.slow
 async def test_a_date_without_quotes_starts_its_trigger_and_silences_no_other(stack: Stack) -> None:
     dates = {"fecha_inicio": date(2023, 1, 1), "fecha_fin": date(2025, 12, 31)}
     add_to_file(stack, "qb_items_backfill", "unquoted", dates)
@@ -217,6 +219,7 @@ async def test_a_date_without_quotes_starts_its_trigger_and_silences_no_other(st
     assert await payloads(stack, "raw.qb_items") == await truth(stack, "Item")
 
 
+@pytest.mark.slow
 async def test_a_mage_that_is_killed_whole_in_mid_extraction_completes_the_run_when_it_is_back(stack: Stack) -> None:
     pipeline, trigger = "qb_customers_backfill", "killed"
     # A page at a time, each of them slow: there is a half way to be killed at.

@@ -61,6 +61,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, simulator: Simulator) -> Ite
         stack.down()
 
 
+@pytest.mark.slow
 async def test_a_backfill_through_every_kind_of_fault_leaves_no_secret_behind(
     stack: Stack, simulator: Simulator
 ) -> None:

@@ -137,6 +137,7 @@ def process_with_port(port: int) -> int | None:
     return None
 
 
+@pytest.mark.slow
 async def test_a_worker_number_that_cant_be_ends_the_run_in_one_line(stack: Stack) -> None:
     stack.mage.create_trigger(PIPELINE, "many", {**EVERYTHING, "workers": 400})
     run = await ended(stack, "many")

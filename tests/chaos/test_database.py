@@ -80,6 +80,7 @@ async def test_a_lock_on_raw_is_waited_for(database: Any) -> None:
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("at", ["opening", "loading"])
 async def test_a_server_that_answers_no_more_and_stays_connected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str

@@ -55,6 +55,7 @@ async def test_no_row_is_lost_while_the_books_change(
         check(before, await truth(simulator, entity), await in_raw(database, entity))
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("page", "lost"), [(1_000, 2), (100, 24)])
 async def test_startposition_loses_rows_and_a_backfill_none(database: Any, page: int, lost: int) -> None:
     """A row edited after each page moves the next page's first one out of sight of who counts rows."""
@@ -73,6 +74,7 @@ async def test_startposition_loses_rows_and_a_backfill_none(database: Any, page:
         check(before, await truth(simulator, "invoices"), await in_raw(database, "invoices"))
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("chunk", [pytest.param("week", marks=pytest.mark.long), "P1M", "P1Y"])
 async def test_no_chunk_size_loses_a_row(database: Any, chunk: str) -> None:
     config = SimulatorConfig(seed=12, invoices=3_000, years=1, limits=False)
@@ -84,6 +86,7 @@ async def test_no_chunk_size_loses_a_row(database: Any, chunk: str) -> None:
         check(before, await truth(simulator, "invoices"), await in_raw(database, "invoices"))
 
 
+@pytest.mark.slow_after(3)
 @pytest.mark.parametrize("rows", [pytest.param(1_000, marks=pytest.mark.long), 1_001, 5_000])
 @pytest.mark.parametrize("order_by", ["honoured", "ignored"])
 @pytest.mark.parametrize("field", ["last_updated", "created", "txn_date"])
@@ -154,6 +157,7 @@ async def test_the_scenarios_by_name_lose_no_row(database: Any, scenario: str) -
         check({i: record for i, record in before.items() if i not in lost}, after, raw)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("field", ["last_updated", "txn_date"])
 async def test_rows_edited_before_their_window_is_read_are_caught_by_the_catch_up(database: Any, field: str) -> None:
     """They have left the window when it is read; nothing but the catch-up chunk finds them."""

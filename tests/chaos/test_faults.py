@@ -57,6 +57,7 @@ async def test_every_kind_of_fault_at_a_quarter_of_all_answers_changes_nothing(d
         assert sent < 2 * (3 * 134 + 10), ledger
 
 
+@pytest.mark.slow_after(3)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_each_kind_of_fault_alone_is_survived(database: Any, kind: str) -> None:
     async with Simulator(SimulatorConfig(seed=5, invoices=1_500, years=1, limits=False)) as simulator:

@@ -51,6 +51,7 @@ def small_disk(database: Any, tmp_path: Path) -> Iterator[Path]:
         folder.rmdir()
 
 
+@pytest.mark.slow
 async def test_a_full_disk_is_one_line_and_with_space_the_run_resumes(database: Any, small_disk: Path) -> None:
     async with Simulator(SimulatorConfig(seed=41, invoices=12_000, years=1, limits=False)) as simulator:
         secrets = secrets_for(simulator, database)

@@ -109,11 +109,13 @@ async def fuzz_until_enough(
     assert grown < MOST_MEGABYTES
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("seed", range(9))
 async def test_spoilt_answers(database: Any, seed: int) -> None:
     await fuzz_until_enough(database, seed)
 
 
+@pytest.mark.slow
 async def test_spoilt_tokens(database: Any) -> None:
     await fuzz_until_enough(database, 9, "token", answers=25)
 

@@ -72,6 +72,7 @@ async def finishes_equal(command_line: CommandLine, database: Any, simulator: Si
     assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("mode", "query_like"),
     [("ACCESS EXCLUSIVE", "%Which of these Ids raw has%"), ("SHARE", "COPY%qb_invoices%")],

@@ -50,6 +50,7 @@ async def kill_and_resume(command_line: CommandLine, database: Any, seed: int, k
     return hits
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("seed", range(2))
 async def test_killed_and_resumed_it_ends_equal_to_the_source(
     command_line: CommandLine, database: Any, seed: int

@@ -40,6 +40,7 @@ async def holds(name: str, script: Walk, ground: Ground) -> None:
         pytest.fail(told, pytrace=False)
 
 
+@pytest.mark.slow_after(3)
 @pytest.mark.parametrize("seed", SHORT if CHOSEN is None else [int(CHOSEN)])
 async def test_walk(seed: int, ground: Ground) -> None:
     await holds(f"seed {seed}", walk(seed), ground)
@@ -51,6 +52,7 @@ async def test_long_walk(seed: int, ground: Ground) -> None:
     await holds(f"seed {seed}", walk(seed), ground)
 
 
+@pytest.mark.slow_after(4)
 @pytest.mark.parametrize("name", KEPT if CHOSEN is None else [])
 async def test_kept_walk(name: str, ground: Ground) -> None:
     await holds(name, KEPT[name], ground)

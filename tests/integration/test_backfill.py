@@ -46,6 +46,7 @@ async def test_inactive_customers_and_items_arrive_too(database: Any) -> None:
     assert inactive > 0
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("chunk", ["auto", "P1M"])
 async def test_reading_a_range_again_writes_no_row(database: Any, chunk: str) -> None:
     async with Simulator(SimulatorConfig(invoices=3_000, limits=False)) as simulator:
@@ -80,6 +81,7 @@ async def test_a_wider_range_reads_only_what_is_new(database: Any) -> None:
     assert narrow.rows["read"] + wide.rows["read"] == 3_000
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("field", ["last_updated", "created", "txn_date"])
 @pytest.mark.parametrize("chunk", ["auto", "P1M"])
 async def test_every_filter_field_brings_the_whole_company(database: Any, field: str, chunk: str) -> None:
@@ -145,6 +147,7 @@ def DictSecretsWith(secrets: Any, name: str, value: str) -> Any:  # noqa: N802 -
     return type(secrets)({**secrets.values, name: value})
 
 
+@pytest.mark.slow
 async def test_the_limits_of_intuit_are_kept_without_a_single_429(database: Any) -> None:
     async with Simulator(SimulatorConfig(invoices=2_000, years=1)) as simulator:
         result = await backfill(

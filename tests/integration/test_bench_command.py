@@ -36,6 +36,7 @@ async def databases(database: Any) -> set[str]:
         await connection.close()
 
 
+@pytest.mark.slow
 async def test_a_grid_is_measured_in_a_database_of_its_own(
     command_line: CommandLine, database: Any, tmp_path: Path
 ) -> None:

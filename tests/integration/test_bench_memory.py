@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import asyncpg
+import pytest
 
 from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import backfill, in_raw, secrets_for, simulate, truth
@@ -32,6 +33,7 @@ def invoice(number: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 async def test_long_invoices_are_read_in_pages_of_bounded_size_and_none_is_lost(database: Any) -> None:
     async with Simulator(SimulatorConfig(invoices=50, limits=False)) as simulator:
         for begin in range(0, HEAVY, 10):

@@ -282,6 +282,7 @@ async def test_an_outage_past_the_patience_ends_the_run_resumable_and_says_since
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("trouble", ["an outage", "a pause after 429", "a slow answer"])
 async def test_sigterm_is_heard_at_once(command_line: CommandLine, database: Any, trouble: str) -> None:
     """The chunk is released, and the exit code says that the run can be resumed."""

@@ -194,6 +194,7 @@ async def test_a_range_that_lacks_a_row_of_the_day_confirms_nothing_of_it(databa
         assert await in_raw(database, "items") == await truth(simulator, "items")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("field", "change"),
     [
@@ -233,6 +234,7 @@ async def test_days_that_are_equal_are_the_runs_own_again(database: Any) -> None
         assert execute(database, "SELECT count(*) FROM ops.changed_days") == [(0,)]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("how", ["", "SET session_replication_role = replica;"])
 @pytest.mark.parametrize("field", ["created", "txn_date"])
 async def test_an_edit_explains_no_row_that_is_gone(database: Any, field: str, how: str) -> None:
@@ -254,6 +256,7 @@ async def test_an_edit_explains_no_row_that_is_gone(database: Any, field: str, h
         assert await in_raw(database, "invoices", living=True) == await truth(simulator, "invoices")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("field", ["last_updated", "created", "txn_date"])
 async def test_a_part_of_the_books_is_the_runs_own_again(database: Any, field: str) -> None:
     """What no run has planned to read is in no day of raw, and keeps none from being confirmed: it costs once."""
@@ -287,6 +290,7 @@ async def test_another_range_of_the_day_is_not_confirmed(database: Any, change: 
         assert await in_raw(database, "items") == await truth(simulator, "items")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("how", UNSEEN)
 async def test_rows_that_are_gone_without_a_trigger(database: Any, how: str) -> None:
     """A part of the range is read again, sealed with fewer rows; as many names are merged away there as are lost."""
@@ -308,6 +312,7 @@ async def test_rows_that_are_gone_without_a_trigger(database: Any, how: str) -> 
         assert await in_raw(database, "customers", living=True) == await truth(simulator, "customers")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("how", UNSEEN)
 async def test_verify_sees_them_after_the_day_was_sealed_anew(database: Any, how: str) -> None:
     async with Simulator(SMALL) as simulator:
@@ -322,6 +327,7 @@ async def test_verify_sees_them_after_the_day_was_sealed_anew(database: Any, how
         assert (found.status, check(found, "source_rows").figures["missing"]) == ("different", 1)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("how", ["DELETE FROM raw.qb_items WHERE id = '1'", RESTORED])
 async def test_what_no_trigger_sees_is_noted_before_the_run_writes_beside_it(database: Any, how: str) -> None:
     """Another record of the same day comes, so that the day has its number of rows, and is sealed anew."""

@@ -59,6 +59,7 @@ def test_nothing_stored_is_a_line_for_each_secret(command_line: CommandLine) -> 
     assert command_line.environ["MAGE_DATA_DIR"] in lines(ended)["secrets where"]["message"]
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [

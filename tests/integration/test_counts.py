@@ -204,6 +204,7 @@ async def test_counts_of_zero_are_not_believed_alone(database: Any) -> None:
         assert await in_raw(database, "items", living=True) == await truth(simulator, "items")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("field", ["created", "txn_date"])
 async def test_a_catch_up_s_page_that_comes_short(database: Any, field: str) -> None:
     """Edits change no count of these ranges, so that none would show what is left out, and what comes after it."""
@@ -241,6 +242,7 @@ async def test_a_resumed_window_s_page_that_comes_short(database: Any) -> None:
         assert await in_raw(database, "invoices") == await truth(simulator, "invoices")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("chunk", ["auto", "P1Y"])
 async def test_a_window_s_page_that_comes_short(database: Any, chunk: str) -> None:
     """The window is counted, also where nobody has: the range's count is later, and others leave it till then."""

@@ -67,6 +67,7 @@ async def test_twenty_thousand_invoices_in_three_busy_days_of_ten_years_cost_at_
     assert abs(said["requests"] - sent) <= 2
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("concurrency", [1, 10])
 async def test_evenly_spread_rows_cost_their_pages_and_at_most_seven_requests_more(
     database: Any, concurrency: int

@@ -40,6 +40,7 @@ async def stranger() -> AsyncIterator[Stranger]:
         yield stranger
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("status", [302, 307])
 @pytest.mark.parametrize("which", ["token", "query"])
 async def test_a_redirect_is_not_followed(

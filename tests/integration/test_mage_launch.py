@@ -43,6 +43,7 @@ queue.stop()
 """
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("version", "wait_seconds", "done"), [("mended", 180, True), ("mages own", 5, False)])
 def test_a_block_that_is_queued_while_the_queues_process_ends(
     tmp_path: Path, version: str, wait_seconds: int, done: bool

@@ -134,6 +134,7 @@ def test_a_report_that_comes_late_takes_up_the_run(database: Any) -> None:
     assert mage.report(validated, VARIABLES).iloc[0]["status"] == "done"
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("by", ["block", "resume"])
 def test_a_run_that_is_done_no_more(by: str, command_line: CommandLine, database: Any) -> None:
     """Another try of a block whose run was done reads what a check has found missing since; so does `resume`."""

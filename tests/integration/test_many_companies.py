@@ -77,6 +77,7 @@ async def runs(database: Any) -> list[tuple[Any, ...]]:
         await connection.close()
 
 
+@pytest.mark.slow
 def test_a_dead_token_and_an_outage_hold_up_no_other_company(command_line: CommandLine, database: Any) -> None:
     """Side by side with two that are well: these are complete, and each company's limits are kept."""
     kinds = {"dead": config(1), "out": config(2, switches=OUTAGE), "well": config(3), "fine": config(4)}

@@ -109,6 +109,7 @@ def test_all_entities_are_told_once(command_line: CommandLine, database: Any, ke
     assert {name: told[name] for name in ended.result} == ended.result
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("status", "says"),
     [(500, "answered HTTP 500"), (302, "answered HTTP 302"), (None, "can't be reached (ConnectionRefusedError)")],

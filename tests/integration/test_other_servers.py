@@ -210,6 +210,7 @@ async def test_a_pooler_in_transaction_mode_is_refused_in_one_line(
     assert "session mode" in ended.stderr
 
 
+@pytest.mark.slow
 async def test_a_pool_of_one_connection_is_told(server: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("async_extractor.warehouse.connection.CONNECT_SECONDS", 2.0)
     with debian.pgbouncer(replace(server, user="pooled"), "session", pool=1) as pooler:

@@ -241,6 +241,7 @@ HANDS = [(change, field) for change in DATES for field in ("last_updated", "crea
 HANDS += [(change, "last_updated") for change in COLUMNS]
 
 
+@pytest.mark.slow_after(4)
 @pytest.mark.parametrize(("change", "field"), HANDS)
 async def test_columns_that_another_hand_has_spoilt(database: Any, change: str, field: str) -> None:
     """What can't be a date is none; what it stands in is named and mended like any other difference."""

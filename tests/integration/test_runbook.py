@@ -55,6 +55,7 @@ def test_resume_reads_what_is_left_and_then_has_nothing_to_do(command: CommandLi
     assert (again.code, again.result) == (0, {"resumed": 0, "under_way": 0})
 
 
+@pytest.mark.slow
 def test_resume_goes_on_after_one_that_is_left_again(command_line: CommandLine, database: Any) -> None:
     """One run that is incomplete again keeps the others from nothing; the end says which it is."""
     without_rows = {"kind": "empty-page", "requests": ["query"]}
@@ -160,6 +161,7 @@ def test_retry_takes_what_failed_and_says_when_nothing_did(command: CommandLine,
     assert execute(database, "SELECT count(*) FROM ops.chunks WHERE status = 'failed'") == [(0,)]
 
 
+@pytest.mark.slow_after(3)
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

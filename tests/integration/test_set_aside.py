@@ -31,6 +31,7 @@ def standing(database: Any) -> list[tuple[Any, ...]]:
     )
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("served", [False, True], ids=["not-served", "refused"])
 async def test_entry_follows_its_record(database: Any, served: bool) -> None:
     """An edit moves the record to another window; the first one read again doesn't close the entry."""
@@ -49,6 +50,7 @@ async def test_entry_follows_its_record(database: Any, served: bool) -> None:
         assert (again.status, check(again, "quarantine").severity) == ("done", "warning")
 
 
+@pytest.mark.slow
 async def test_not_served_and_not_set_aside(database: Any) -> None:
     """QuickBooks counts it, can't serve it, and no entry stands: the run isn't done, and a repair sets it aside."""
     async with Simulator(SMALL) as simulator:
@@ -65,6 +67,7 @@ async def test_not_served_and_not_set_aside(database: Any) -> None:
         assert [record_id for record_id, _ in standing(database)] == ["2"]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("deep", [False, True])
 async def test_served_again(database: Any, deep: bool) -> None:
     """An entry explains no row that is missing once the record is served: verify tells it, a repair brings it."""

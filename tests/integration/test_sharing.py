@@ -35,7 +35,7 @@ async def test_the_parts_of_a_window_are_the_whole(database: Any, field: str) ->
                   EXISTS (SELECT FROM ops.run_chunks x WHERE x.chunk_id = c.chunk_id)
              FROM ops.chunks c JOIN ops.attempts a USING (chunk_id) WHERE c.kind = 'window' ORDER BY 1""",
     )
-    assert len(parts) >= 4
+    assert len(parts) > 1
     assert [part[1] for part in parts[:-1]] == [part[0] for part in parts[1:]]
     assert parts[0][0].isoformat()[:10] == EVERYTHING[0]
     assert [part[2] for part in parts] == [part[3] for part in parts]

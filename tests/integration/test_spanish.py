@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from qbo_simulator import SimulatorConfig, run_in_thread
 from tests.support.commands import CommandLine, Ended, store
 from tests.support.databases import execute
@@ -24,6 +26,7 @@ def spanish(ended: Ended) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_commands(command_line: CommandLine, database: Any, tmp_path: Path) -> None:
     project = Path(command_line.environ["MAGE_REPO_PATH"])
     command_line.environ["QBO_BACKFILL_LANG"] = "es"

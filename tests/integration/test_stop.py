@@ -60,6 +60,7 @@ async def stopped(run: Any, work: Callable[[Any], Awaitable[None]], database: An
         await watcher.close()
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("work", "mode", "lock"),
     [

@@ -151,6 +151,7 @@ async def test_an_allowance_that_is_used_up_before_the_run_begins_is_one_line_an
     assert "\n" not in str(ended.value)
 
 
+@pytest.mark.slow
 async def test_short_429s_without_end_in_sight_are_waited_out(database: Any) -> None:
     """`Retry-After: 1` five times in a row is no used-up allowance: time says that, not a count."""
     async with Simulator(SimulatorConfig(invoices=50, switches=limits(0))) as simulator:

@@ -78,6 +78,7 @@ def check(service: Service, began: float) -> None:
         assert owner["FullyQualifiedName"].removesuffix(" (deleted)") == row["CustomerRef"]["name"]
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("seed", range(8))
 def test_all_ways_of_asking_agree(seed: int) -> None:
     service = Service(SimulatorConfig(seed=seed, invoices=150, customers=90, items=60, switches=ROOM))

@@ -144,6 +144,7 @@ def statements(draw: st.DrawFn) -> tuple[str, str, list[Test], str | None, bool]
     return entity, text, tests, order, descending
 
 
+@pytest.mark.slow
 @given(statements(), st.sampled_from(["by-statement", "stable"]), st.integers(30, 150))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_statement_means_what_a_plain_filter_means(
