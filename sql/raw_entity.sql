@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS raw.{table} (
 );
 -- Tables that version 0.1.0 made haven't these. Null: to be read from the payload.
 ALTER TABLE raw.{table} ADD COLUMN IF NOT EXISTS created_utc timestamptz, ADD COLUMN IF NOT EXISTS txn_date date,
-                        ADD COLUMN IF NOT EXISTS digest bytea;
+                        ADD COLUMN IF NOT EXISTS digest bytea, ADD COLUMN IF NOT EXISTS totals jsonb;
 
 COMMENT ON TABLE  raw.{table} IS 'QuickBooks Online {entity} records, one row an Id, the payload complete and unchanged.';
 COMMENT ON COLUMN raw.{table}.id                       IS '{id}';
@@ -34,6 +34,7 @@ COMMENT ON COLUMN raw.{table}.run_id                   IS 'The run in ops.runs t
 COMMENT ON COLUMN raw.{table}.deleted_at_utc           IS 'When the record was found deleted in QuickBooks (UTC); its last payload is kept. Null while it lives.';
 COMMENT ON COLUMN raw.{table}.created_utc              IS 'MetaData.CreateTime as an instant, so that no check opens the payload. Null: the payload has none, or digest is null.';
 COMMENT ON COLUMN raw.{table}.txn_date                 IS 'TxnDate as a date, likewise.';
+COMMENT ON COLUMN raw.{table}.totals                   IS 'The payload''s TotalAmt, Balance and CurrencyRef, so that control totals don''t open it. Null: it has no TotalAmt, or digest is null.';
 COMMENT ON COLUMN raw.{table}.digest                   IS 'The first 16 bytes of the SHA-256 of the record as Intuit sent it: an unchanged one isn''t sent here again. Null when another hand wrote or changed the row.';
 
 -- A digest says that the row is as this program read it. Where another hand brings or changes a row, it is taken away, so
@@ -50,6 +51,7 @@ BEGIN
         NEW.digest := NULL;
         NEW.created_utc := NULL;
         NEW.txn_date := NULL;
+        NEW.totals := NULL;
     END IF;
     IF TG_OP <> 'INSERT' THEN
         days := days || (SELECT {created_day} FROM (SELECT OLD.*) AS row);
@@ -60,8 +62,8 @@ BEGIN
     INSERT INTO ops.changed_days (raw_schema, table_name, created_day)
     SELECT split_part('raw.{table}', '.', 1), split_part('raw.{table}', '.', 2), day FROM unnest(days) AS day
     ON CONFLICT DO NOTHING;
-    IF TG_OP = 'INSERT' AND (NEW.digest, NEW.created_utc, NEW.txn_date) IS DISTINCT FROM (NULL, NULL, NULL) THEN
-        UPDATE raw.{table} SET digest = NULL, created_utc = NULL, txn_date = NULL WHERE id = NEW.id;
+    IF TG_OP = 'INSERT' AND num_nonnulls(NEW.digest, NEW.created_utc, NEW.txn_date, NEW.totals) > 0 THEN
+        UPDATE raw.{table} SET digest = NULL, created_utc = NULL, txn_date = NULL, totals = NULL WHERE id = NEW.id;
     END IF;
     RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 END $$;

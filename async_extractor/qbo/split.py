@@ -26,7 +26,8 @@ from async_extractor.windows import UTC
 class Record(msgspec.Struct, frozen=True, gc=False):  # a thousand a page: cheaper than a dataclass
     """One record: its bytes as Intuit sent them, and what the load needs to know of it.
 
-    Times are in UTC; None where the record has none. `txn_date` is None also where it is no date.
+    Times are in UTC; None where the record has none. `txn_date` is None also where it is no date. `totals` is an object
+    with what the record says of its TotalAmt, Balance and CurrencyRef; None for a record without a TotalAmt.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):  # a thousand a page: cheap
     last_updated: datetime | None
     created: datetime | None
     txn_date: date | None
+    totals: bytes | None
     raw: bytes
 
     @property
@@ -100,6 +102,9 @@ class _MetaData(msgspec.Struct):
     LastUpdatedTime: datetime | None = None
 
 
+_NOTHING = msgspec.Raw(b"null")
+
+
 class _IdOnly(msgspec.Struct):
     Id: str | int | None = None
 
@@ -111,6 +116,14 @@ class _Undated(_IdOnly):
 
 class _Header(_Undated):
     TxnDate: date | None = None
+    TotalAmt: msgspec.Raw = _NOTHING
+    Balance: msgspec.Raw = _NOTHING
+    CurrencyRef: msgspec.Raw = _NOTHING
+
+    def totals(self) -> bytes | None:
+        if self.TotalAmt is _NOTHING:
+            return None
+        return b'{"TotalAmt":%b,"Balance":%b,"CurrencyRef":%b}' % (self.TotalAmt, self.Balance, self.CurrencyRef)
 
 
 _decode_header = msgspec.json.Decoder(_Header).decode
@@ -244,7 +257,7 @@ def _inside(wrapper: Any) -> Any:
 def _read_record(entity: Entity, raw: bytes, masked: bytes | None = None) -> Record | Unreadable:
     """A record of these bytes; `masked` are the same with what can't be decoded masked, for its Id."""
     header: _Undated
-    txn_date = None
+    txn_date, totals = None, None
     try:
         if not raw.isascii():
             # msgspec skips over what it isn't asked for. One record at a time, since a page with an emoji is a str of
@@ -254,10 +267,10 @@ def _read_record(entity: Entity, raw: bytes, masked: bytes | None = None) -> Rec
             return _odd_record(entity, raw)
         try:
             header = _decode_header(raw)
-            txn_date = header.TxnDate
+            txn_date, totals = header.TxnDate, header.totals()
         except msgspec.ValidationError:
             header = _decode_undated(raw)  # only its TxnDate is odd, or this raises, too
-        return _record(header, txn_date, raw)
+        return _record(header, raw, txn_date, totals)
     except msgspec.ValidationError as error:
         reason = f"it is not a record: {error}"
     except UnicodeDecodeError:
@@ -275,17 +288,17 @@ def _odd_record(entity: Entity, raw: bytes) -> Record:
         kinds = _decode_wrapper(raw)
         if len(kinds) != 1:
             raise ValueError(f"it holds {len(kinds)} objects instead of one")
-        return _record(_decode_undated(bytes(next(iter(kinds.values())))), None, raw)
+        return _record(_decode_undated(bytes(next(iter(kinds.values())))), raw)
     said = _decode_wrapper(raw)
     parts = [msgspec.convert(msgspec.json.decode(said.get(name, b"null")), str | None) for name in entity.key]
     if not all(parts):
         raise ValueError(f"it has no {entity.key[[not part for part in parts].index(True)]}")
     header = _decode_undated(raw)
     header.Id = "/".join(part for part in parts if part)
-    return _record(header, None, raw)
+    return _record(header, raw)
 
 
-def _record(header: _Undated, txn_date: date | None, raw: bytes) -> Record:
+def _record(header: _Undated, raw: bytes, txn_date: date | None = None, totals: bytes | None = None) -> Record:
     """ValueError with the reason when it can't be kept."""
     record_id = "" if header.Id is None else str(header.Id)
     if not (record_id.isascii() and record_id.isdecimal() and len(record_id) <= LONGEST_ID):
@@ -308,6 +321,7 @@ def _record(header: _Undated, txn_date: date | None, raw: bytes) -> Record:
         last_updated=None if meta is None else _instant(meta.LastUpdatedTime),
         created=None if meta is None else _instant(meta.CreateTime),
         txn_date=txn_date if txn_date is not None and 1 < txn_date.year < 9999 else None,
+        totals=totals,
         raw=raw,
     )
 

@@ -22,9 +22,10 @@ from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.failures import refuses_the_data, told
 from async_extractor.warehouse.statements import statement
 
-# A record's id, payload, last_updated_utc, sync_token, created_utc, txn_date, digest, and its place in the page.
-Row = tuple[str, bytes, "datetime | None", int, "datetime | None", "date | None", "bytes | None", int]
-_READ = ("id", "payload", "last_updated_utc", "sync_token", "created_utc", "txn_date", "digest")
+# A record's id, payload, last_updated_utc, sync_token, created_utc, txn_date, digest,
+# totals, and its place in the page.
+Row = tuple[str, bytes, "datetime | None", int, "datetime | None", "date | None", "bytes | None", "bytes | None", int]
+_READ = ("id", "payload", "last_updated_utc", "sync_token", "created_utc", "txn_date", "digest", "totals")
 STAGED = (*_READ, "line")
 _DIGEST = _READ.index("digest")
 _RAW_COLUMNS = (
@@ -209,7 +210,7 @@ class RawTable:
 def rows_of(records: Sequence[Any]) -> list[Row]:
     """Records, as `qbo/split.py` makes them, as rows of staging."""
     return [
-        (r.id, r.raw, r.last_updated, r.sync_token, r.created, r.txn_date, digest_of(r.raw), line)
+        (r.id, r.raw, r.last_updated, r.sync_token, r.created, r.txn_date, digest_of(r.raw), r.totals, line)
         for line, r in enumerate(records)
     ]
 

@@ -8,6 +8,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS pg_temp.staging (
     created_utc      timestamptz,
     txn_date         date,
     digest           bytea,
+    totals           jsonb,
     line             integer     NOT NULL
 ) ON COMMIT DELETE ROWS;
 -- name: keep_staging_plain
@@ -31,7 +32,7 @@ SELECT id, CASE WHEN deleted_at_utc IS NULL THEN digest END AS digest,
 -- deleted is alive again only when it was read ($7, QuickBooks' clock) after it was marked. A row without a digest is
 -- another hand's: its version is no reason to keep it.
 WITH newest AS (
-    SELECT DISTINCT ON (id) id, payload, last_updated_utc, sync_token, created_utc, txn_date, digest
+    SELECT DISTINCT ON (id) id, payload, last_updated_utc, sync_token, created_utc, txn_date, digest, totals
       FROM pg_temp.staging
      ORDER BY id, last_updated_utc IS NULL, sync_token DESC, last_updated_utc DESC, line DESC
 ), changed AS (
@@ -48,8 +49,8 @@ WITH newest AS (
 ), merged AS (
     INSERT INTO raw.{table} AS t (id, payload, extract_window_start_utc, extract_window_end_utc, page_number,
                                   page_size, request_payload, last_updated_utc, sync_token, run_id,
-                                  created_utc, txn_date, digest)
-    SELECT id, payload, $1, $2, $3, $4, $5, last_updated_utc, sync_token, $6, created_utc, txn_date, digest FROM changed
+                                  created_utc, txn_date, digest, totals)
+    SELECT id, payload, $1, $2, $3, $4, $5, last_updated_utc, sync_token, $6, created_utc, txn_date, digest, totals FROM changed
     ON CONFLICT (id) DO UPDATE
        SET payload = excluded.payload, ingested_at_utc = clock_timestamp(),
            extract_window_start_utc = excluded.extract_window_start_utc,
@@ -58,6 +59,7 @@ WITH newest AS (
            request_payload = excluded.request_payload, last_updated_utc = excluded.last_updated_utc,
            sync_token = excluded.sync_token, run_id = excluded.run_id,
            created_utc = excluded.created_utc, txn_date = excluded.txn_date, digest = excluded.digest,
+           totals = excluded.totals,
            deleted_at_utc = CASE WHEN t.deleted_at_utc < $7 THEN NULL ELSE t.deleted_at_utc END
      WHERE t.deleted_at_utc < $7
         OR t.digest IS NULL

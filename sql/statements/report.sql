@@ -10,16 +10,15 @@ SELECT happened_at, code, name, phase, level, message, fields ->> 'intuit_tid' A
 
 -- name: control_totals
 -- Sums to hold against QuickBooks' own reports: the transactions of a run's range by the month of TxnDate and currency. NaN
--- where an amount can't be one. Each payload is opened once, which is most of what it costs, and by several workers.
+-- where an amount can't be one. A payload is opened only where its totals aren't at hand.
 SELECT left(date::text, 7) AS month, currency, sum(rows)::bigint AS rows, sum(total) AS total, sum(balance) AS balance,
        min(date)::text AS first_date, max(date)::text AS last_date
-  FROM (SELECT coalesce(txn_date, ops.date_at(taken."TxnDate", VARIADIC '{}')) AS date,
+  FROM (SELECT coalesce(txn_date, ops.date_at(payload, 'TxnDate')) AS date,
                coalesce(ops.text_at(taken."CurrencyRef", 'value'), '') AS currency, count(*) AS rows,
                sum(ops.amount(ops.number_at(taken."TotalAmt", VARIADIC '{}'))) AS total,
                sum(ops.amount(ops.number_at(taken."Balance", VARIADIC '{}'))) AS balance
           FROM raw.{table},
-               jsonb_to_record(payload)
-               AS taken ("TxnDate" jsonb, "CurrencyRef" jsonb, "TotalAmt" jsonb, "Balance" jsonb)
+               jsonb_to_record(coalesce(totals, payload)) AS taken ("CurrencyRef" jsonb, "TotalAmt" jsonb, "Balance" jsonb)
          WHERE deleted_at_utc IS NULL
            AND {moment $3} >= $1 AND {moment $3} < $2
          GROUP BY 1, 2) AS days

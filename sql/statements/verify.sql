@@ -79,7 +79,7 @@ SELECT DISTINCT record_id FROM ops.quarantine WHERE realm_id = $1 AND entity = $
 -- name: forget_versions
 -- Before a repair: the next read of these Ids wins, whatever version or time of deletion raw pretends to have.
 UPDATE raw.{table}
-   SET last_updated_utc = NULL, sync_token = 0, digest = NULL, created_utc = NULL, txn_date = NULL,
+   SET last_updated_utc = NULL, sync_token = 0, digest = NULL, created_utc = NULL, txn_date = NULL, totals = NULL,
        deleted_at_utc = CASE WHEN deleted_at_utc IS NOT NULL THEN 'epoch'::timestamptz END
  WHERE id = ANY ($1::text[]);
 

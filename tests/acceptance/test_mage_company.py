@@ -75,6 +75,12 @@ async def raw(stack: Stack, entity: Entity) -> dict[str, Any]:
     return dict(record(entity, row["payload"]) for row in rows)
 
 
+async def begun(stack: Stack) -> list[Any]:
+    """The runs that the ledger knows; none where no run has made one yet."""
+    ((ledger,),) = await query(stack, "SELECT to_regclass('ops.runs')")
+    return await query(stack, "SELECT run_id FROM ops.runs") if ledger else []
+
+
 @pytest.mark.slow
 async def test_every_entity_is_loaded_by_a_child_of_its_own(company: Stack) -> None:
     """What the company doesn't have is told and fails nothing; at the end the trigger is inactive."""
@@ -118,10 +124,10 @@ async def test_an_entity_that_fails_stops_no_other_and_the_run_fails(company: St
 
 
 async def test_a_bad_list_is_one_line_and_nothing_is_begun(company: Stack) -> None:
-    before = await query(company, "SELECT count(*) FROM ops.runs")
+    before = await begun(company)
     fire(company, "bad", entities="factura, payments,payments")
     run = await run_of(company, "bad")
     assert failures(run) == {
         "qb_list_entities": "entity: 'factura' is not an entity; invoices is; entity: payments is there twice"
     }
-    assert await query(company, "SELECT count(*) FROM ops.runs") == before
+    assert await begun(company) == before

@@ -28,10 +28,12 @@ READ_AT = START + timedelta(days=60)
 
 
 CREATED, TXN_DATE = START - timedelta(days=3), START.date() - timedelta(days=4)
+TOTALS = b'{"TotalAmt":639.00}'
 
 
 def row(record_id: str, *, day: int = 1, sync_token: int = 0, payload: bytes = b'{"Id":"1"}', line: int = 0) -> Row:
-    return (record_id, payload, START + timedelta(days=day), sync_token, CREATED, TXN_DATE, digest_of(payload), line)
+    updated = START + timedelta(days=day)
+    return (record_id, payload, updated, sync_token, CREATED, TXN_DATE, digest_of(payload), TOTALS, line)
 
 
 def page(*rows: Row, number: int = 1) -> PageToLoad:

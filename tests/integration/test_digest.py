@@ -27,7 +27,7 @@ async def warehouse(database: Any) -> AsyncIterator[Warehouse]:
 
 
 async def digest(warehouse: Warehouse) -> Any:
-    return await warehouse.watcher.fetchrow("SELECT digest, created_utc, txn_date FROM raw.qb_items")
+    return await warehouse.watcher.fetchrow("SELECT digest, created_utc, txn_date, totals FROM raw.qb_items")
 
 
 async def test_a_record_that_raw_has_is_not_sent_again(warehouse: Warehouse) -> None:
@@ -51,7 +51,7 @@ async def test_another_order_of_keys_is_compared_and_changes_nothing(warehouse: 
 async def test_a_record_without_a_digest_is_compared(warehouse: Warehouse) -> None:
     """Two that aren't known are never taken for the same."""
     worker = warehouse.workers[0]
-    without = [(*row("1", payload=payload)[:6], None, 0) for payload in (RECORD, b'{"Name":"other"}')]
+    without = [(*row("1", payload=payload)[:6], None, None, 0) for payload in (RECORD, b'{"Name":"other"}')]
     for each in without:
         await worker.load(page(each), Cost())
     assert (await warehouse.raw())["1"][0] == '{"Name": "other"}'
@@ -65,6 +65,7 @@ HANDS = {
     "no LastUpdatedTime": "last_updated_utc = NULL",
     "CreateTime": "created_utc = created_utc + interval '1 day'",
     "TxnDate": "txn_date = NULL",
+    "totals": """totals = '{"TotalAmt": 0}'""",
     "Id": "id = '9'",
 }
 
@@ -74,7 +75,7 @@ async def test_another_hand_takes_the_digest_away(warehouse: Warehouse, change: 
     worker = warehouse.workers[0]
     await worker.load(page(row("1", payload=RECORD)), Cost())
     await warehouse.watcher.execute(f"UPDATE raw.qb_items SET {change}")
-    assert tuple(await digest(warehouse)) == (None, None, None)
+    assert tuple(await digest(warehouse)) == (None, None, None, None)
 
 
 async def test_the_next_reading_mends_what_another_hand_has_changed(warehouse: Warehouse) -> None:
@@ -106,7 +107,7 @@ async def test_a_row_that_another_hand_brings_has_no_digest(warehouse: Warehouse
     if how == "put back":
         await warehouse.watcher.execute("DELETE FROM raw.qb_items")
     await warehouse.watcher.execute(BRINGS[how])
-    assert tuple(await digest(warehouse)) == (None, None, None)
+    assert tuple(await digest(warehouse)) == (None, None, None, None)
     assert (await worker.load(page(row("1", payload=RECORD)), Cost())).updated == 1
     assert "as it was read" in (await warehouse.raw())["1"][0]
 
@@ -118,7 +119,7 @@ async def test_columns_that_another_hand_brings_without_a_digest(warehouse: Ware
                                       page_size, request_payload, run_id, created_utc)
             SELECT '7', '{{"Id":"7"}}', now(), now(), 1, 1, '{{"query":{{}}}}', 1, '{created}'"""
     )
-    assert tuple(await digest(warehouse)) == (None, None, None)
+    assert tuple(await digest(warehouse)) == (None, None, None, None)
 
 
 async def test_who_may_insert_and_not_update_can_bring_a_row(warehouse: Warehouse) -> None:
@@ -130,7 +131,7 @@ async def test_who_may_insert_and_not_update_can_bring_a_row(warehouse: Warehous
            SELECT '7', '{"Id":"7"}', now(), now(), 1, 1, '{"method":"GET","path":"/","query":{}}', 0, 1, '\\x00';
            RESET ROLE; DROP OWNED BY only_inserts; DROP ROLE only_inserts"""
     )
-    assert tuple(await digest(warehouse)) == (None, None, None)
+    assert tuple(await digest(warehouse)) == (None, None, None, None)
 
 
 async def test_an_unchanged_record_that_was_marked_deleted_is_alive_again(warehouse: Warehouse) -> None:
@@ -153,7 +154,7 @@ async def test_a_table_of_0_1_0_gets_the_columns_and_the_trigger(database: Datab
         assert await bring_up_to_date(connection) == []
         assert await connection.fetch("SELECT id, payload::text FROM raw.qb_bills ORDER BY id") == rows
         for table in ("qb_bills", "qb_items", "qb_invoices"):
-            await connection.execute(f"SELECT created_utc, txn_date, digest FROM raw.{table}")
+            await connection.execute(f"SELECT created_utc, txn_date, digest, totals FROM raw.{table}")
             assert await connection.fetchval(
                 "SELECT count(*) FROM pg_trigger WHERE tgrelid = $1::regclass", f"raw.{table}"
             )
@@ -167,8 +168,8 @@ async def test_todays_table_is_brought_up_to_date_where_the_ledger_is(database: 
     try:
         await bring_up_to_date(connection)
         await connection.execute("DROP FUNCTION raw.qb_items_changed() CASCADE")
-        await connection.execute("ALTER TABLE raw.qb_items DROP created_utc, DROP txn_date, DROP digest")
+        await connection.execute("ALTER TABLE raw.qb_items DROP created_utc, DROP txn_date, DROP digest, DROP totals")
         await bring_up_to_date(connection)
-        await connection.execute("SELECT created_utc, txn_date, digest FROM raw.qb_items")
+        await connection.execute("SELECT created_utc, txn_date, digest, totals FROM raw.qb_items")
     finally:
         await connection.close()

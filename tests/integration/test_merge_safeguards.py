@@ -129,6 +129,7 @@ async def test_an_update_says_where_it_came_from(warehouse: Warehouse) -> None:
         "created_utc": CREATED,
         "txn_date": TXN_DATE,
         "digest": hashlib.sha256(b'{"Name":"second"}').digest()[:16],
+        "totals": '{"TotalAmt": 639.00}',
     }
 
 

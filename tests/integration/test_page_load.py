@@ -56,6 +56,7 @@ async def test_new_records_go_straight_into_raw_with_all_their_columns(warehouse
         "created_utc": CREATED,
         "txn_date": TXN_DATE,
         "digest": hashlib.sha256(b'{"Id":"1"}').digest()[:16],
+        "totals": '{"TotalAmt": 639.00}',
     }
 
 
@@ -65,7 +66,7 @@ async def test_straight_and_merged_rows_are_alike_but_for_their_moment(warehouse
     columns = (
         "id, payload::text, extract_window_start_utc, extract_window_end_utc, page_number, page_size, "
         "request_payload::text, last_updated_utc, sync_token, run_id, deleted_at_utc, "
-        "created_utc, txn_date, digest"
+        "created_utc, txn_date, digest, totals::text"
     )
     seen = []
     for given in (rows, [*rows, *rows]):

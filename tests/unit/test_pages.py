@@ -128,7 +128,7 @@ def test_the_hour_that_pacific_time_repeats_is_told_apart_by_its_offset() -> Non
 
 def test_a_record_with_nothing_but_an_id_is_a_record() -> None:
     assert split_page(ITEMS, page_of('{"Id":"1"}', key="Item")).records == [
-        Record(id="1", sync_token=0, last_updated=None, created=None, txn_date=None, raw=b'{"Id":"1"}')
+        Record(id="1", sync_token=0, last_updated=None, created=None, txn_date=None, totals=None, raw=b'{"Id":"1"}')
     ]
 
 

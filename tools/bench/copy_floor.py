@@ -2,7 +2,8 @@
 
 `python -m tools.bench.copy_floor CONFIG.json` reads the records first, then measures the COPY alone. It has as
 many connections as the backfill that it is compared with, one COPY and one transaction each; no staging, no HTTP, no
-ledger, and none of the columns that only spare later work (created_utc, txn_date, digest). Prints one JSON object.
+ledger, and none of the columns that only spare later work (created_utc, txn_date, digest, totals). Prints one JSON
+object.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ async def _load(connection: Connection, way: Way, pages: Sequence[Sequence[Recor
                 known = await _copy_straight(connection, page, request, way.digests) if way.straight else page
                 rows = rows_of(known)
                 if not way.digests:
-                    rows = [(*row[:6], None, row[7]) for row in rows]
+                    rows = [(*row[:6], None, *row[7:]) for row in rows]
                 if rows:
                     await connection.copy_records_to_table("staging", records=rows, columns=STAGED)
                 staged += len(rows)
