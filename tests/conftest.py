@@ -106,7 +106,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Which of a test's cases are slow. Those that run Mage itself are skipped, by name, where it isn't here."""
     seen = Counter[str]()
     for item in items:
-        if after := item.get_closest_marker("slow_after"):
+        after = item.get_closest_marker("slow_after")
+        if after and not (item.get_closest_marker("slow") or item.get_closest_marker("long")):
             test = item.nodeid.split("[")[0]
             seen[test] += 1
             if seen[test] > after.args[0]:

@@ -2,7 +2,7 @@
 
 msgspec's `Raw` keeps each record as the bytes between its braces: `639.00` stays `639.00`, a number of
 twenty digits keeps them all, and a key that nobody knows comes along. Only the few fields that the
-load needs are decoded besides.
+load needs are decoded besides; whether the rest is UTF-8 is Postgres' to say, which looks at each byte anyway.
 """
 
 from __future__ import annotations
@@ -259,10 +259,6 @@ def _read_record(entity: Entity, raw: bytes, masked: bytes | None = None) -> Rec
     header: _Undated
     txn_date, totals = None, None
     try:
-        if not raw.isascii():
-            # msgspec skips over what it isn't asked for. One record at a time, since a page with an emoji is a str of
-            # four bytes a character.
-            raw.decode("utf-8")
         if entity.wrapped or entity.key != ("Id",):
             return _odd_record(entity, raw)
         try:

@@ -175,11 +175,13 @@ class RawTable:
 
         A record's fault is one that the others on its page don't have; what all have is the table's.
         """
-        refused = await self._refused_of(connection, page, run_id, list(page.rows))
+        spoilt = [(row, "it is not UTF-8") for row in page.rows if not _is_utf8(row[1])]
+        others = [row for row in page.rows if _is_utf8(row[1])]
+        refused = await self._refused_of(connection, page, run_id, others)
         reasons = {reason for _, reason in refused}
-        if len(refused) == len(page.rows) >= FAULT_OF_ALL and len(reasons) == 1:
+        if len(refused) == len(others) >= FAULT_OF_ALL and len(reasons) == 1:
             raise TableRefusalError(f"{self} refuses each of {len(refused)} records: {reasons.pop()}")
-        return refused
+        return [*spoilt, *refused]
 
     async def _refused_of(
         self, connection: Connection, page: PageToLoad, run_id: int, rows: list[Row]
@@ -213,6 +215,14 @@ def rows_of(records: Sequence[Any]) -> list[Row]:
         (r.id, r.raw, r.last_updated, r.sync_token, r.created, r.txn_date, digest_of(r.raw), r.totals, line)
         for line, r in enumerate(records)
     ]
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def digest_of(raw: bytes) -> bytes:

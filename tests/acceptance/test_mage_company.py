@@ -123,6 +123,7 @@ async def test_an_entity_that_fails_stops_no_other_and_the_run_fails(company: St
     assert {row["entity"]: row["n"] for row in runs} == {"vendors": 1, "terms": 1, "employees": 1}
 
 
+@pytest.mark.slow
 async def test_a_bad_list_is_one_line_and_nothing_is_begun(company: Stack) -> None:
     before = await begun(company)
     fire(company, "bad", entities="factura, payments,payments")

@@ -104,6 +104,7 @@ async def test_answers_that_repeat_the_credentials_are_not_passed_on(stack: Stac
     await _nothing_is_found(stack)
 
 
+@pytest.mark.slow
 async def test_a_warehouse_that_refuses_or_is_gone_is_told_of_without_its_password(stack: Stack) -> None:
     wrong = "canary-wrong-password-Lq83nsY"
     for name, changed in {
@@ -121,6 +122,7 @@ async def test_a_warehouse_that_refuses_or_is_gone_is_told_of_without_its_passwo
     await _nothing_is_found(stack, wrong=wrong)
 
 
+@pytest.mark.slow
 def test_neither_mage_nor_what_it_starts_may_leave_a_core_dump(stack: Stack) -> None:
     assert forbids_core_dumps(stack.mage.pid)
 

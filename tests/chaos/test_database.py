@@ -42,6 +42,7 @@ async def end_sessions(database: Any, stop: asyncio.Event) -> int:
     return ended
 
 
+@pytest.mark.slow
 async def test_sessions_that_are_ended_under_the_run_cost_no_row(database: Any) -> None:
     config = SimulatorConfig(seed=21, invoices=8_000, years=2, limits=False, latency_ms=30)
     async with Simulator(config) as simulator:

@@ -34,6 +34,7 @@ def check(before: dict[str, Any], after: dict[str, Any], raw: dict[str, Any]) ->
             assert raw[i] == before[i]
 
 
+@pytest.mark.slow_after(3)
 @pytest.mark.parametrize("entity", ["invoices", pytest.param("customers", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("field", ["last_updated", "created", "txn_date"])
 @pytest.mark.parametrize("concurrency", [pytest.param(1, marks=pytest.mark.long), 8])

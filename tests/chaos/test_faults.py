@@ -11,7 +11,6 @@ from qbo_simulator import Simulator, SimulatorConfig
 from tests.support.backfilling import Recorder, backfill, in_raw, secrets_for, simulate, truth
 
 KINDS = [
-    "throttle",
     "unauthorized",
     "system-fault",
     "internal-error",
@@ -24,6 +23,7 @@ KINDS = [
     "truncated-gzip",
     "fault-in-200",
     "html-in-200",
+    "throttle",
 ]
 # The pauses between tries are shortened, their number is not.
 QUICK = Patience(first_pause=0.01, longest_pause=0.1)

@@ -80,6 +80,7 @@ async def test_evenly_spread_rows_cost_their_pages_and_at_most_seven_requests_mo
     assert abs(said["requests"] - sent) <= 3
 
 
+@pytest.mark.slow
 async def test_a_hundred_pages_cost_at_most_six_percent_more_than_a_plain_pager_s(database: Any) -> None:
     async with Simulator(SimulatorConfig(invoices=1, customers=1, items=1, limits=False, latency_ms=50)) as simulator:
         await plant(simulator, 100_000, over_busy_days(100_000))
@@ -103,6 +104,7 @@ async def test_an_empty_decade_costs_seven_requests(database: Any) -> None:
     assert sent == said["requests"] == 7
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("chunk", ["P1M", "P1Y"])
 async def test_windows_that_were_not_counted_cost_about_what_the_plan_says(database: Any, chunk: str) -> None:
     async with Simulator(SimulatorConfig(invoices=4_000, years=3, limits=False)) as simulator:

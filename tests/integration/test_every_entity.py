@@ -67,7 +67,7 @@ async def verify(secrets: Any, entity: Entity, end: str = DATES[1], **how: bool)
 @pytest.mark.parametrize(
     "entity",
     [
-        pytest.param(entity, id=name, marks=[] if number % 6 == 0 else pytest.mark.slow)
+        pytest.param(entity, id=name, marks=[] if number % 12 == 0 else pytest.mark.slow)
         for number, (name, entity) in enumerate(ENTITIES.items())
     ],
 )
@@ -113,6 +113,7 @@ async def test_an_entity_is_read_followed_reprocessed_verified_and_repaired(enti
         assert await raw_of(database, entity) == truth_of(simulator, entity)
 
 
+@pytest.mark.slow
 def test_all_of_a_companys_books_arrive_row_for_row_by_one_command(command_line: CommandLine, database: Any) -> None:
     """But for what the company doesn't have, which is told and no failure."""
     absent = {"queries": {"absent": ["JournalCode"]}}

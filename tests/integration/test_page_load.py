@@ -149,6 +149,17 @@ async def test_a_new_record_that_postgres_refuses_is_set_aside_and_the_others_ar
     assert await warehouse.watcher.fetchval("SELECT record_id FROM ops.quarantine") == "3"
 
 
+@pytest.mark.parametrize("bad", [b"caf\xe9", b"\xed\xa0\xbd", b"\xc0\xaf", b"\xf4\x90\x80\x80"])
+async def test_records_that_are_not_utf8_are_set_aside(warehouse: Warehouse, bad: bytes) -> None:
+    """All on a page, too: that's the sender's fault and not the table's."""
+    spoilt = [row(str(number), payload=b'{"Name":"' + bad + b'"}', line=number) for number in range(9)]
+    for others, number in ([row("10", line=9)], 1), ([], 2):
+        loaded = await warehouse.workers[0].load(page(*spoilt, *others, number=number), Cost())
+        assert (loaded.inserted, loaded.quarantined) == (len(others), 9)
+    found = await warehouse.watcher.fetch("SELECT record_id, reason, record FROM ops.quarantine ORDER BY 1")
+    assert [tuple(entry) for entry in found] == [(each[0], "it is not UTF-8", each[1]) for each in spoilt]
+
+
 async def test_an_older_version_on_the_same_page_closes_no_entry(warehouse: Warehouse) -> None:
     """Of an Id that came in two versions, one of them refused, nobody knows which one counts; a later page does."""
     standing = "SELECT count(*) FROM ops.quarantine WHERE resolved_at IS NULL"
