@@ -9,6 +9,9 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder \
     $(addprefix tests/,acceptance chaos integration simulator unit architecture compose)
 
+# Hundreds of processes, each of which would compile the same modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down test test-slow test-all test-compose lint coverage mutants bench evidence clean
 

@@ -314,8 +314,9 @@ class TestAsRoot:
             process = fork.Process(target=use_it, args=(theirs,))
             process.start()
             theirs.close()
-            assert answers.recv() == (42, f"{home}/state/cluster")
+            answer, folder = answers.recv()
             process.join()
+            assert (answer, process.exitcode, Path(folder).exists()) == (42, 0, False)
             assert list(Path(home).iterdir()) == []
 
     def test_binaries_that_the_user_cannot_read_are_copied_with_their_libraries(
