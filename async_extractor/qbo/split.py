@@ -28,6 +28,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):  # a thousand a page: cheap
 
     Times are in UTC; None where the record has none. `txn_date` is None also where it is no date. `totals` is an object
     with what the record says of its TotalAmt, Balance and CurrencyRef; None for a record without a TotalAmt.
+    `raw` is a view of its page, which stays in memory as long: copies would be as many bytes again, all over the heap.
     """
 
     id: str
@@ -36,7 +37,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):  # a thousand a page: cheap
     created: datetime | None
     txn_date: date | None
     totals: bytes | None
-    raw: bytes
+    raw: msgspec.Raw
 
     @property
     def version(self) -> tuple[int, datetime | None]:
@@ -165,10 +166,9 @@ def split_page(entity: Entity, body: bytes, *, counting: bool = False) -> SplitP
         except msgspec.DecodeError:
             page = decode(masked := _masked(body))
             raws = _where(getattr(page.QueryResponse, entity.response_name), masked)
-            items = [_read_record(entity, body[start:end], masked[start:end]) for start, end in raws]
+            items = [_read_record(entity, msgspec.Raw(body[a:z]), masked[a:z]) for a, z in raws]
         else:
-            raw_records = map(bytes, getattr(page.QueryResponse, entity.response_name))
-            items = [_read_record(entity, raw) for raw in raw_records]
+            items = [_read_record(entity, raw) for raw in getattr(page.QueryResponse, entity.response_name)]
         total = page.QueryResponse.totalCount
         if not items and total is None:
             _refuse_other_lists(entity, body)
@@ -254,7 +254,7 @@ def _inside(wrapper: Any) -> Any:
     return values[0] if len(values) == 1 and "Id" not in wrapper else wrapper
 
 
-def _read_record(entity: Entity, raw: bytes, masked: bytes | None = None) -> Record | Unreadable:
+def _read_record(entity: Entity, raw: msgspec.Raw, masked: bytes | None = None) -> Record | Unreadable:
     """A record of these bytes; `masked` are the same with what can't be decoded masked, for its Id."""
     header: _Undated
     txn_date, totals = None, None
@@ -275,16 +275,16 @@ def _read_record(entity: Entity, raw: bytes, masked: bytes | None = None) -> Rec
         reason = f"it holds half of a surrogate pair or a control character: {error}"
     except ValueError as error:
         reason = str(error)
-    return Unreadable(raw, printable(reason), _id_of(masked or raw))
+    return Unreadable(bytes(raw), printable(reason), _id_of(masked or raw))
 
 
-def _odd_record(entity: Entity, raw: bytes) -> Record:
+def _odd_record(entity: Entity, raw: msgspec.Raw) -> Record:
     """One that stands inside another object, or has no Id but a key of several parts. Raises as `_record` does."""
     if entity.wrapped:
         kinds = _decode_wrapper(raw)
         if len(kinds) != 1:
             raise ValueError(f"it holds {len(kinds)} objects instead of one")
-        return _record(_decode_undated(bytes(next(iter(kinds.values())))), raw)
+        return _record(_decode_undated(next(iter(kinds.values()))), raw)
     said = _decode_wrapper(raw)
     parts = [msgspec.convert(msgspec.json.decode(said.get(name, b"null")), str | None) for name in entity.key]
     if not all(parts):
@@ -294,7 +294,7 @@ def _odd_record(entity: Entity, raw: bytes) -> Record:
     return _record(header, raw)
 
 
-def _record(header: _Undated, raw: bytes, txn_date: date | None = None, totals: bytes | None = None) -> Record:
+def _record(header: _Undated, raw: msgspec.Raw, txn_date: date | None = None, totals: bytes | None = None) -> Record:
     """ValueError with the reason when it can't be kept."""
     record_id = "" if header.Id is None else str(header.Id)
     if not (record_id.isascii() and record_id.isdecimal() and len(record_id) <= LONGEST_ID):
@@ -322,7 +322,7 @@ def _record(header: _Undated, raw: bytes, txn_date: date | None = None, totals: 
     )
 
 
-def _id_of(raw: bytes) -> str | None:
+def _id_of(raw: bytes | msgspec.Raw) -> str | None:
     """The Id of what can't be kept, as the quarantine is to have it; None when it can't be read."""
     try:
         found = _decode_id(raw).Id

@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
@@ -18,6 +18,9 @@ from async_extractor.errors import ConfigurationError
 from async_extractor.warehouse.failures import is_passing
 from async_extractor.warehouse.reach import reach
 from async_extractor.warehouse.statements import statement
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 # asyncpg ships no types; a connection is Any to mypy, and named here once.
 Connection = Any
@@ -293,7 +296,7 @@ def tls_context(sslmode: str, sslrootcert: str = "") -> ssl.SSLContext | None:
     return context
 
 
-def _jsonb_out(value: bytes) -> bytes:
+def _jsonb_out(value: Buffer) -> bytes:
     return b"\x01" + value
 
 

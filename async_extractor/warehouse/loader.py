@@ -146,7 +146,7 @@ class WorkerSession:
         cleaned = replace(
             page,
             rows=[row for row in page.rows if row[-1] not in lines],
-            refused=[*page.refused, *(Refused(row[0], reason, row[1]) for row, reason in refused)],
+            refused=[*page.refused, *(Refused(row[0], reason, bytes(row[1])) for row, reason in refused)],
         )
         return await self._session.do(lambda c: self._load(c, chunk, cleaned, cost, straight=False))
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
@@ -22,9 +22,14 @@ from async_extractor.warehouse.connection import Connection
 from async_extractor.warehouse.failures import refuses_the_data, told
 from async_extractor.warehouse.statements import statement
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 # A record's id, payload, last_updated_utc, sync_token, created_utc, txn_date, digest,
 # totals, and its place in the page.
-Row = tuple[str, bytes, "datetime | None", int, "datetime | None", "date | None", "bytes | None", "bytes | None", int]
+Row = tuple[
+    str, "Buffer", "datetime | None", int, "datetime | None", "date | None", "bytes | None", "bytes | None", int
+]
 _READ = ("id", "payload", "last_updated_utc", "sync_token", "created_utc", "txn_date", "digest", "totals")
 STAGED = (*_READ, "line")
 _DIGEST = _READ.index("digest")
@@ -217,14 +222,14 @@ def rows_of(records: Sequence[Any]) -> list[Row]:
     ]
 
 
-def _is_utf8(raw: bytes) -> bool:
+def _is_utf8(raw: Buffer) -> bool:
     try:
-        raw.decode()
+        bytes(raw).decode()
     except UnicodeDecodeError:
         return False
     return True
 
 
-def digest_of(raw: bytes) -> bytes:
+def digest_of(raw: Buffer) -> bytes:
     """What tells a record's bytes from all others."""
     return hashlib.sha256(raw).digest()[:16]

@@ -77,7 +77,7 @@ async def copy_all(address: Address, records: list[Record], connections: int) ->
         }
     )
     rows = [
-        (r.id, r.raw, START, END, 1 + number // MOST_ROWS, MOST_ROWS, request, r.last_updated, r.sync_token, 1)
+        (r.id, bytes(r.raw), START, END, 1 + number // MOST_ROWS, MOST_ROWS, request, r.last_updated, r.sync_token, 1)
         for number, r in enumerate(records)
     ]
     share = -(-len(rows) // connections)

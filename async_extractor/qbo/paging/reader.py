@@ -401,7 +401,7 @@ def _dated(page: Page) -> Page:
     odd = [record for record in page.records if record.txn_date is None]
     if not odd:
         return page
-    unreadable = [Unreadable(record.raw, "its TxnDate can't be read", record.id) for record in odd]
+    unreadable = [Unreadable(bytes(record.raw), "its TxnDate can't be read", record.id) for record in odd]
     records = [record for record in page.records if record.txn_date is not None]
     return replace(page, records=records, unreadable=[*page.unreadable, *unreadable])
 

@@ -26,7 +26,7 @@ from tests.unit.client.query_endpoint import ASKED, GOOD, INVOICES, PAGE, PAGE_C
 async def test_an_answer_is_its_page_with_the_request_that_brought_it(world: World) -> None:
     world.answer(GOOD)
     answer = await world.fetch()
-    assert [record.raw for record in answer.page.records] == [b'{"Id":"1","TotalAmt":639.00}']
+    assert [bytes(record.raw) for record in answer.page.records] == [b'{"Id":"1","TotalAmt":639.00}']
     assert answer.tid == "1-good"
     assert answer.request_payload == {
         "method": "GET",
