@@ -157,7 +157,13 @@ class Backfill:
             reconciled.in_raw,
             unexplained=reconciled.unexplained,
             whole=False,
-            repair=suggested_commands.verify(request.entity.name, request.window, request.filter_field, repair=True),
+            repair=suggested_commands.verify(
+                request.entity.name,
+                request.window,
+                request.filter_field,
+                repair=True,
+                deep=bool(reconciled.compared.of("unheld")),  # counts may be the same
+            ),
             # A change that moves no time is none that a backfill can know of (docs/decisions/10-completeness.md).
             harmless={"unmoved", "altered"},
         )

@@ -186,7 +186,7 @@ class Verification:
         confirmed = await seals.confirmable(equal, verified, field_name)
         await seals.confirm(run_id, confirmed)
         misplaced = await reconciliation.misplaced(verified, compared)
-        repair = suggested_commands.verify(entity.name, request.window, field_name, repair=True)
+        repair = suggested_commands.verify(entity.name, request.window, field_name, repair=True, deep=deep)
         source = findings.source_rows(
             compared,
             at_source,

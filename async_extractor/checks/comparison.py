@@ -119,13 +119,14 @@ class Compared:
     """What a comparison came to: QuickBooks gave `rows` records, and `unreadable` ones that no Id can name.
 
     `outside` counts records and rows of the windows that are not in the verified range, and that raw has otherwise than
-    QuickBooks though a run has read them.
+    QuickBooks though a run has read them. `refused`: Ids of records that Postgres refuses, and that have a finding.
     """
 
     rows: int = 0
     unreadable: int = 0
     outside: int = 0
     findings: dict[str, Finding] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
 
     def add(self, finding: Finding) -> None:
         self.findings[finding.id] = finding
@@ -209,7 +210,7 @@ class Comparison:
         )
         inside = [row for row in rows if self._is_verified(row["moment"])]
         compared.outside += len(rows) - len(inside)
-        await self._explain(inside, compared)
+        await self._explain([row for row in inside if row["id"] not in compared.refused], compared)
         if elsewhere:
             # Met by another date than the range's, which may not hold them.
             looked_up = await self._look_up(sorted(elsewhere))
@@ -249,6 +250,7 @@ class Comparison:
         if len(records) == 1:
             if self._is_verified(moment_of(records[0], self._filter_field)):
                 compared.add(self._finding(records[0], "unheld"))
+                compared.refused.add(records[0].id)
             else:
                 compared.outside += 1
             return []

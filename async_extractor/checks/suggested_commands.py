@@ -16,9 +16,11 @@ def range_options(window: Window, filter_field: str = "last_updated") -> str:
     return dates if filter_field == "last_updated" else f"{dates} --filter-field {filter_field}"
 
 
-def verify(entity: str, window: Window, filter_field: str = "last_updated", *, repair: bool = False) -> str:
-    """The command that compares a window with QuickBooks, and mends it."""
-    options = f"{range_options(window, filter_field)}{' --repair' if repair else ''}"
+def verify(
+    entity: str, window: Window, filter_field: str = "last_updated", *, repair: bool = False, deep: bool = False
+) -> str:
+    """The command that compares a window with QuickBooks, record by record with `deep`, and mends it."""
+    options = f"{range_options(window, filter_field)}{' --deep' if deep else ''}{' --repair' if repair else ''}"
     return with_profile(f"qbo-backfill verify {entity} {options}")
 
 

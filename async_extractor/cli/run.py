@@ -265,7 +265,8 @@ async def until_signalled(stoppable: Backfill | Verification, work: Callable[[],
         if not told:
             raise
         why = (
-            f"what was under way did not end within {STOP_SECONDS:.0f} s (does Postgres answer?) and was left as it was"
+            f"what was under way did not end within {STOP_SECONDS:.0f} s (do Postgres and QuickBooks answer?) and was "
+            "left as it was"
         )
         raise IncompleteError(f"{told[0]}; {why}; run the same again") from None
     finally:

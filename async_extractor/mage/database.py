@@ -47,10 +47,13 @@ _IN_POSTGRES = "SELECT 1 WHERE to_regclass('secret') IS NOT NULL"
 # A holder that stopped (a suspended machine, a lost network) gives the lock up: the server ends its session.
 _GIVE_UP_IDLE_LOCKS = "SET LOCAL idle_in_transaction_session_timeout = '5min'"
 _WAIT_A_WHILE = "SET LOCAL lock_timeout = '20s'"
+_WAIT_ON = "SET LOCAL lock_timeout = 0"
 
 _CONNECT_TIMEOUT_S = 10
 # So long a statement may take, or wait for what others hold.
 _BUSY_TIMEOUT_S = 60
+# So long where giving up would lose what can't be had again: a refresh token that Intuit has just rotated.
+_WRITING_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,13 @@ class Connection:
         self._driven = driven
         self.in_file = isinstance(driven, sqlite3.Connection)
         self._begun = False
+        self._patience = _BUSY_TIMEOUT_S
+
+    def be_patient(self) -> None:
+        """What follows may take `_WRITING_TIMEOUT_S` a statement."""
+        self._patience = _WRITING_TIMEOUT_S
+        if self.in_file:
+            self._driven.execute(f"PRAGMA busy_timeout = {_WRITING_TIMEOUT_S * 1000}")
 
     def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
         """What a query finds."""
@@ -99,8 +109,11 @@ class Connection:
             self._end("COMMIT")
 
     def rollback(self) -> None:
-        """In Postgres: what a refused statement leaves is of no more use."""
-        self._end("ROLLBACK")
+        """What a refused statement leaves is of no more use."""
+        if self.in_file:
+            self._driven.rollback()
+        else:
+            self._end("ROLLBACK")
 
     def _end(self, how: str) -> None:
         if self._begun:
@@ -118,7 +131,7 @@ class Connection:
     def _execute(self, statement: str, values: Mapping[str, Any]) -> Any:
         cursor = self._driven.cursor()
         cursor.execute(statement, values)
-        _wait(self._driven, _BUSY_TIMEOUT_S)
+        _wait(self._driven, self._patience)
         return cursor
 
 
@@ -178,6 +191,7 @@ class Locked:
     def write(self, owner: Owner, values: Mapping[str, str]) -> None:
         """Store all of them in one transaction, committed when this returns. In Postgres it ends the lock."""
         with self.database.one_line():
+            self.connection.be_patient()
             write(self.connection, owner, values)
             self.connection.commit()
 
@@ -219,10 +233,11 @@ class MageDatabase:
             connection.commit()
 
     @contextlib.contextmanager
-    def locked(self, owner: Owner, name: str, lock_file: Path) -> Iterator[Locked | None]:
+    def locked(self, owner: Owner, name: str, lock_file: Path, *others: str) -> Iterator[Locked | None]:
         """Wait for the secret's lock, however long it takes; None when there is no such row to lock.
 
-        `lock_file` is what SQLite's users lock instead of a row.
+        `others` are locked with it where they are there, so that nothing can hold up writing them. `lock_file` is what
+        SQLite's users lock instead of rows.
         """
         with contextlib.ExitStack() as held:
             if self._file is not None:
@@ -230,19 +245,23 @@ class MageDatabase:
             connection = held.enter_context(self._connected())
             with self.one_line():
                 if self._file is None:
-                    there = self._lock_row(connection, owner, name)
+                    there = self._lock_rows(connection, owner, name, *others)
                 else:
                     there = name in read(connection, owner, [name])
             yield Locked(self, connection) if there else None
 
-    def _lock_row(self, connection: Connection, owner: Owner, name: str) -> bool:
+    def _lock_rows(self, connection: Connection, owner: Owner, *names: str) -> bool:
+        """Whether the first is there. One after the other, since who has the first is alone."""
         while True:
             connection.change(_GIVE_UP_IDLE_LOCKS)
             connection.change(_WAIT_A_WHILE)
             try:
-                return bool(connection.rows(_LOCK, **owner.parameters(name=name)))
+                there = [bool(connection.rows(_LOCK, **owner.parameters(name=name))) for name in names]
             except self._driver.errors.LockNotAvailable:
                 connection.rollback()  # the server answers; so somebody has it
+            else:
+                connection.change(_WAIT_ON)
+                return there[0]
 
     @contextlib.contextmanager
     def one_line(self) -> Iterator[None]:

@@ -28,6 +28,7 @@ from async_extractor.mage.location import MageData
 from async_extractor.profile_option import with_profile
 
 REFRESH_TOKEN = "QBO_REFRESH_TOKEN"  # noqa: S105 - a name, not a value
+ACCESS_TOKEN = "QBO_ACCESS_TOKEN"  # noqa: S105
 # Words of `--profile`, so that no company's own name: every profile, and the company whose secrets have no prefix.
 ALL, DEFAULT = "all", "default"
 MEANINGS = {ALL: "every profile", DEFAULT: "the secrets without a prefix"}
@@ -63,7 +64,7 @@ KNOWN_SECRETS = {
         KnownSecret("POSTGRES_SSLROOTCERT", "The file of its authority's certificate, or `system`", required=False),
         KnownSecret("POSTGRES_PASSWORD_NEXT", "Its next one, while `secrets rotate` changes it", required=False),
         KnownSecret(
-            "QBO_ACCESS_TOKEN",
+            ACCESS_TOKEN,
             "The current access token and its expiry; written by the refresh, never by hand",
             required=False,
             per_company=True,
@@ -235,7 +236,8 @@ class MageSecrets:
         """
         key = self._key() if self._table.exists() else None
         if key is not None:
-            with self._table.locked(key.owner, self._prefix + REFRESH_TOKEN, self._lock_file) as held:
+            names = [self._prefix + name for name in (REFRESH_TOKEN, ACCESS_TOKEN)]
+            with self._table.locked(key.owner, names[0], self._lock_file, names[1]) as held:
                 if held is not None:
                     yield HeldSecrets(self, key, held)
                     return

@@ -249,6 +249,18 @@ async def test_retry_of_a_range_that_reaches_today(database: Any) -> None:
         assert retried.status == "done", retried.error
 
 
+async def test_a_part_that_is_read_again_later(database: Any) -> None:
+    """It says nothing of the rest: what came after the run that read all is the next run's, and no hole."""
+    today = datetime.now(timezone.utc).date().isoformat()
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        assert (await run(secrets, "items", "2015-01-01", today)).status == "done"
+        await simulate(simulator, "clock", {"offset_seconds": 600})
+        assert (await run(secrets, "items", "2025-03-01", "2025-03-31", mode="reprocess")).status == "done"
+        verified = await verify(secrets, start="2015-01-01", end=today)
+        assert (verified.status, check(verified, "ledger").severity) == ("equal", "ok")
+
+
 @pytest.mark.parametrize("field", ["last_updated", "created"])
 async def test_edit_by_a_server_whose_clock_is_behind(database: Any, field: str) -> None:
     """The newer version has the earlier LastUpdatedTime: its SyncToken says that it is newer, and raw gets it."""

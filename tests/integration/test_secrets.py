@@ -52,6 +52,12 @@ for _ in range(int(sys.argv[1])):
 """
 
 
+SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN new; END';
+CREATE TRIGGER slow BEFORE UPDATE ON secret FOR EACH ROW EXECUTE FUNCTION slow()
+"""
+
+
 def mages_own(mage: MageHome, *, create: dict[str, str], get: list[str]) -> dict[str, list[str | None]]:
     output = mage.output(MAGES_OWN, json.dumps(create), json.dumps(get))
     return json.loads(output.splitlines()[-1])
@@ -234,6 +240,46 @@ def test_a_row_that_is_held_is_waited_for_again_and_again(mage: MageHome, monkey
             assert not wait([waiting], timeout=0.5).done
             held.put({"QBO_REFRESH_TOKEN": "new"})
         assert waiting.result() == "new"
+
+
+def test_nothing_that_others_hold_can_hold_up_the_storing(mage: MageHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of both tokens are waited for before the exchange."""
+    monkeypatch.setattr(database, "_WAIT_A_WHILE", "SET LOCAL lock_timeout = '100ms'")
+    values = {"QBO_REFRESH_TOKEN": "old", "QBO_ACCESS_TOKEN": "old"}
+    for name, value in values.items():
+        mage.secrets.set(name, value)
+    key, table = mage.secrets._key(), mage.secrets._table
+    assert key is not None
+
+    def rotate() -> None:
+        with mage.secrets.exclusive() as held:
+            held.check_writable("QBO_REFRESH_TOKEN")
+            held.put(dict.fromkeys(values, "new"))
+
+    with ThreadPoolExecutor() as pool, table.session() as person:
+        person.change(database._REWRITE, **key.owner.parameters(name="QBO_ACCESS_TOKEN"))
+        rotating = pool.submit(rotate)
+        if not person.in_file:  # SQLite's writers wait for each other anyway
+            assert not wait([rotating], timeout=0.5).done
+        person.commit()
+        rotating.result()
+    assert [mage.secrets.get(name) for name in values] == ["new", "new"]
+
+
+def test_storing_a_rotated_token_takes_its_time(mage: MageHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second, where all else is given up after a fifth: what isn't stored now can't be had again."""
+    mage.secrets.set("QBO_REFRESH_TOKEN", "old")
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_S", 0.2)
+    with mage.secrets.exclusive() as held, mage.secrets._table._connected() as other:
+        if other.in_file:
+            other.change("BEGIN IMMEDIATE")
+            threading.Timer(1, other.rollback).start()
+        else:
+            other.be_patient()
+            other.change(SLOW)
+            other.commit()
+        held.put({"QBO_REFRESH_TOKEN": "new"})
+    assert mage.secrets.get("QBO_REFRESH_TOKEN") == "new"
 
 
 def test_a_holder_that_is_killed_lets_the_next_one_in_with_the_old_token(mage: MageHome) -> None:

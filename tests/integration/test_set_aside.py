@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from async_extractor.qbo.client import Patience
+from async_extractor.request import BackfillRequest
+from async_extractor.verification import Verification
 from qbo_simulator import Simulator
 from tests.support.backfilling import secrets_for, simulate
 from tests.support.databases import execute
-from tests.support.small_books import SMALL, check, item, plant, run, verify
+from tests.support.small_books import RANGE, SMALL, check, item, plant, run, verify
 
 SPRING, SUMMER = ("2025-03-01", "2025-03-31"), ("2025-07-01", "2025-07-31")
 MARCH, JULY = "2025-03-10T10:00:00-07:00", "2025-07-10T10:00:00-07:00"
@@ -64,6 +66,42 @@ async def test_not_served_and_not_set_aside(database: Any) -> None:
         assert (await verify(secrets, patience=PATIENCE)).status == "different"
         repaired = await verify(secrets, repair=True, patience=PATIENCE)
         assert (repaired.status, check(repaired, "source_rows").severity) == ("repaired", "warning")
+        assert [record_id for record_id, _ in standing(database)] == ["2"]
+
+
+@pytest.mark.parametrize("how", ["utf8", "nul", "control"])
+async def test_known_version_spoilt(database: Any, how: str) -> None:
+    """Under the version that raw has, QuickBooks sends what raw can't hold: that is set aside, and the row stays."""
+    row = "SELECT payload::text, last_updated_utc, sync_token, digest FROM raw.qb_items WHERE id = '2'"
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        assert (await run(secrets)).status == "done"
+        before = execute(database, row)
+        await simulate(simulator, "edit", {"entity": "Item", "spoil": {"2": how}})
+        assert "a version that raw can't hold" in check(await verify(secrets, deep=True), "source_rows").message
+        assert (await verify(secrets, deep=True, repair=True)).status == "repaired"
+        assert [record_id for record_id, _ in standing(database)] == ["2"]
+        for again in (await run(secrets, mode="reprocess"), await run(secrets)):
+            assert (again.status, check(again, "source_count").severity) == ("done", "ok")
+        assert (await verify(secrets, deep=True, repair=True)).status == "equal"
+        assert execute(database, row) == before
+
+
+async def test_known_version_spoilt_where_runs_compare_all(database: Any) -> None:
+    """A run that meets it isn't done, and what it advises mends that."""
+    rates = [item(1), item(2)]
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await simulate(simulator, "load", {"entity": "TaxRate", "replace": True, "records": rates})
+        assert (await run(secrets, "tax_rates")).status == "done"
+        await simulate(simulator, "edit", {"entity": "TaxRate", "spoil": {"2": "utf8"}})
+        met = await run(secrets, "tax_rates")
+        assert (met.status, check(met, "source_rows").advice.split()[-2:]) == ("incomplete", ["--deep", "--repair"])
+        request = BackfillRequest.parse("tax_rates", *RANGE)
+        async with Verification(request, secrets, limits=False) as verification:
+            assert (await verification.verify(deep=True, repair=True)).status == "repaired"
+        assert (await run(secrets, "tax_rates")).status == "done"
         assert [record_id for record_id, _ in standing(database)] == ["2"]
 
 
