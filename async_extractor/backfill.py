@@ -10,7 +10,7 @@ from async_extractor.checks import CheckResult, Validator, findings, suggested_c
 from async_extractor.error_mapping import endings
 from async_extractor.errors import IncompleteError
 from async_extractor.events import Listener
-from async_extractor.planning.estimate import Cost
+from async_extractor.planning.estimate import Estimate
 from async_extractor.qbo.client import Patience
 from async_extractor.request import BackfillRequest
 from async_extractor.result import BackfillResult, close
@@ -108,7 +108,7 @@ class Backfill:
         )
         return run_id
 
-    async def preview(self) -> Cost:
+    async def preview(self) -> Estimate:
         """What `plan` would come to, without writing it. Raises as `plan` does."""
         planner = self._run.planner
         with endings(self.settings):

@@ -19,9 +19,9 @@ def entity_named(name: object) -> Entity:
         raise RequestError(f"entity: is missing; one of {', '.join(ENTITIES)}")
     if text in ENTITIES:
         return ENTITIES[text]
-    word = _plain(text)
+    word = _letters_and_digits(text)
     for other, why in NOT_QUERYABLE.items():
-        if word == _plain(other):
+        if word == _letters_and_digits(other):
             raise RequestError(f"entity: {other} can't be queried: {why}")
     meant = _meant(word)
     if meant is None:
@@ -52,10 +52,12 @@ def entities_named(text: str) -> list[Entity]:
 
 def _meant(word: str) -> str | None:
     """What was meant by a word: another case, the singular, QuickBooks' name, Spanish, or a slip of the finger."""
-    known = {_plain(other): ALL for other in _EVERY} | {ALL: ALL}
+    known = {_letters_and_digits(other): ALL for other in _EVERY} | {ALL: ALL}
     for entity in ENTITIES.values():
         names = (entity.name, entity.query_name, *entity.spanish)
-        for form in (form for name in names for form in (_plain(name), _singular(_plain(name)))):
+        for form in (
+            form for name in names for form in (_letters_and_digits(name), _singular(_letters_and_digits(name)))
+        ):
             known.setdefault(form, entity.name)
     for form in (word, _singular(word)):
         if form in known:
@@ -64,7 +66,7 @@ def _meant(word: str) -> str | None:
     return known[close[0]] if close else None
 
 
-def _plain(text: str) -> str:
+def _letters_and_digits(text: str) -> str:
     """Small letters and digits only, without accents."""
     letters = unicodedata.normalize("NFKD", text.lower())
     return "".join(letter for letter in letters if letter.isascii() and letter.isalnum())

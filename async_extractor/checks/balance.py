@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from async_extractor.checks.comparison import Compared, Kind
+from async_extractor.checks.comparison import Compared, FindingKind
 
 # Findings of records that QuickBooks' count of the range has.
-COUNTED: tuple[Kind, ...] = ("missing", "outdated", "unmoved", "altered", "renamed", "quarantined", "unheld", "unread")
+COUNTED: tuple[FindingKind, ...] = (
+    "missing",
+    "outdated",
+    "unmoved",
+    "altered",
+    "renamed",
+    "quarantined",
+    "unheld",
+    "unread",
+)
 
 
 @dataclass(frozen=True)

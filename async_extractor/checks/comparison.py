@@ -16,7 +16,7 @@ from async_extractor.warehouse.raw_table import STAGED, rows_of
 from async_extractor.warehouse.statements import statement
 from async_extractor.windows import DAY, SETTLING, UTC, Window
 
-Kind = Literal[
+FindingKind = Literal[
     "missing",
     "outdated",
     "unheld",
@@ -32,7 +32,7 @@ Kind = Literal[
 ]
 
 # What each means, in the order of how much it matters.
-KINDS: dict[Kind, str] = {
+KINDS: dict[FindingKind, str] = {
     "missing": "QuickBooks has it, raw doesn't",
     "outdated": "raw has an older version, though the newer one was there when the range was read",
     "unheld": "QuickBooks has a version that raw can't hold, and no run has set it aside",
@@ -48,9 +48,13 @@ KINDS: dict[Kind, str] = {
 }
 
 # What a repair reads again. A surplus one is marked deleted; one in quarantine or moved is left.
-READ_AGAIN: frozenset[Kind] = frozenset(("missing", "outdated", "unheld", "unmoved", "altered", "misplaced", "unread"))
+READ_AGAIN: frozenset[FindingKind] = frozenset(
+    ("missing", "outdated", "unheld", "unmoved", "altered", "misplaced", "unread")
+)
 # What makes raw wrong; the others are worth knowing.
-WRONG: frozenset[Kind] = frozenset(("missing", "outdated", "unheld", "unmoved", "altered", "surplus", "misplaced"))
+WRONG: frozenset[FindingKind] = frozenset(
+    ("missing", "outdated", "unheld", "unmoved", "altered", "surplus", "misplaced")
+)
 
 
 class SourceRecord(Protocol):
@@ -107,7 +111,7 @@ class Finding:
     """
 
     id: str
-    kind: Kind
+    kind: FindingKind
     moment: datetime | None = None
     reason: str = ""
     place: Window | None = None
@@ -137,7 +141,7 @@ class Compared:
         self.outside += other.outside
         self.findings.update(other.findings)
 
-    def of(self, *kinds: Kind) -> list[Finding]:
+    def of(self, *kinds: FindingKind) -> list[Finding]:
         """Those of these kinds, in the order of their Ids."""
         found = [finding for finding in self.findings.values() if finding.kind in kinds]
         return sorted(found, key=lambda finding: (len(finding.id), finding.id))
@@ -227,7 +231,7 @@ class Comparison:
         for row in different:
             record = by_id[row["id"]]
             if row["id"] in verified:
-                kind: Kind = "missing" if row["kind"] == "undeleted" else row["kind"]
+                kind: FindingKind = "missing" if row["kind"] == "undeleted" else row["kind"]
                 compared.add(self._finding(record, kind, page.server_time, held=True))
             elif row["changed"] or row["kind"] not in ("missing", "outdated") or self._planned(record):
                 compared.outside += 1
@@ -260,7 +264,9 @@ class Comparison:
             *await self._different(records[middle:], compared),
         ]
 
-    def _finding(self, record: SourceRecord, kind: Kind, now: datetime | None = None, *, held: bool = False) -> Finding:
+    def _finding(
+        self, record: SourceRecord, kind: FindingKind, now: datetime | None = None, *, held: bool = False
+    ) -> Finding:
         """The record's finding; `now` is QuickBooks' clock at its answer.
 
         `held`: Postgres has just taken it, so that no entry in quarantine explains why raw lacks it.
@@ -292,7 +298,9 @@ class Comparison:
             record = looked_up.records.get(row["id"])
             if row["id"] in looked_up.unserved:
                 set_aside = row["id"] in self._quarantined
-                kind: Kind = "quarantined" if set_aside else "unheld" if row["id"] in looked_up.inside else "moved"
+                kind: FindingKind = (
+                    "quarantined" if set_aside else "unheld" if row["id"] in looked_up.inside else "moved"
+                )
                 compared.add(Finding(row["id"], kind, row["moment"]))
             elif record is None:
                 compared.add(Finding(row["id"], "surplus", row["moment"]))

@@ -31,7 +31,7 @@ THRESHOLD = 4.0
 # Rows that should have come in a stretch of empty days: by chance it stays empty once in 20,000 times.
 EXPECTED_IN_A_GAP = 10.0
 
-Kind = Literal["empty", "high", "low"]
+OddDayKind = Literal["empty", "high", "low"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class OddDay:
 
     day: date
     rows: int
-    kind: Kind
+    kind: OddDayKind
     usual: float
     spread: float
     first: date
@@ -146,7 +146,7 @@ def _judge_day(
     others = [counts[other] for other in around]
     usual = median(others)
     spread = median(abs(count - usual) for count in others)
-    kind: Kind = "empty" if counts[at] == 0 else "high" if distance > 0 else "low"
+    kind: OddDayKind = "empty" if counts[at] == 0 else "high" if distance > 0 else "low"
     return OddDay(days[at], counts[at], kind, usual, spread, days[min(*around, at)], days[max(*around, at)])
 
 

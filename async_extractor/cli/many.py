@@ -213,7 +213,7 @@ def tell(outcomes: Sequence[Outcome], title: str, *, as_json: bool) -> int:
     for outcome in outcomes:
         by_company.setdefault(outcome.job.profile, []).append(outcome)
     if as_json:
-        print(json.dumps(_plain(by_company, code)), flush=True)
+        print(json.dumps(_as_dict(by_company, code)), flush=True)
         return code
     several = len(by_company) > 1
     names = ("company", "status", "entities") if several else ("entity", "status", "run")
@@ -233,7 +233,7 @@ def tell(outcomes: Sequence[Outcome], title: str, *, as_json: bool) -> int:
     return code
 
 
-def _plain(by_company: dict[str, list[Outcome]], code: int) -> dict[str, Any]:
+def _as_dict(by_company: dict[str, list[Outcome]], code: int) -> dict[str, Any]:
     companies = [of_company(profile, group) for profile, group in by_company.items()]
     return {"exit_code": code, **({"companies": companies} if len(companies) > 1 else companies[0])}
 

@@ -27,7 +27,7 @@ from async_extractor.entity_names import entities_named
 from async_extractor.events import Event
 from async_extractor.mage.profiles import profiles_named
 from async_extractor.mage.secrets import MageSecrets
-from async_extractor.planning.estimate import Cost
+from async_extractor.planning.estimate import Estimate
 from async_extractor.request import BackfillRequest
 from async_extractor.spoken import say
 
@@ -68,7 +68,7 @@ def plan(
     return 0
 
 
-def _rows(cost: Cost) -> str:
+def _rows(cost: Estimate) -> str:
     if cost.rows is None:
         return "left by an earlier plan" if cost.chunks else "all of it is done"
     beside = " beside what an earlier plan left" if cost.planned_before else ""
@@ -78,7 +78,7 @@ def _rows(cost: Cost) -> str:
 def _plan_many(jobs: Sequence[Job], *, as_json: bool) -> int:
     """A price for each entity of each company, and for all of them together."""
 
-    async def price(job: Job, _turn: Turn) -> Cost:
+    async def price(job: Job, _turn: Turn) -> Estimate:
         return await _preview(job)
 
     outcomes = asyncio.run(each(jobs, price, good=("priced",)))
@@ -88,7 +88,7 @@ def _plan_many(jobs: Sequence[Job], *, as_json: bool) -> int:
     for outcome in outcomes:
         name = name_of(outcome.job.profile, outcome.entity, several_companies=several)
         print(f"{name}: {say(str(outcome.result or outcome.error))}")
-    priced = [(outcome.job.profile, outcome.result) for outcome in outcomes if isinstance(outcome.result, Cost)]
+    priced = [(outcome.job.profile, outcome.result) for outcome in outcomes if isinstance(outcome.result, Estimate)]
     # Companies run side by side, each on a quota of its own.
     longest = max((sum(cost.minutes for one, cost in priced if one == job.profile) for job in jobs), default=0.0)
     total = sum(cost.requests for _, cost in priced)
@@ -96,7 +96,7 @@ def _plan_many(jobs: Sequence[Job], *, as_json: bool) -> int:
     return max(outcome.exit_code for outcome in outcomes)
 
 
-async def _preview(job: Job) -> Cost:
+async def _preview(job: Job) -> Estimate:
     secrets = MageSecrets.locate(profile=job.profile)
     async with Backfill(job.request, secrets, [_warnings], profile=job.profile) as backfill:
         return await backfill.preview()

@@ -61,7 +61,7 @@ def profiles(profile: str = PROFILES, json_lines: bool = AS_JSON) -> int:
         return 0
     companies = [_company(name) for name in names]
     runs, unread = asyncio.run(_last_runs([one for one in companies if one.address is not None]))
-    rows = [_plain(one, runs, unread) for one in companies]
+    rows = [_as_dict(one, runs, unread) for one in companies]
     table = [_row(row) for row in rows]
     for row, one in zip(rows, companies, strict=True):
         if one.connection is not None and not row["connected"] and not row["error"]:
@@ -118,7 +118,9 @@ async def _last_runs(companies: Sequence[Company]) -> tuple[dict[tuple[Address, 
     return found, unread
 
 
-def _plain(company: Company, runs: Mapping[tuple[Address, str], Any], unread: Mapping[Address, str]) -> dict[str, Any]:
+def _as_dict(
+    company: Company, runs: Mapping[tuple[Address, str], Any], unread: Mapping[Address, str]
+) -> dict[str, Any]:
     address = company.address
     return {
         "profile": shown(company.profile),

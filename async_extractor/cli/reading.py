@@ -74,10 +74,10 @@ async def of_all_companies(connection: Connection, name: str, *values: object) -
 
 def as_json(value: object) -> str:
     """One line of JSON; times as ISO in UTC."""
-    return json.dumps(value, default=_plain, ensure_ascii=False)
+    return json.dumps(value, default=_json_value, ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return iso(value)
     if isinstance(value, date):

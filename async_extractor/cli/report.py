@@ -67,7 +67,7 @@ def report(
     elif show:
         _keep(lambda folder: write_report(figures, lang, folder), show=True)
     if json_object:
-        print(as_json(_plain(figures, made.verdict)))
+        print(as_json(_as_dict(figures, made.verdict)))
     elif not html and not markdown and not show:
         sys.stdout.write(as_markdown(made))
 
@@ -107,7 +107,7 @@ def _write(name: str, target: str, text: str) -> None:
     print(say(f"Written: {target}"), file=sys.stderr)
 
 
-def _plain(figures: RunFigures, verdict: str) -> dict[str, object]:
+def _as_dict(figures: RunFigures, verdict: str) -> dict[str, object]:
     run = figures.run
     parts = ("wait", "fetch", "split", "copy", "merge", "overlapped")
     return {

@@ -70,7 +70,7 @@ def plan(
         path, replaced = write(MageData.locate().project, planned, active=active)
     if json_lines:
         for trigger in planned:
-            print(as_json({**_plain(trigger), "active": active, "dry_run": dry_run}))
+            print(as_json({**_as_dict(trigger), "active": active, "dry_run": dry_run}))
         return
     _show(planned)
     triggers = f"{len(planned)} triggers, {'active' if active else 'inactive'}"
@@ -128,7 +128,7 @@ def _show(planned: list[PlannedTrigger]) -> None:
     print_fitted(screen(), f"Triggers of {planned[0].pipeline}", PLANNED, rows)
 
 
-def _plain(trigger: PlannedTrigger) -> dict[str, object]:
+def _as_dict(trigger: PlannedTrigger) -> dict[str, object]:
     return {
         "name": trigger.name,
         "pipeline": trigger.pipeline,

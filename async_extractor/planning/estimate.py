@@ -18,7 +18,7 @@ CHECKING = 2
 
 
 @dataclass(frozen=True)
-class Cost:
+class Estimate:
     """Requests: `counted` were sent to plan, `reading` are for the pages, `after` catch up and check.
 
     Reading is what the rows need at the least where their number is known, one request for each other window;

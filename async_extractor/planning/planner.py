@@ -17,7 +17,7 @@ from async_extractor.checks.reprocessing import hash_of
 from async_extractor.error_mapping import endings
 from async_extractor.errors import IncompleteError, NotOfferedError
 from async_extractor.planning.chunking import ROW_TARGET, Piece, cut_into_pieces
-from async_extractor.planning.estimate import CHECKING, Cost, reading
+from async_extractor.planning.estimate import CHECKING, Estimate, reading
 from async_extractor.qbo.client import PLANNING, Spent
 from async_extractor.qbo.counting import Counted, count
 from async_extractor.qbo.faults import AuthorizationFault, QueryRefusedFault, TransientFault, says_not_offered
@@ -187,12 +187,12 @@ class Planner:
             {**versions(), "include": include, **settings},
         )
 
-    async def cost(self, work: Work) -> Cost:
+    async def cost(self, work: Work) -> Estimate:
         """What the work takes of Intuit's quota, the counting that has been done for it included."""
         month = await self._session.do(lambda c: requests_this_month(c, self._settings.realm_id))
         pieces, plan = work.pieces, work.plan
         pages = reading(pieces, plan.source_count) + reading(work.waiting, None)
-        return Cost(
+        return Estimate(
             counted=self._spent.requests,
             reading=pages,
             # A catch-up that finds nothing is a page and its count.

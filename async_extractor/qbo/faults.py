@@ -163,7 +163,7 @@ def read_fault(body: bytes) -> FaultText:
     if stripped.startswith("<"):
         code = re.search(r'<Error[^>]*\bcode="(\d+)"', stripped)
         words = [re.search(rf"<{tag}>(.*?)</{tag}>", stripped, re.DOTALL) for tag in ("Message", "Detail", "title")]
-        return FaultText(_plain(code[1]) if code else "", _clean("; ".join(match[1] for match in words if match)))
+        return FaultText(_short_code(code[1]) if code else "", _clean("; ".join(match[1] for match in words if match)))
     return FaultText("", _clean(stripped[:200]))
 
 
@@ -172,12 +172,12 @@ def _from_json(text: str) -> FaultText:
         low = _lower_keys(json.loads(text))
     except (ValueError, RecursionError):
         match = re.search(r'"code"\s*:\s*"(\d+)"', text)
-        return FaultText(_plain(match[1]) if match else "", "a cut-off JSON body")
+        return FaultText(_short_code(match[1]) if match else "", "a cut-off JSON body")
     fault = low.get("fault") or {}
     errors = fault.get("error") if isinstance(fault, dict) else None
     error = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     words = [str(error[key]) for key in ("message", "detail") if error.get(key)]
-    return FaultText(_plain(str(error.get("code") or "")), _clean("; ".join(words)))
+    return FaultText(_short_code(str(error.get("code") or "")), _clean("; ".join(words)))
 
 
 def _lower_keys(value: object) -> dict[str, object]:
@@ -192,7 +192,7 @@ def _lower_keys(value: object) -> dict[str, object]:
     return lowered if isinstance(lowered, dict) else {}
 
 
-def _plain(code: str) -> str:
+def _short_code(code: str) -> str:
     return printable(code.lstrip("0"), 20)
 
 

@@ -160,7 +160,7 @@ def companies(patch: pytest.MonkeyPatch) -> list[str]:
     row |= {"connection": {}, "last_run": run | {"finished_at": START}, "error": ""}
     patch.setattr(profiles, "_company", profiles.Company)
     patch.setattr(profiles, "profiles_held", lambda: [name])
-    patch.setattr(profiles, "_plain", lambda *_: row)
+    patch.setattr(profiles, "_as_dict", lambda *_: row)
     profiles.profiles("", json_lines=False)
     return [name]
 
