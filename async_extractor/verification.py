@@ -23,6 +23,7 @@ from async_extractor.checks.verification_result import VerificationResult
 from async_extractor.events import Listener
 from async_extractor.planning.chunking import cut_into_pieces
 from async_extractor.qbo.client import Patience
+from async_extractor.qbo.paging.reader import BEGINNING
 from async_extractor.qbo.query import CREATED, LAST_UPDATED, MOST_ROWS
 from async_extractor.reconciliation import MOST_LOOKS, Task, costs_as_much_as_all
 from async_extractor.request import BackfillRequest
@@ -222,10 +223,14 @@ class Verification:
         """
         run = self._run
         if self.request.filter_field == "last_updated":
-            since = await (await run.session.live()).fetchval(statement("read_until"), *run.series.key, as_of)
+            row = await (await run.session.live()).fetchrow(statement("read_until"), *run.series.key, as_of)
+            since = row["counted"]
         else:
             since = (await run.ledger.owed_since(run.series, self.request.window, as_of)).edits
-        return Task(LAST_UPDATED, Window(min(since or as_of, as_of) - SETTLING, as_of))
+        if since is None:
+            # No run has said what it had read. A record may be edited before its TxnDate, and not before it is created.
+            since = BEGINNING if self.request.filter_field == "txn_date" else self.request.window.start
+        return Task(LAST_UPDATED, Window(min(since, as_of) - SETTLING, as_of))
 
     async def _repair(self, run_id: int, as_of: datetime, examined: Examined) -> tuple[list[Window], int]:
         """Reads again what differs, through the ledger; marks deleted what QuickBooks has no more."""

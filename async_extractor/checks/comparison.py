@@ -123,14 +123,14 @@ class Compared:
     """What a comparison came to: QuickBooks gave `rows` records, and `unreadable` ones that no Id can name.
 
     `outside` counts records and rows of the windows that are not in the verified range, and that raw has otherwise than
-    QuickBooks though a run has read them. `refused`: Ids of records that Postgres refuses, and that have a finding.
+    QuickBooks though a run has read them. `refused` are the records that Postgres refuses, by Id.
     """
 
     rows: int = 0
     unreadable: int = 0
     outside: int = 0
     findings: dict[str, Finding] = field(default_factory=dict)
-    refused: set[str] = field(default_factory=set)
+    refused: dict[str, SourceRecord] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> None:
         self.findings[finding.id] = finding
@@ -214,6 +214,9 @@ class Comparison:
         )
         inside = [row for row in rows if self._is_verified(row["moment"])]
         compared.outside += len(rows) - len(inside)
+        for row in inside:
+            if (record := compared.refused.get(row["id"])) is not None:
+                self._keep(row, record, compared)
         await self._explain([row for row in inside if row["id"] not in compared.refused], compared)
         if elsewhere:
             # Met by another date than the range's, which may not hold them.
@@ -224,7 +227,7 @@ class Comparison:
         return compared
 
     async def _page(self, page: SourcePage, compared: Compared) -> None:
-        different = await self._different(list(page.records), compared)
+        different = await self._different(list(page.records), page.server_time, compared)
         by_id = {record.id: record for record in page.records}
         verified = {i for i, record in by_id.items() if self._is_verified(moment_of(record, self._filter_field))}
         compared.rows += len(verified)
@@ -236,7 +239,7 @@ class Comparison:
             elif row["changed"] or row["kind"] not in ("missing", "outdated") or self._planned(record):
                 compared.outside += 1
 
-    async def _different(self, records: list[Any], compared: Compared) -> list[Any]:
+    async def _different(self, records: list[Any], now: datetime | None, compared: Compared) -> list[Any]:
         """The records that raw hasn't, or has otherwise. Those that Postgres refuses are found by halves."""
         try:
             async with self._connection.transaction():
@@ -252,24 +255,33 @@ class Comparison:
             if not refuses_the_data(error):
                 raise
         if len(records) == 1:
-            if self._is_verified(moment_of(records[0], self._filter_field)):
-                compared.add(self._finding(records[0], "unheld"))
-                compared.refused.add(records[0].id)
+            record = records[0]
+            compared.refused[record.id] = record
+            if self._is_verified(moment_of(record, self._filter_field)):
+                there = await self._connection.fetch(statement("known_in_raw", **self._table), [record.id])
+                compared.add(self._finding(record, "unheld", now, absent=not there))
             else:
                 compared.outside += 1
             return []
         middle = len(records) // 2
         return [
-            *await self._different(records[:middle], compared),
-            *await self._different(records[middle:], compared),
+            *await self._different(records[:middle], now, compared),
+            *await self._different(records[middle:], now, compared),
         ]
 
     def _finding(
-        self, record: SourceRecord, kind: FindingKind, now: datetime | None = None, *, held: bool = False
+        self,
+        record: SourceRecord,
+        kind: FindingKind,
+        now: datetime | None = None,
+        *,
+        held: bool = False,
+        absent: bool = False,
     ) -> Finding:
         """The record's finding; `now` is QuickBooks' clock at its answer.
 
-        `held`: Postgres has just taken it, so that no entry in quarantine explains why raw lacks it.
+        `held`: Postgres has just taken it, so that no entry in quarantine explains why raw lacks it. `absent`: raw has
+        no version of it, as it has none of what is missing.
         """
         moment, updated = moment_of(record, self._filter_field), record.last_updated
         if kind in ("outdated", "unheld") and not held and record.id in self._quarantined:
@@ -280,12 +292,21 @@ class Comparison:
             # another hand has been there.
             ahead = now is not None and updated > now + SETTLING
             created = record.created
-            lost = kind == "missing" and created is not None and created < self._read_until - SETTLING
+            lost = (absent or kind == "missing") and created is not None and created < self._read_until - SETTLING
             if self._filter_field == "txn_date":
                 lost = lost and created is not None and created.astimezone(UTC).date() in self._changed
             if updated >= self._read_until and not ahead and not lost:
                 kind = "unread"
         return Finding(record.id, kind, moment, counted=self._is_counted(record))
+
+    def _keep(self, row: Any, record: SourceRecord, compared: Compared) -> None:
+        """A row of raw whose record Postgres refuses now: no repair can mend it, so none is to change it."""
+        told = compared.findings.get(record.id)
+        if told is None or (
+            told.kind == "unread" and not _is_newer(record, row["last_updated_utc"], row["sync_token"])
+        ):
+            kind: FindingKind = "quarantined" if record.id in self._quarantined else "unheld"
+            compared.add(Finding(record.id, kind, row["moment"], counted=self._is_counted(record)))
 
     async def _explain(self, rows: Sequence[Any], compared: Compared) -> None:
         """Rows of raw that QuickBooks didn't give for the window: deleted there, edited since, or wrong here."""

@@ -49,7 +49,7 @@ async def coverage(
     ]
     rows = await connection.fetch(statement("ledger_windows"), *series)
     windows = [Window(row["window_start"], row["window_end"]) for row in rows]
-    newest = await connection.fetchval(statement("read_until"), realm_id, entity, filter_field, None)
+    newest = (await connection.fetchrow(statement("read_until"), realm_id, entity, filter_field, None))["covered"]
     end = window.end
     if filter_field != "txn_date":
         # A run's windows end some minutes before its own beginning; later moments are the next run's. Where

@@ -190,9 +190,12 @@ ON CONFLICT (run_id, day) DO UPDATE SET rows = excluded.rows;
 SELECT day, rows FROM ops.daily_volume WHERE run_id = $1 ORDER BY day;
 
 -- name: read_until
--- Up to when a series has been read: the latest moment at which a run that finished counted its range, or the range's end,
--- where that lies before: its windows end when the one had settled, or at the other. A retry reads only what had failed.
--- $4 is the present by QuickBooks' clock; null where that isn't known.
-SELECT max(least(ops.at_most(as_of, started_at, coalesce($4::timestamptz, 'infinity'), clock_timestamp()), range_end + ops.settling_time()))
-  FROM ops.runs
- WHERE realm_id = $1 AND entity = $2 AND filter_field = $3 AND as_of IS NOT NULL AND mode NOT IN ('verify', 'retry') AND status IN ('done', 'incomplete', 'running');
+-- Of a series: up to when its runs have counted their ranges, which is when they began or their range's end, and up to when
+-- there should be windows. These end when the present of a run that reached it had settled; where none did, of any run. A
+-- retry reads only what had failed. $4 is the present by QuickBooks' clock; null where that isn't known.
+SELECT max(least(began, reaches)) AS counted, coalesce(max(began) FILTER (WHERE reaches >= began), max(began)) AS covered
+  FROM (SELECT ops.at_most(as_of, started_at, coalesce($4::timestamptz, 'infinity'), clock_timestamp()) AS began,
+               range_end + ops.settling_time() AS reaches
+          FROM ops.runs
+         WHERE realm_id = $1 AND entity = $2 AND filter_field = $3 AND as_of IS NOT NULL
+           AND mode NOT IN ('verify', 'retry') AND status IN ('done', 'incomplete', 'running')) AS runs;

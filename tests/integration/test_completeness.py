@@ -262,6 +262,28 @@ async def test_a_part_that_is_read_again_later(database: Any) -> None:
 
 
 @pytest.mark.parametrize("field", ["last_updated", "created"])
+async def test_a_part_that_nobody_has_read_is_a_hole(database: Any, field: str) -> None:
+    """Though counts are equal, since a run by another date has brought its rows."""
+    other = "created" if field == "last_updated" else "last_updated"
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        assert (await run(secrets, filter_field=other)).status == "done"
+        assert (await run(secrets, start="2025-01-01", end="2025-03-31", filter_field=field)).status == "done"
+        verified = await verify(secrets, start="2025-06-01", end="2025-12-31", field=field)
+        assert (verified.status, check(verified, "ledger").severity) == ("different", "error")
+
+
+async def test_edits_are_looked_for_where_no_run_has_said_what_it_read(database: Any) -> None:
+    """As where raw was filled by a repair: counts are equal, and the record is older in raw."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        assert (await verify(secrets, repair=True)).status == "repaired"
+        await plant(simulator, item(1), item(2, "2025-06-02T10:00:00-07:00", "1", more='"UnitPrice":7,'))
+        assert (await verify(secrets)).status == "different"
+
+
+@pytest.mark.parametrize("field", ["last_updated", "created"])
 async def test_edit_by_a_server_whose_clock_is_behind(database: Any, field: str) -> None:
     """The newer version has the earlier LastUpdatedTime: its SyncToken says that it is newer, and raw gets it."""
     now = datetime.now(timezone.utc)

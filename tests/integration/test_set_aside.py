@@ -88,6 +88,34 @@ async def test_known_version_spoilt(database: Any, how: str) -> None:
         assert execute(database, row) == before
 
 
+@pytest.mark.parametrize("gone", [False, True])
+async def test_spoilt_and_dated_ahead_of_all_clocks(database: Any, gone: bool) -> None:
+    """A date ahead of QuickBooks' clock is no edit that the next run will read."""
+    ahead = (datetime.now(timezone.utc) + timedelta(hours=3)).isoformat(timespec="seconds")
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2, ahead))
+        assert (await run(secrets, filter_field="created")).status == "done"
+        await simulate(simulator, "edit", {"entity": "Item", "spoil": {"2": "utf8"}})
+        if gone:
+            execute(database, "DELETE FROM raw.qb_items WHERE id = '2'")
+        assert (await verify(secrets, field="created", deep=True)).status == "different"
+
+
+async def test_spoilt_where_another_hand_has_moved_the_row(database: Any) -> None:
+    """Into the verified range, and out of the record's own: no repair changes a row that it can't mend."""
+    row = "SELECT last_updated_utc, sync_token, payload FROM raw.qb_items WHERE id = '2'"
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        assert (await run(secrets)).status == "done"
+        await simulate(simulator, "edit", {"entity": "Item", "spoil": {"2": "utf8"}})
+        execute(database, "UPDATE raw.qb_items SET last_updated_utc = '2025-03-10T00:00Z' WHERE id = '2'")
+        before = execute(database, row)
+        await verify(secrets, start=SPRING[0], end=SPRING[1], deep=True, repair=True)
+        assert execute(database, row) == before
+
+
 async def test_known_version_spoilt_where_runs_compare_all(database: Any) -> None:
     """A run that meets it isn't done, and what it advises mends that."""
     rates = [item(1), item(2)]
