@@ -214,10 +214,7 @@ class Comparison:
         )
         inside = [row for row in rows if self._is_verified(row["moment"])]
         compared.outside += len(rows) - len(inside)
-        for row in inside:
-            if (record := compared.refused.get(row["id"])) is not None:
-                self._keep(row, record, compared)
-        await self._explain([row for row in inside if row["id"] not in compared.refused], compared)
+        await self._explain(inside, compared)
         if elsewhere:
             # Met by another date than the range's, which may not hold them.
             looked_up = await self._look_up(sorted(elsewhere))
@@ -301,23 +298,29 @@ class Comparison:
 
     def _keep(self, row: Any, record: SourceRecord, compared: Compared) -> None:
         """A row of raw whose record Postgres refuses now: no repair can mend it, so none is to change it."""
-        told = compared.findings.get(record.id)
-        if told is None or (
-            told.kind == "unread" and not _is_newer(record, row["last_updated_utc"], row["sync_token"])
-        ):
-            kind: FindingKind = "quarantined" if record.id in self._quarantined else "unheld"
-            compared.add(Finding(record.id, kind, row["moment"], counted=self._is_counted(record)))
+        told, newer = compared.findings.get(record.id), _is_newer(record, row["last_updated_utc"], row["sync_token"])
+        if told is None or (told.kind == "unread" and not newer):
+            moment = moment_of(record, self._filter_field)
+            moved = newer and not self._is_verified(moment)
+            kind: FindingKind = "quarantined" if record.id in self._quarantined else "moved" if moved else "unheld"
+            compared.add(Finding(record.id, kind, moment or row["moment"], counted=self._is_counted(record)))
 
     async def _explain(self, rows: Sequence[Any], compared: Compared) -> None:
         """Rows of raw that QuickBooks didn't give for the window: deleted there, edited since, or wrong here."""
+        if not rows:
+            return
         if self._entity.leaves == "superseded":
             for row in rows:
                 compared.add(Finding(row["id"], "superseded", row["moment"]))
             return
-        looked_up = await self._look_up([row["id"] for row in rows])
+        looked_up = await self._look_up([row["id"] for row in rows if row["id"] not in compared.refused])
+        tried = Compared(refused=compared.refused)
+        await self._different(list(looked_up.records.values()), None, tried)
         for row in rows:
             record = looked_up.records.get(row["id"])
-            if row["id"] in looked_up.unserved:
+            if row["id"] in tried.refused:
+                self._keep(row, tried.refused[row["id"]], compared)
+            elif row["id"] in looked_up.unserved:
                 set_aside = row["id"] in self._quarantined
                 kind: FindingKind = (
                     "quarantined" if set_aside else "unheld" if row["id"] in looked_up.inside else "moved"

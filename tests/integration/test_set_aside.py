@@ -102,7 +102,8 @@ async def test_spoilt_and_dated_ahead_of_all_clocks(database: Any, gone: bool) -
         assert (await verify(secrets, field="created", deep=True)).status == "different"
 
 
-async def test_spoilt_where_another_hand_has_moved_the_row(database: Any) -> None:
+@pytest.mark.parametrize("month", [3, 7])
+async def test_spoilt_where_another_hand_has_moved_the_row(database: Any, month: int) -> None:
     """Into the verified range, and out of the record's own: no repair changes a row that it can't mend."""
     row = "SELECT last_updated_utc, sync_token, payload FROM raw.qb_items WHERE id = '2'"
     async with Simulator(SMALL) as simulator:
@@ -110,9 +111,10 @@ async def test_spoilt_where_another_hand_has_moved_the_row(database: Any) -> Non
         await plant(simulator, item(1), item(2))
         assert (await run(secrets)).status == "done"
         await simulate(simulator, "edit", {"entity": "Item", "spoil": {"2": "utf8"}})
-        execute(database, "UPDATE raw.qb_items SET last_updated_utc = '2025-03-10T00:00Z' WHERE id = '2'")
+        execute(database, f"UPDATE raw.qb_items SET last_updated_utc = '2025-0{month}-10T00:00Z' WHERE id = '2'")
         before = execute(database, row)
-        await verify(secrets, start=SPRING[0], end=SPRING[1], deep=True, repair=True)
+        start, end = SPRING if month == 3 else SUMMER
+        await verify(secrets, start=start, end=end, deep=True, repair=True)
         assert execute(database, row) == before
 
 
