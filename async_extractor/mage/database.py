@@ -233,11 +233,11 @@ class MageDatabase:
             connection.commit()
 
     @contextlib.contextmanager
-    def locked(self, owner: Owner, name: str, lock_file: Path, *others: str) -> Iterator[Locked | None]:
-        """Wait for the secret's lock, however long it takes; None when there is no such row to lock.
+    def locked(self, owner: Owner, names: Sequence[str], lock_file: Path) -> Iterator[Locked | None]:
+        """Wait for the lock of the first secret, however long it takes; None when there is no such row to lock.
 
-        `others` are locked with it where they are there, so that nothing can hold up writing them. `lock_file` is what
-        SQLite's users lock instead of rows.
+        The others are locked with it where they are there, so that nothing can hold up writing them. `lock_file` is
+        what SQLite's users lock instead of rows.
         """
         with contextlib.ExitStack() as held:
             if self._file is not None:
@@ -245,12 +245,12 @@ class MageDatabase:
             connection = held.enter_context(self._connected())
             with self.one_line():
                 if self._file is None:
-                    there = self._lock_rows(connection, owner, name, *others)
+                    there = self._lock_rows(connection, owner, names)
                 else:
-                    there = name in read(connection, owner, [name])
+                    there = names[0] in read(connection, owner, names[:1])
             yield Locked(self, connection) if there else None
 
-    def _lock_rows(self, connection: Connection, owner: Owner, *names: str) -> bool:
+    def _lock_rows(self, connection: Connection, owner: Owner, names: Sequence[str]) -> bool:
         """Whether the first is there. One after the other, since who has the first is alone."""
         while True:
             connection.change(_GIVE_UP_IDLE_LOCKS)

@@ -202,7 +202,7 @@ class MageSecrets:
         self._keep_private()
         encrypted = {full: key.encrypt(value)}
         if name == REFRESH_TOKEN:
-            with self._table.locked(key.owner, full, self._lock_file) as held:
+            with self._table.locked(key.owner, [full], self._lock_file) as held:
                 if held is not None:
                     held.write(key.owner, encrypted)
                     return
@@ -237,7 +237,7 @@ class MageSecrets:
         key = self._key() if self._table.exists() else None
         if key is not None:
             names = [self._prefix + name for name in (REFRESH_TOKEN, ACCESS_TOKEN)]
-            with self._table.locked(key.owner, names[0], self._lock_file, names[1]) as held:
+            with self._table.locked(key.owner, names, self._lock_file) as held:
                 if held is not None:
                     yield HeldSecrets(self, key, held)
                     return

@@ -13,16 +13,26 @@ from async_extractor.verification import Verification
 from qbo_simulator import Simulator
 from tests.support.backfilling import secrets_for, simulate
 from tests.support.databases import execute
-from tests.support.small_books import RANGE, SMALL, check, item, plant, run, verify
+from tests.support.small_books import DAY, RANGE, SMALL, check, item, plant, run, verify
 
 SPRING, SUMMER = ("2025-03-01", "2025-03-31"), ("2025-07-01", "2025-07-31")
 MARCH, JULY = "2025-03-10T10:00:00-07:00", "2025-07-10T10:00:00-07:00"
+ROW = "SELECT payload::text, last_updated_utc, sync_token, digest FROM raw.qb_items WHERE id = '2'"
 PATIENCE = Patience(first_pause=0.02, longest_pause=0.1)
 
 
 async def cannot_serve(simulator: Any, *ids: str) -> None:
     switches = {"poison": {"ids": {"Item": list(ids)}, "code": "10000"}}
     await simulate(simulator, "faults", {"scenario": "calm", "switches": switches})
+
+
+async def read_then_spoilt(simulator: Any, database: Any, updated: str = DAY, how: str = "utf8", **more: Any) -> Any:
+    """A run has read items 1 and 2, and 2 is spoilt since, under the same version. The secrets."""
+    secrets = secrets_for(simulator, database)
+    await plant(simulator, item(1), item(2, updated))
+    assert (await run(secrets, **more)).status == "done"
+    await simulate(simulator, "edit", {"entity": "Item", "spoil": {"2": how}})
+    return secrets
 
 
 def standing(database: Any) -> list[tuple[Any, ...]]:
@@ -72,20 +82,16 @@ async def test_not_served_and_not_set_aside(database: Any) -> None:
 @pytest.mark.parametrize("how", ["utf8", "nul", "control"])
 async def test_known_version_spoilt(database: Any, how: str) -> None:
     """Under the version that raw has, QuickBooks sends what raw can't hold: that is set aside, and the row stays."""
-    row = "SELECT payload::text, last_updated_utc, sync_token, digest FROM raw.qb_items WHERE id = '2'"
     async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        await plant(simulator, item(1), item(2))
-        assert (await run(secrets)).status == "done"
-        before = execute(database, row)
-        await simulate(simulator, "edit", {"entity": "Item", "spoil": {"2": how}})
+        secrets = await read_then_spoilt(simulator, database, how=how)
+        before = execute(database, ROW)
         assert "a version that raw can't hold" in check(await verify(secrets, deep=True), "source_rows").message
         assert (await verify(secrets, deep=True, repair=True)).status == "repaired"
         assert [record_id for record_id, _ in standing(database)] == ["2"]
         for again in (await run(secrets, mode="reprocess"), await run(secrets)):
             assert (again.status, check(again, "source_count").severity) == ("done", "ok")
         assert (await verify(secrets, deep=True, repair=True)).status == "equal"
-        assert execute(database, row) == before
+        assert execute(database, ROW) == before
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -93,10 +99,7 @@ async def test_spoilt_and_dated_ahead_of_all_clocks(database: Any, gone: bool) -
     """A date ahead of QuickBooks' clock is no edit that the next run will read."""
     ahead = (datetime.now(timezone.utc) + timedelta(hours=3)).isoformat(timespec="seconds")
     async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        await plant(simulator, item(1), item(2, ahead))
-        assert (await run(secrets, filter_field="created")).status == "done"
-        await simulate(simulator, "edit", {"entity": "Item", "spoil": {"2": "utf8"}})
+        secrets = await read_then_spoilt(simulator, database, ahead, filter_field="created")
         if gone:
             execute(database, "DELETE FROM raw.qb_items WHERE id = '2'")
         assert (await verify(secrets, field="created", deep=True)).status == "different"
@@ -105,17 +108,13 @@ async def test_spoilt_and_dated_ahead_of_all_clocks(database: Any, gone: bool) -
 @pytest.mark.parametrize("month", [3, 7])
 async def test_spoilt_where_another_hand_has_moved_the_row(database: Any, month: int) -> None:
     """Into the verified range, and out of the record's own: no repair changes a row that it can't mend."""
-    row = "SELECT last_updated_utc, sync_token, payload FROM raw.qb_items WHERE id = '2'"
     async with Simulator(SMALL) as simulator:
-        secrets = secrets_for(simulator, database)
-        await plant(simulator, item(1), item(2))
-        assert (await run(secrets)).status == "done"
-        await simulate(simulator, "edit", {"entity": "Item", "spoil": {"2": "utf8"}})
+        secrets = await read_then_spoilt(simulator, database)
         execute(database, f"UPDATE raw.qb_items SET last_updated_utc = '2025-0{month}-10T00:00Z' WHERE id = '2'")
-        before = execute(database, row)
+        before = execute(database, ROW)
         start, end = SPRING if month == 3 else SUMMER
         await verify(secrets, start=start, end=end, deep=True, repair=True)
-        assert execute(database, row) == before
+        assert execute(database, ROW) == before
 
 
 async def test_known_version_spoilt_where_runs_compare_all(database: Any) -> None:
