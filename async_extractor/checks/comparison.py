@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 import asyncpg
@@ -133,18 +133,28 @@ class Compared:
     refused: dict[str, SourceRecord] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> None:
-        self.findings[finding.id] = finding
+        """Of two of an Id, met as a record and as a row that lies elsewhere, the one that matters more stays."""
+        told = self.findings.get(finding.id)
+        if told is None or _rank(finding) <= _rank(told):
+            self.findings[finding.id] = finding
 
     def include(self, other: Compared) -> None:
         self.rows += other.rows
         self.unreadable += other.unreadable
         self.outside += other.outside
-        self.findings.update(other.findings)
+        for finding in other.findings.values():
+            self.add(finding)
 
     def of(self, *kinds: FindingKind) -> list[Finding]:
         """Those of these kinds, in the order of their Ids."""
         found = [finding for finding in self.findings.values() if finding.kind in kinds]
         return sorted(found, key=lambda finding: (len(finding.id), finding.id))
+
+
+def _rank(finding: Finding) -> tuple[bool, int, timedelta]:
+    """Lower matters more. What is known to lie in a day is more than that it lies somewhere in a window."""
+    width = timedelta(0) if finding.place is None else finding.place.end - finding.place.start
+    return finding.kind not in WRONG, list(KINDS).index(finding.kind), width
 
 
 def moment_of(record: SourceRecord, filter_field: str) -> datetime | None:
@@ -298,34 +308,32 @@ class Comparison:
 
     def _keep(self, row: Any, record: SourceRecord, compared: Compared) -> None:
         """A row of raw whose record Postgres refuses now: no repair can mend it, so none is to change it."""
-        told, newer = compared.findings.get(record.id), _is_newer(record, row["last_updated_utc"], row["sync_token"])
-        if told is None or (told.kind == "unread" and not newer):
-            moment = moment_of(record, self._filter_field)
-            moved = newer and not self._is_verified(moment)
-            kind: FindingKind = "quarantined" if record.id in self._quarantined else "moved" if moved else "unheld"
-            compared.add(Finding(record.id, kind, moment or row["moment"], counted=self._is_counted(record)))
+        moment = moment_of(record, self._filter_field)
+        newer = _is_newer(record, row["last_updated_utc"], row["sync_token"])
+        if newer and self._is_verified(moment):
+            compared.add(self._finding(record, "unheld"))
+            return
+        kind: FindingKind = "quarantined" if record.id in self._quarantined else "moved" if newer else "unheld"
+        compared.add(Finding(record.id, kind, moment or row["moment"], counted=self._is_counted(record)))
 
     async def _explain(self, rows: Sequence[Any], compared: Compared) -> None:
         """Rows of raw that QuickBooks didn't give for the window: deleted there, edited since, or wrong here."""
-        if not rows:
-            return
-        if self._entity.leaves == "superseded":
-            for row in rows:
-                compared.add(Finding(row["id"], "superseded", row["moment"]))
-            return
-        looked_up = await self._look_up([row["id"] for row in rows if row["id"] not in compared.refused])
+        ids = [row["id"] for row in rows if row["id"] not in compared.findings and row["id"] not in compared.refused]
+        superseded = self._entity.leaves == "superseded"
+        looked_up = LookedUp({}) if superseded or not ids else await self._look_up(ids)
         tried = Compared(refused=compared.refused)
-        await self._different(list(looked_up.records.values()), None, tried)
+        if looked_up.records:
+            await self._different(list(looked_up.records.values()), None, tried)
         for row in rows:
             record = looked_up.records.get(row["id"])
             if row["id"] in tried.refused:
                 self._keep(row, tried.refused[row["id"]], compared)
+            elif row["id"] in compared.findings:
+                continue  # QuickBooks gave it for the window, and nobody can read it
+            elif superseded:
+                compared.add(Finding(row["id"], "superseded", row["moment"]))
             elif row["id"] in looked_up.unserved:
-                set_aside = row["id"] in self._quarantined
-                kind: FindingKind = (
-                    "quarantined" if set_aside else "unheld" if row["id"] in looked_up.inside else "moved"
-                )
-                compared.add(Finding(row["id"], kind, row["moment"]))
+                compared.add(self._unserved(row, row["id"] in looked_up.inside))
             elif record is None:
                 compared.add(Finding(row["id"], "surplus", row["moment"]))
             elif not _is_newer(record, row["last_updated_utc"], row["sync_token"]):
@@ -336,6 +344,14 @@ class Comparison:
                 compared.add(self._finding(record, "outdated"))
             else:
                 compared.add(Finding(row["id"], "moved", moment_of(record, self._filter_field)))
+
+    def _unserved(self, row: Any, inside: bool) -> Finding:
+        """A row whose record can't be had. Where in the range it is, the window tells in which it is met."""
+        if row["id"] in self._quarantined:
+            return Finding(row["id"], "quarantined", row["moment"])
+        if inside:
+            return Finding(row["id"], "unheld", place=self._verified)
+        return Finding(row["id"], "moved", row["moment"])
 
     def _is_counted(self, record: SourceRecord) -> bool:
         """Whether it is old enough for the counts. To a TxnDate records come at any time: it goes by their edits."""

@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 
 from async_extractor.qbo.client import Patience
-from async_extractor.request import BackfillRequest
-from async_extractor.verification import Verification
 from qbo_simulator import Simulator
 from tests.support.backfilling import secrets_for, simulate
 from tests.support.databases import execute
-from tests.support.small_books import DAY, RANGE, SMALL, check, item, plant, run, verify
+from tests.support.small_books import DAY, SMALL, check, item, plant, run, verify
 
 SPRING, SUMMER = ("2025-03-01", "2025-03-31"), ("2025-07-01", "2025-07-31")
 MARCH, JULY = "2025-03-10T10:00:00-07:00", "2025-07-10T10:00:00-07:00"
@@ -117,6 +115,39 @@ async def test_spoilt_where_another_hand_has_moved_the_row(database: Any, month:
         assert execute(database, ROW) == before
 
 
+@pytest.mark.parametrize("how", ["utf8", "control"])
+@pytest.mark.parametrize("month", [3, 7])
+async def test_spoilt_and_the_row_moved_inside_the_range(database: Any, month: int, how: str) -> None:
+    """What is read again is the record's window, whether it or the row's is compared first."""
+    created = f"""jsonb_set(payload, '{{MetaData,CreateTime}}', '"2025-0{month}-10T00:00:00Z"')"""
+    async with Simulator(SMALL) as simulator:
+        secrets = await read_then_spoilt(simulator, database, how=how, filter_field="created")
+        execute(database, f"UPDATE raw.qb_items SET payload = {created} WHERE id = '2'")
+        assert (await verify(secrets, field="created", deep=True)).status == "different"
+        assert (await verify(secrets, field="created", deep=True, repair=True)).status == "repaired"
+        assert [record_id for record_id, _ in standing(database)] == ["2"]
+
+
+async def test_spoilt_where_what_is_listed_no_more_is_kept(database: Any) -> None:
+    """A rate of a day, which QuickBooks sends and nobody can hold, is no rate that it lists no more."""
+    rate = '{{"SourceCurrencyCode":"{}","TargetCurrencyCode":"USD","AsOfDate":"2025-06-01","Rate":"{}",{}}}'
+
+    async def plant_rates(*rates: tuple[str, str]) -> None:
+        payloads = [{"payload": rate.format(*one, f'"MetaData":{{"LastUpdatedTime":"{DAY}"}}')} for one in rates]
+        await simulate(simulator, "load", {"entity": "ExchangeRate", "replace": True, "records": payloads})
+
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant_rates(("COP", ""), ("EUR", ""))
+        assert (await run(secrets, "exchange_rates")).status == "done"
+        await plant_rates(("COP", ""), ("EUR", "\\u0000"))
+        met = await verify(secrets, "exchange_rates", deep=True)
+        assert "a version that raw can't hold" in check(met, "source_rows").message
+        assert (await verify(secrets, "exchange_rates", deep=True, repair=True)).status == "repaired"
+        assert [record_id for record_id, _ in standing(database)] == ["EUR/USD/2025-06-01"]
+        assert (await verify(secrets, "exchange_rates", deep=True)).status == "equal"
+
+
 async def test_known_version_spoilt_where_runs_compare_all(database: Any) -> None:
     """A run that meets it isn't done, and what it advises mends that."""
     rates = [item(1), item(2)]
@@ -127,9 +158,7 @@ async def test_known_version_spoilt_where_runs_compare_all(database: Any) -> Non
         await simulate(simulator, "edit", {"entity": "TaxRate", "spoil": {"2": "utf8"}})
         met = await run(secrets, "tax_rates")
         assert (met.status, check(met, "source_rows").advice.split()[-2:]) == ("incomplete", ["--deep", "--repair"])
-        request = BackfillRequest.parse("tax_rates", *RANGE)
-        async with Verification(request, secrets, limits=False) as verification:
-            assert (await verification.verify(deep=True, repair=True)).status == "repaired"
+        assert (await verify(secrets, "tax_rates", deep=True, repair=True)).status == "repaired"
         assert (await run(secrets, "tax_rates")).status == "done"
         assert [record_id for record_id, _ in standing(database)] == ["2"]
 

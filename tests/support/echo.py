@@ -12,18 +12,19 @@ from contextlib import contextmanager
 from aiohttp import web
 
 ACCESS_TOKEN = "eyJlbmMiOiJBMTI4Q0JDIn0..canary-access.token-in-an-answer-Jd93kfMs02mXq"
-# The year in a query's dates chooses the answer, so that runs with different failures can go on at once.
+# The year in a query's dates chooses the answer. After each that counts as an outage comes one that ends it: asked in
+# this order, none meets an open breaker, which would hold its run up for minutes.
 FAILURES = {
-    "2001": (
+    "2001": (500, "text/xml", '<Fault type="SystemFault"><Error code="10000"><Detail>%s</Detail></Error></Fault>'),
+    "2002": (
         401,
         "application/json",
         '{"Fault":{"Error":[{"Message":"Failed","Detail":"Expired: %s","code":"3200"}]}}',
     ),
-    "2002": (403, "application/json", '{"fault":{"error":[{"message":"Failed","detail":"%s","code":"3100"}]}}'),
-    "2003": (400, "application/json", '{"Fault":{"Error":[{"Message":"Error parsing","Detail":"%s","code":"4000"}]}}'),
-    "2004": (500, "text/xml", '<Fault type="SystemFault"><Error code="10000"><Detail>%s</Detail></Error></Fault>'),
-    "2005": (502, "text/html", "<html><title>Bad gateway: %s</title></html>"),
-    "2006": (200, "text/plain", "not a page at all: %s"),
+    "2003": (502, "text/html", "<html><title>Bad gateway: %s</title></html>"),
+    "2004": (403, "application/json", '{"fault":{"error":[{"message":"Failed","detail":"%s","code":"3100"}]}}'),
+    "2005": (200, "text/plain", "not a page at all: %s"),
+    "2006": (400, "application/json", '{"Fault":{"Error":[{"Message":"Error parsing","Detail":"%s","code":"4000"}]}}'),
     "2007": (302, "text/plain", "%s"),
     "2008": (418, "application/json", '"%s"'),
 }
@@ -51,7 +52,7 @@ class EchoingIntuit:
         echoed = str(request.headers.get("Authorization"))
         self.seen.append(echoed)
         year = re.search(r"'(200\d)-", request.query.get("query", "") or await request.text())
-        status, kind, text = FAILURES[year[1] if year else "2003"]
+        status, kind, text = FAILURES[year[1] if year else "2006"]
         headers = {"Location": f"{self.url}/elsewhere?token={echoed}"} if status == 302 else {}
         body = text % json.dumps(echoed)[1:-1]
         return web.Response(status=status, body=body.encode(), content_type=kind, headers=headers)

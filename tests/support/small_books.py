@@ -40,6 +40,7 @@ async def run(
 
 async def verify(
     secrets: Any,
+    entity: str = "items",
     *,
     start: str = RANGE[0],
     end: str = RANGE[1],
@@ -48,7 +49,7 @@ async def verify(
     repair: bool = False,
     patience: Patience | None = None,
 ) -> VerificationResult:
-    request = BackfillRequest.parse("items", start, end, filter_field=field)
+    request = BackfillRequest.parse(entity, start, end, filter_field=field)
     async with Verification(request, secrets, limits=False, patience=patience) as verification:
         return await verification.verify(deep=deep, repair=repair)
 
