@@ -123,7 +123,8 @@ class Compared:
     """What a comparison came to: QuickBooks gave `rows` records, and `unreadable` ones that no Id can name.
 
     `outside` counts records and rows of the windows that are not in the verified range, and that raw has otherwise than
-    QuickBooks though a run has read them. `refused` are the records that Postgres refuses, by Id.
+    QuickBooks though a run has read them, or that nobody can read. `refused` are the records that Postgres refuses, by
+    Id.
     """
 
     rows: int = 0
@@ -229,8 +230,10 @@ class Comparison:
             # Met by another date than the range's, which may not hold them.
             looked_up = await self._look_up(sorted(elsewhere))
             found = {i for i, r in looked_up.records.items() if self._is_verified(moment_of(r, self._filter_field))}
-            for record_id in found | (looked_up.inside & elsewhere):
+            found |= looked_up.inside & elsewhere
+            for record_id in found:
                 compared.add(Finding(record_id, "unheld", place=self._verified))
+            compared.outside += len(elsewhere - found)
         return compared
 
     async def _page(self, page: SourcePage, compared: Compared) -> None:

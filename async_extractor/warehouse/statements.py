@@ -48,10 +48,12 @@ def for_table(text: str, table: str, raw_schema: str = "raw") -> str:
     return text.replace("raw.{table}", f"{raw_schema}.{table}").replace("{key}", key).replace("{stable}", stable)
 
 
-# Dates in columns, and where these are null in the payload.
+# Dates in columns, and where these are null in the payload: a row whose version a repair has forgotten stays in its
+# window.
 _MOMENT = (
     r"coalesce(CASE \1 WHEN 'last_updated' THEN last_updated_utc WHEN 'created' THEN ops.in_calendar(created_utc) "
-    r"WHEN 'txn_date' THEN txn_date::timestamp AT TIME ZONE 'UTC' END, ops.moment(\1, last_updated_utc, payload))"
+    r"WHEN 'txn_date' THEN txn_date::timestamp AT TIME ZONE 'UTC' END, "
+    r"ops.moment(\1, ops.instant_at(payload, 'MetaData', 'LastUpdatedTime'), payload))"
 )
 _CREATED_DAY = "coalesce((ops.in_calendar(created_utc) AT TIME ZONE 'UTC')::date, ops.created_day(payload))"
 _ROW_HASH = (

@@ -94,7 +94,8 @@ SELECT count(*) AS rows, count(*) - count(DISTINCT id) AS twice,
 -- name: misplaced_in_raw
 -- Rows of the range whose window can't be the one that they were read in: their LastUpdatedTime is outside it,
 -- no chunk of the ledger has it, or their times contradict each other. A window of created or txn_date says
--- nothing about LastUpdatedTime. And rows that a repair wanted to be read again, and nobody has read since.
+-- nothing about LastUpdatedTime. And rows that a repair wanted to be read again, and nobody has read since. What stands in
+-- quarantine can't be read again, and is told of as that.
 WITH windows AS (
     SELECT DISTINCT window_start, window_end FROM ops.chunks
      WHERE realm_id = $5 AND entity = $1 AND kind = 'window'
@@ -102,8 +103,7 @@ WITH windows AS (
     SELECT DISTINCT x.run_id, c.window_start FROM ops.run_chunks x JOIN ops.chunks c USING (chunk_id)
      WHERE c.realm_id = $5 AND c.entity = $1 AND c.kind = 'catch_up'
 ), judged AS (
-    SELECT t.id,
-           coalesce({moment $4}, ops.moment($4, ops.instant_at(t.payload, 'MetaData', 'LastUpdatedTime'), t.payload)) AS moment,
+    SELECT t.id, {moment $4} AS moment,
            CASE WHEN t.last_updated_utc IS NULL AND t.payload #>> '{MetaData,LastUpdatedTime}' IS NOT NULL
                     THEN 'to be read again, and not read since'
                 WHEN t.ingested_at_utc > clock_timestamp() + interval '5 minutes' THEN 'ingested in the future'
@@ -118,6 +118,8 @@ WITH windows AS (
       LEFT JOIN windows w ON w.window_start = t.extract_window_start_utc AND w.window_end = t.extract_window_end_utc
       LEFT JOIN catch_ups k ON k.run_id = t.run_id AND k.window_start = t.extract_window_start_utc
      WHERE t.deleted_at_utc IS NULL
+       AND NOT EXISTS (SELECT FROM ops.quarantine q
+                        WHERE q.realm_id = $5 AND q.entity = $1 AND q.record_id = t.id AND q.resolved_at IS NULL)
 )
 SELECT id, reason, moment FROM judged
  WHERE reason IS NOT NULL AND moment >= $2 AND moment < $3

@@ -128,6 +128,85 @@ async def test_spoilt_and_the_row_moved_inside_the_range(database: Any, month: i
         assert [record_id for record_id, _ in standing(database)] == ["2"]
 
 
+@pytest.mark.parametrize("change", ["run_id = 9999", "last_updated_utc = NULL"])
+async def test_spoilt_and_the_row_changed_afterwards(database: Any, change: str) -> None:
+    """What stands in quarantine can't be read again: no repair is advised for its row's window."""
+    async with Simulator(SMALL) as simulator:
+        secrets = await read_then_spoilt(simulator, database)
+        assert (await verify(secrets, deep=True, repair=True)).status == "repaired"
+        execute(database, f"UPDATE raw.qb_items SET {change} WHERE id = '2'")
+        assert (await verify(secrets, deep=True, repair=True)).status == "equal"
+        await simulate(simulator, "edit", {"entity": "Item", "heal": ["2"]})
+        await run(secrets, mode="reprocess")
+        await verify(secrets, deep=True, repair=True)
+        assert (await verify(secrets, deep=True)).status == "equal"
+        assert execute(database, "SELECT last_updated_utc IS NULL, run_id > 9000 FROM raw.qb_items WHERE id = '2'") == [
+            (False, False)
+        ]
+
+
+@pytest.mark.parametrize("mended_by", ["run", "verify"])
+@pytest.mark.parametrize("then", ["gone", "utf8", "control"])
+async def test_repair_cut_off_and_the_record_not_to_be_had(database: Any, then: str, mended_by: str) -> None:
+    """A row whose version a repair has forgotten, and which no window gives again, stays in its window."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2))
+        await run(secrets)
+        execute(
+            database, "UPDATE raw.qb_items SET last_updated_utc = NULL, sync_token = 0, digest = NULL WHERE id = '2'"
+        )
+        if then == "gone":
+            await plant(simulator, item(1))
+        else:
+            await simulate(simulator, "edit", {"entity": "Item", "spoil": {"2": then}})
+        if mended_by == "run":
+            assert (await run(secrets, mode="reprocess")).status == "done"
+        else:
+            assert (await verify(secrets, deep=True, repair=True)).status == "repaired"
+        assert (await verify(secrets, deep=True)).status == "equal"
+        gone = execute(database, "SELECT id FROM raw.qb_items WHERE deleted_at_utc IS NOT NULL")
+        aside = [(record_id,) for record_id, _ in standing(database)]
+        assert (gone, aside) == (([("2",)], []) if then == "gone" else ([], [("2",)]))
+
+
+@pytest.mark.parametrize("how", ["control", "not-served"])
+async def test_day_of_a_record_that_nobody_can_read_is_not_confirmed(database: Any, how: str) -> None:
+    """Another hand deletes its row, and a part is verified that its day, and not the record itself, belongs to."""
+    two = item(2, JULY, created=MARCH)
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1, MARCH, created=MARCH), two, item(5, JULY))
+        await run(secrets)
+        execute(database, "DELETE FROM raw.qb_items WHERE id = '2'")
+        if how == "not-served":
+            await cannot_serve(simulator, "2")
+        else:
+            await simulate(simulator, "edit", {"entity": "Item", "spoil": {"2": how}})
+        await verify(secrets, start=SPRING[0], end=SPRING[1], patience=PATIENCE)
+        await cannot_serve(simulator)
+        # 5 is merged away, which no list of changes tells, and makes the counts equal.
+        await plant(simulator, item(1, MARCH, created=MARCH), two)
+        assert (await verify(secrets)).status == "different"
+        assert (await verify(secrets, repair=True)).status == "repaired"
+        assert execute(database, "SELECT id FROM raw.qb_items WHERE deleted_at_utc IS NULL ORDER BY id") == [
+            ("1",),
+            ("2",),
+        ]
+
+
+async def test_not_served_beside_one_that_nobody_can_read(database: Any) -> None:
+    """Of one instant: both are set aside under their Ids."""
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, item(1), item(2), item(3, JULY))
+        await simulate(simulator, "edit", {"entity": "Item", "spoil": {"1": "control"}})
+        await cannot_serve(simulator, "2")
+        await run(secrets, patience=PATIENCE)
+        assert sorted(record_id for record_id, _ in standing(database)) == ["1", "2"]
+        assert (await verify(secrets, deep=True, patience=PATIENCE)).status == "equal"
+
+
 async def test_spoilt_where_what_is_listed_no_more_is_kept(database: Any) -> None:
     """A rate of a day, which QuickBooks sends and nobody can hold, is no rate that it lists no more."""
     rate = '{{"SourceCurrencyCode":"{}","TargetCurrencyCode":"USD","AsOfDate":"2025-06-01","Rate":"{}",{}}}'

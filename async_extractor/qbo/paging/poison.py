@@ -45,8 +45,9 @@ class _Seen:
     def shows(self, position: int, page: SplitPage) -> None:
         self.broken.pop(position, None)
         self.in_this_pass.update(record.id for record in page.records)
+        self.in_this_pass.update(bad.id for bad in page.unreadable if bad.id is not None)
         self.ids |= self.in_this_pass
-        self.nameless += len(page.unreadable)
+        self.nameless += sum(bad.id is None for bad in page.unreadable)
 
     def missing(self, total: int) -> int:
         return total - len(self.ids) - self.nameless
