@@ -404,7 +404,10 @@ class Reconciliation:
         return CountsByHour((row["hour"], row["rows"]) for row in rows)
 
     async def misplaced(self, verified: Window, compared: Compared) -> list[tuple[str, str]]:
-        """Rows whose window is wrong, added to the differences unless these name them already."""
+        """Rows whose window is wrong, added to the differences unless these name them already.
+
+        Without what QuickBooks lists no more, and nobody can read again.
+        """
         rows = await self._session.do(
             lambda c: c.fetch(
                 statement("misplaced_in_raw", **self._table),
@@ -415,10 +418,11 @@ class Reconciliation:
                 self._settings.realm_id,
             )
         )
+        told = {finding.id: finding.kind for finding in compared.findings.values()}
         for row in rows:
-            if row["id"] not in compared.findings:
+            if told.get(row["id"], "renamed") == "renamed":
                 compared.add(Finding(row["id"], "misplaced", row["moment"], row["reason"]))
-        return [(row["id"], row["reason"]) for row in rows]
+        return [(row["id"], row["reason"]) for row in rows if told.get(row["id"]) != "superseded"]
 
     async def _look_up(self, ids: Sequence[str], verified: Window) -> LookedUp:
         """What QuickBooks has now of these Ids, whatever their dates."""

@@ -45,6 +45,8 @@ _RAW_COLUMNS = (
 
 # So many records on a page, all refused for the same reason, are the table's fault.
 FAULT_OF_ALL = 5
+# But for \u0000, which jsonb has no place for: that is the records', however many have it.
+_NUL = "Postgres 22P05"
 
 
 class TableRefusalError(ConfigurationError):
@@ -184,7 +186,7 @@ class RawTable:
         others = [row for row in page.rows if _is_utf8(row[1])]
         refused = await self._refused_of(connection, page, run_id, others)
         reasons = {reason for _, reason in refused}
-        if len(refused) == len(others) >= FAULT_OF_ALL and len(reasons) == 1:
+        if len(refused) == len(others) >= FAULT_OF_ALL and len(reasons) == 1 and not min(reasons).startswith(_NUL):
             raise TableRefusalError(f"{self} refuses each of {len(refused)} records: {reasons.pop()}")
         return [*spoilt, *refused]
 

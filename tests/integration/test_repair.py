@@ -195,6 +195,42 @@ async def test_row_to_be_read_again_that_nobody_read(database: Any) -> None:
         assert (await verify(secrets, repair=True)).status == "repaired"
 
 
+@pytest.mark.slow_after(1)
+@pytest.mark.parametrize("entity", ["invoices", "exchange_rates"])
+async def test_window_that_is_wrong_beside_what_no_repair_reads(database: Any, entity: str) -> None:
+    """A renamed reference doesn't hide it, and what QuickBooks lists no more can't be read again."""
+    created = f'"CreateTime":"{DAY}",' if entity == "invoices" else ""
+    times = f'"MetaData":{{{created}"LastUpdatedTime":"{DAY}"}}'
+    kind, bodies, later = {
+        "invoices": (
+            "Invoice",
+            ['"Id":"1","CustomerRef":{"value":"1","name":"A"}'],
+            ['"Id":"1","CustomerRef":{"value":"1"}'],
+        ),
+        "exchange_rates": (
+            "ExchangeRate",
+            [
+                f'"SourceCurrencyCode":"{code}","TargetCurrencyCode":"USD","AsOfDate":"2025-06-01"'
+                for code in ("EUR", "COP")
+            ],
+            ['"SourceCurrencyCode":"COP","TargetCurrencyCode":"USD","AsOfDate":"2025-06-01"'],
+        ),
+    }[entity]
+
+    async def load(bodies: list[str]) -> None:
+        records = [{"payload": f"{{{body},{times}}}"} for body in bodies]
+        await simulate(simulator, "load", {"entity": kind, "replace": True, "records": records})
+
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await load(bodies)
+        assert (await run(secrets, entity)).status == "done"
+        await load(later)
+        execute(database, f"UPDATE raw.qb_{entity} SET run_id = 9999 WHERE id NOT LIKE 'COP%'")
+        assert (await verify(secrets, entity, deep=True, repair=True)).status != "different"
+        assert (await verify(secrets, entity, deep=True)).status == "equal"
+
+
 async def test_count_of_ids_that_cannot_be(database: Any) -> None:
     """A QuickBooks that ignores conditions on Ids counts more records than there are Ids: told, not halved for ever."""
     async with Simulator(SMALL) as simulator:

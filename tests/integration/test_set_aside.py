@@ -170,6 +170,19 @@ async def test_repair_cut_off_and_the_record_not_to_be_had(database: Any, then: 
         assert (gone, aside) == (([("2",)], []) if then == "gone" else ([], [("2",)]))
 
 
+@pytest.mark.parametrize("how", ["utf8", "control", "nul"])
+async def test_all_of_a_page_spoilt(database: Any, how: str) -> None:
+    """Six records and no others on their page: the records' fault, and not the table's."""
+    known, spoilt = [item(n, MARCH) for n in range(10, 90)], [item(n, JULY) for n in range(1, 7)]
+    async with Simulator(SMALL) as simulator:
+        secrets = secrets_for(simulator, database)
+        await plant(simulator, *known, *spoilt)
+        await run(secrets)
+        await simulate(simulator, "edit", {"entity": "Item", "spoil": {str(n): how for n in range(1, 7)}})
+        assert (await verify(secrets, deep=True, repair=True)).status == "repaired"
+        assert [record_id for record_id, _ in sorted(standing(database))] == ["1", "2", "3", "4", "5", "6"]
+
+
 @pytest.mark.parametrize("how", ["control", "not-served"])
 async def test_day_of_a_record_that_nobody_can_read_is_not_confirmed(database: Any, how: str) -> None:
     """Another hand deletes its row, and a part is verified that its day, and not the record itself, belongs to."""
